@@ -1,0 +1,199 @@
+"""Gymnasium environments: a task on the simulated tabletop, with images and a language instruction.
+
+The action is the field's usual one for vision-language-action policies: a displacement of the tool
+centre point in the base frame and the wanted gripper opening, here at 10 Hz.
+"""
+
+from __future__ import annotations
+
+import string
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from policies.interface import ACTION_DIM, Observation
+from sim.kinematics import Kinematics, displaced
+from sim.scene import CAMERAS
+from sim.tabletop import Tabletop
+from sim.tasks import TASKS, Episode, Task
+
+CONTROL_RATE_HZ = 10.0
+IMAGE_SIZE_PX = 224
+MAX_DISPLACEMENT_M = 0.08  # per action and axis
+MAX_ROTATION_RAD = 0.4
+ACTION_LOW = np.array([-MAX_DISPLACEMENT_M] * 3 + [-MAX_ROTATION_RAD] * 3 + [0.0])
+ACTION_HIGH = np.array([MAX_DISPLACEMENT_M] * 3 + [MAX_ROTATION_RAD] * 3 + [1.0])
+INSTRUCTION_CHARACTERS = frozenset(string.ascii_letters + string.digits + " ,.'-?!")
+
+
+class TabletopEnv(gymnasium.Env):
+    """One language-conditioned task. Same seed, same episode, bit for bit.
+
+    Observation (a dictionary): one (224, 224, 3) uint8 RGB image per camera ("front", "wrist"),
+    `joint_positions` (7,) [rad], `gripper_opening` (1,) in [0, 1], `ee_position` (3,) [m] and
+    `ee_quaternion` (4,) w, x, y, z in the base frame, `instruction` (text).
+    Action (7,): x, y, z [m], fixed-axis roll, pitch, yaw [rad] displacement from the measured tool
+    pose, base frame; gripper opening wanted, 1 = open. Out-of-range actions are clipped, others
+    (not finite, wrong shape) raise `ValueError`.
+    Reward: 1 when the task succeeds, which ends the episode; otherwise 0.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": int(CONTROL_RATE_HZ)}
+
+    def __init__(
+        self,
+        task: str,
+        cameras: tuple[str, ...] = CAMERAS,
+        image_size_px: int = IMAGE_SIZE_PX,
+        render_mode: str | None = None,
+    ) -> None:
+        if task not in TASKS:
+            raise ValueError(f"task: expected one of {', '.join(TASKS)}, got {task!r}")
+        unknown = [camera for camera in cameras if camera not in CAMERAS]
+        if unknown:
+            raise ValueError(f"camera: expected some of {', '.join(CAMERAS)}, got {unknown}")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(
+                f"render_mode: expected one of {self.metadata['render_modes']}, got {render_mode!r}"
+            )
+        self.task: Task = TASKS[task]()
+        self.cameras = tuple(cameras)
+        self.image_size_px = image_size_px
+        self.render_mode = render_mode
+        self.action_space = spaces.Box(
+            ACTION_LOW.astype(np.float32), ACTION_HIGH.astype(np.float32), dtype=np.float32
+        )
+        image = spaces.Box(0, 255, (image_size_px, image_size_px, 3), np.uint8)
+        self.observation_space = spaces.Dict(
+            {
+                **dict.fromkeys(self.cameras, image),
+                "joint_positions": spaces.Box(-np.pi, np.pi * 1.5, (7,), np.float64),
+                "gripper_opening": spaces.Box(0.0, 1.0, (1,), np.float64),
+                "ee_position": spaces.Box(-2.0, 2.0, (3,), np.float64),
+                "ee_quaternion": spaces.Box(-1.0, 1.0, (4,), np.float64),
+                "instruction": spaces.Text(200, min_length=0, charset=INSTRUCTION_CHARACTERS),
+            }
+        )
+        self.kinematics = Kinematics()
+        self.world: Tabletop | None = None
+        self.episode: Episode | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Draw an episode from the seed.
+
+        `options["target"]` names another item of the drawn scene in the instruction;
+        `options["episode"]` (a `sim.tasks.Episode`) replaces the draw.
+        """
+        super().reset(seed=seed)
+        options = options or {}
+        unknown = set(options) - {"target", "episode"}
+        if unknown:
+            raise ValueError(f"options: expected 'target' or 'episode', got {sorted(unknown)}")
+        episode = options.get("episode") or self.task.sample(self.np_random)
+        if "target" in options:
+            episode = self.task.retarget(self.np_random, episode, options["target"])
+        self.start(episode)
+        return self._observe(), self._info()
+
+    def start(self, episode: Episode) -> None:
+        """Build the world of `episode` and put the arm at its start."""
+        if self.world is not None:
+            self.world.close()
+        self.episode = episode
+        self.world = Tabletop(episode.scene)
+        self.world.reset(np.array(episode.joint_positions))
+        self.world.advance(0.2)  # let everything settle
+        self.world.first_touched = None
+
+    def step(
+        self, action: NDArray
+    ) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """Carry out one action for 0.1 s."""
+        self.move(action)
+        success = self.succeeded()
+        return self._observe(), float(success), success, False, self._info()
+
+    def move(self, action: NDArray) -> None:
+        """Carry out one action without looking at the result."""
+        world, _ = self._running()
+        action = np.asarray(action, dtype=np.float64)
+        if action.shape != (ACTION_DIM,):
+            raise ValueError(f"action: expected shape ({ACTION_DIM},), got {action.shape}")
+        if not np.all(np.isfinite(action)):
+            raise ValueError(f"action: expected finite numbers, got {action}")
+        action = np.clip(action, ACTION_LOW, ACTION_HIGH)
+        joints, _ = self.kinematics.inverse(
+            world.joint_positions,
+            world.ee_position + action[:3],
+            displaced(world.ee_rotation, action[3:6]),
+        )
+        world.advance(1.0 / CONTROL_RATE_HZ, joints, float(action[6]))
+
+    def expert_action(self) -> NDArray[np.float64]:
+        """The scripted expert's action (7,) in the present state."""
+        world, episode = self._running()
+        return np.clip(self.task.expert(world, episode), ACTION_LOW, ACTION_HIGH)
+
+    def succeeded(self) -> bool:
+        """Whether the task is done in the present state."""
+        return self.task.success(*self._running())
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """The front camera's image, (h, w, 3) uint8."""
+        if self.render_mode is None:
+            return None
+        world, _ = self._running()
+        return world.render("front", self.image_size_px, self.image_size_px)
+
+    def close(self) -> None:
+        if self.world is not None:
+            self.world.close()
+            self.world = None
+
+    def _running(self) -> tuple[Tabletop, Episode]:
+        if self.world is None or self.episode is None:
+            raise RuntimeError("call reset() before anything else")
+        return self.world, self.episode
+
+    def _observe(self) -> dict[str, Any]:
+        world, episode = self._running()
+        size = self.image_size_px
+        return {
+            **{camera: world.render(camera, size, size) for camera in self.cameras},
+            "joint_positions": world.joint_positions,
+            "gripper_opening": np.array([world.gripper_opening]),
+            "ee_position": world.ee_position,
+            "ee_quaternion": world.ee_rotation.as_quat(canonical=True, scalar_first=True),
+            "instruction": episode.instruction,
+        }
+
+    def _info(self) -> dict[str, Any]:
+        world, episode = self._running()
+        return {
+            "success": self.succeeded(),
+            "target": episode.target,
+            "first_touched": world.first_touched,
+            "items": [item.name for item in episode.scene.items],
+            "target_position": world.item_position(episode.target),
+            "goal_position": self.task.goal_position(world, episode),
+        }
+
+
+def to_observation(values: dict[str, Any], stamp_ns: int = 0) -> Observation:
+    """An environment's observation as the policies' `Observation`."""
+    return Observation(
+        images={name: image for name, image in values.items() if name in CAMERAS},
+        joint_positions=values["joint_positions"],
+        gripper_opening=float(values["gripper_opening"][0]),
+        ee_position=values["ee_position"],
+        ee_quaternion=values["ee_quaternion"],
+        instruction=values["instruction"],
+        stamp_ns=stamp_ns,
+    )
+
+

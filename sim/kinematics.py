@@ -1,0 +1,84 @@
+"""Forward and inverse kinematics of the arm, on `mink` (differential IK as a quadratic program)."""
+
+from __future__ import annotations
+
+import mink
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from sim import robot
+
+
+class Kinematics:
+    """IK by a few Gauss-Newton steps of a damped least-squares problem within the joint limits.
+
+    The problem of each step is mink's: minimise ||J dq - e||^2_W + damping ||dq||^2 plus a small
+    pull to the home posture (the arm's seventh degree of freedom), subject to the joint limits.
+    """
+
+    def __init__(self, iterations: int = 4) -> None:
+        spec = mujoco.MjSpec()
+        robot.add_arm(spec)
+        self._model = spec.compile()
+        self._configuration = mink.Configuration(self._model)
+        self._frame_task = mink.FrameTask(
+            robot.TCP_SITE, "site", position_cost=1.0, orientation_cost=0.3, lm_damping=1e-4
+        )
+        posture_cost = np.full(self._model.nv, 2e-3)
+        self._posture_task = mink.PostureTask(self._model, cost=posture_cost)
+        home = np.zeros(self._model.nq)
+        home[:7] = robot.HOME_RAD
+        self._posture_task.set_target(home)
+        self._limits = [mink.ConfigurationLimit(self._model)]
+        self._iterations = iterations
+
+    def forward(self, joint_positions: NDArray) -> tuple[NDArray, Rotation]:
+        """Tool pose in the base frame: position (3,) [m] and rotation, for (7,) angles [rad]."""
+        self._update(joint_positions)
+        site = self._configuration.data.site(robot.TCP_SITE)
+        return site.xpos.copy(), Rotation.from_matrix(site.xmat.reshape(3, 3))
+
+    def inverse(
+        self, joint_positions: NDArray, position: NDArray, rotation: Rotation
+    ) -> tuple[NDArray, float]:
+        """Joint angles near `joint_positions` (7,) [rad] whose tool pose is the one wanted.
+
+        Returns the angles (7,) [rad], always within the joint limits, and the position error that
+        remains [m] (large: the pose is out of reach).
+        """
+        lower, upper = robot.POSITION_LOWER_RAD, robot.POSITION_UPPER_RAD
+        self._update(np.clip(joint_positions, lower + 1e-6, upper - 1e-6))
+        quaternion = rotation.as_quat(scalar_first=True)
+        self._frame_task.set_target(
+            mink.SE3.from_rotation_and_translation(mink.SO3(quaternion), np.asarray(position))
+        )
+        tasks = [self._frame_task, self._posture_task]
+        for _ in range(self._iterations):
+            velocity = mink.solve_ik(
+                self._configuration, tasks, 1.0, "daqp", limits=self._limits, damping=1e-5
+            )
+            self._configuration.integrate_inplace(velocity, 1.0)
+        solution = np.clip(self._configuration.q[:7], lower, upper)
+        reached = self._configuration.data.site(robot.TCP_SITE).xpos
+        return solution, float(np.linalg.norm(reached - position))
+
+    def _update(self, joint_positions: NDArray) -> None:
+        q = np.zeros(self._model.nq)
+        q[:7] = joint_positions
+        self._configuration.update(q)
+
+
+def displaced(rotation: Rotation, roll_pitch_yaw: NDArray) -> Rotation:
+    """`rotation` turned by fixed-axis roll, pitch, yaw [rad] about the base frame's axes."""
+    return Rotation.from_euler("xyz", roll_pitch_yaw) * rotation
+
+
+def displacement(start: Rotation, end: Rotation) -> NDArray:
+    """The fixed-axis roll, pitch, yaw (3,) [rad] with `displaced(start, it) == end`."""
+    return (end * start.inv()).as_euler("xyz")
+
+
+# The tool pointing straight down, fingers opening along the base frame's y axis.
+DOWN = Rotation.from_matrix(np.diag([1.0, -1.0, -1.0]))

@@ -1,0 +1,186 @@
+"""What every task shares: the episode it draws, placing without overlap, and a servo for experts.
+
+Experts know the simulator's state and are memoryless: the action follows from the present state
+alone. They can therefore label any state a learner gets into (DAgger, arXiv 1011.0686).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim import robot
+from sim.kinematics import DOWN, Kinematics, displaced, displacement
+from sim.scene import BOWL_RADIUS_M, COLORS, Item, Scene
+from sim.tabletop import Tabletop
+
+MAX_STEP_M = 0.05  # largest displacement an expert asks for in one action
+MAX_TURN_RAD = 0.2
+TRAVEL_HEIGHT_M = 0.14  # tool height that clears everything on the table
+OPEN, CLOSED = 1.0, 0.0
+
+# Where items stand [m], base frame: x low, x high, y low, y high.
+ITEM_AREA = (0.37, 0.60, -0.20, 0.20)
+# Where the tool starts [m].
+START_LOW = np.array([0.38, -0.16, 0.14])
+START_HIGH = np.array([0.56, 0.16, 0.30])
+START_TILT_RAD = 0.08  # roll, pitch *U(-1, 1)
+START_YAW_RAD = 0.35  # yaw *U(-1, 1)
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One drawn episode: what there is, what is asked, where the arm starts."""
+
+    scene: Scene
+    instruction: str
+    target: str  # name of the item the instruction is about
+    destination: str | None = None  # name of the bowl, for tasks that have one
+    direction: str | None = None  # a key of `sim.tasks.push.DIRECTIONS`, for tasks that have one
+    joint_positions: tuple[float, ...] = tuple(robot.HOME_RAD)  # (7,) [rad]
+
+
+class Task(ABC):
+    """A task draws episodes, recognises success and knows how to act."""
+
+    name: str
+    max_steps: int  # at 10 Hz
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator) -> Episode:
+        """Draw an episode."""
+
+    @abstractmethod
+    def success(self, world: Tabletop, episode: Episode) -> bool:
+        """Whether what was asked has been done."""
+
+    @abstractmethod
+    def expert(self, world: Tabletop, episode: Episode) -> NDArray[np.float64]:
+        """The action (7,) an expert takes in this state; see `policies.interface.ActionChunk`."""
+
+    @abstractmethod
+    def goal_position(self, world: Tabletop, episode: Episode) -> NDArray[np.float64]:
+        """(3,) [m]: where the target should end, given where it is now."""
+
+    @abstractmethod
+    def instruct(
+        self, rng: np.random.Generator, episode: Episode
+    ) -> str:
+        """Word an instruction for what `episode` names."""
+
+    def retarget(self, rng: np.random.Generator, episode: Episode, target: str) -> Episode:
+        """The same scene with another item named in the instruction."""
+        item = episode.scene.item(target)
+        if item.is_bowl:
+            raise ValueError(f"target: expected an item that can be moved, got {target!r}")
+        changed = replace(episode, target=target)
+        return replace(changed, instruction=self.instruct(rng, changed))
+
+
+def choose(rng: np.random.Generator, options):
+    """One of `options`, evenly."""
+    return options[int(rng.integers(len(options)))]
+
+
+def draw_scene(
+    rng: np.random.Generator,
+    shapes: tuple[str, ...],
+    bowls: int,
+    area: tuple[float, float, float, float] = ITEM_AREA,
+) -> Scene:
+    """Items of the given shapes in different colours, then bowls, none overlapping."""
+    item_colors = rng.permutation(list(COLORS))[: len(shapes)]
+    bowl_colors = rng.permutation(list(COLORS))[:bowls]
+    kinds = [*zip(shapes, item_colors, strict=True), *(("bowl", color) for color in bowl_colors)]
+    # The largest first, or they find no room.
+    placed: list[tuple[str, NDArray]] = []
+    for shape, _ in reversed(kinds):
+        placed.append((shape, _free_spot(rng, shape, placed, area)))
+    positions = [spot for _, spot in reversed(placed)]
+    items = tuple(
+        Item(
+            shape=shape,  # type: ignore[arg-type]
+            color=str(color),
+            position=(float(spot[0]), float(spot[1])),
+            yaw_rad=float(rng.uniform(-0.4, 0.4)),
+            size_m=float(rng.uniform(0.020, 0.024)),
+        )
+        for (shape, color), spot in zip(kinds, positions, strict=True)
+    )
+    return Scene(items=items)
+
+
+def _clearance(first: str, second: str) -> float:
+    """[m] between centres, so that the open gripper (0.12 m wide) fits around an item."""
+    radius = {"bowl": BOWL_RADIUS_M + 0.015}
+    return radius.get(first, 0.05) + radius.get(second, 0.05)
+
+
+def _free_spot(rng, shape, placed, area) -> NDArray:
+    for _ in range(1000):
+        spot = rng.uniform((area[0], area[2]), (area[1], area[3]))
+        if all(
+            np.linalg.norm(spot - other) > _clearance(shape, other_shape)
+            for other_shape, other in placed
+        ):
+            return spot
+    # Crowded: begin again with the next draws; the caller's generator keeps this reproducible.
+    raise CrowdedError
+
+
+class CrowdedError(RuntimeError):
+    """The items drawn so far leave no room for the next."""
+
+
+def draw_until_it_fits(draw):
+    """Call `draw` until it does not raise `CrowdedError`."""
+    while True:
+        try:
+            return draw()
+        except CrowdedError:
+            continue
+
+
+def draw_start(rng: np.random.Generator, kinematics: Kinematics) -> tuple[float, ...]:
+    """Joint angles (7,) [rad] of a tool pose drawn over the table, pointing roughly down."""
+    position = rng.uniform(START_LOW, START_HIGH)
+    tilt = rng.uniform(-1, 1, size=3) * (START_TILT_RAD, START_TILT_RAD, START_YAW_RAD)
+    joints = robot.HOME_RAD
+    for _ in range(5):
+        joints, _ = kinematics.inverse(joints, position, displaced(DOWN, tilt))
+    return tuple(float(angle) for angle in joints)
+
+
+def servo(world: Tabletop, position: NDArray, gripper: float) -> NDArray[np.float64]:
+    """The action (7,) towards a tool position [m] with the fingers pointing down."""
+    step = np.asarray(position) - world.ee_position
+    length = np.linalg.norm(step)
+    if length > MAX_STEP_M:
+        step *= MAX_STEP_M / length
+    turn = np.clip(displacement(world.ee_rotation, DOWN), -MAX_TURN_RAD, MAX_TURN_RAD)
+    return np.concatenate([step, turn, [gripper]])
+
+
+def funnel(distance: float, floor: float, radius: float = 0.012) -> float:
+    """Tool height [m] on approach: `floor` within `radius` of the spot, rising with distance."""
+    return float(min(TRAVEL_HEIGHT_M, floor + 2.5 * max(0.0, distance - radius)))
+
+
+def grasp(world: Tabletop, target: str) -> NDArray[np.float64]:
+    """The action (7,) that approaches `target` from above and closes on it."""
+    item = world.item_position(target)
+    tool = world.ee_position
+    distance = float(np.linalg.norm(item[:2] - tool[:2]))
+    grasp_height = max(0.016, float(item[2]) - 0.002)
+    if distance < 0.014 and abs(tool[2] - grasp_height) < 0.012:
+        return servo(world, np.array([*item[:2], grasp_height]), CLOSED)
+    # An item below the fingers would be pushed down by a closed hand: open on the way.
+    if world.gripper_opening < 0.7 and tool[2] < 0.06 and distance < 0.05:
+        return servo(world, np.array([*tool[:2], tool[2] + 0.01]), OPEN)
+    height = funnel(distance, grasp_height)
+    if tool[2] < height - 0.03:  # too low for where it is: rise before moving sideways
+        return servo(world, np.array([*(0.7 * tool[:2] + 0.3 * item[:2]), height]), OPEN)
+    return servo(world, np.array([*item[:2], height]), OPEN)

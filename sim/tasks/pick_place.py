@@ -1,0 +1,86 @@
+"""PickPlace: put one named item into one named bowl."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.kinematics import Kinematics
+from sim.scene import BOWL_RADIUS_M
+from sim.tabletop import Tabletop
+from sim.tasks import base
+from sim.tasks.base import Episode, Task
+
+CARRY_HEIGHT_M = 0.13  # tool height on the way to the bowl
+RELEASE_HEIGHT_M = 0.08
+RELEASE_RADIUS_M = 0.022
+
+PHRASES = (
+    "put the {target} into the {destination}",
+    "place the {target} in the {destination}",
+    "drop the {target} into the {destination}",
+    "move the {target} to the {destination}",
+    "pick up the {target} and put it in the {destination}",
+)
+
+
+class PickPlace(Task):
+    """"put the green cylinder into the blue bowl"."""
+
+    name = "PickPlace"
+    max_steps = 90
+
+    def __init__(self) -> None:
+        self._kinematics = Kinematics()
+
+    def sample(self, rng: np.random.Generator) -> Episode:
+        count = int(rng.integers(2, 4))
+        shapes = tuple(base.choose(rng, ("cube", "cylinder", "ball")) for _ in range(count))
+        bowls = int(rng.integers(1, 3))
+        scene = base.draw_until_it_fits(lambda: base.draw_scene(rng, shapes, bowls))
+        start = base.draw_start(rng, self._kinematics)
+        destination = next(item.name for item in scene.items if item.is_bowl)
+        episode = Episode(
+            scene, "", scene.items[0].name, destination=destination, joint_positions=start
+        )
+        return replace(episode, instruction=self.instruct(rng, episode))
+
+    def instruct(self, rng: np.random.Generator, episode: Episode) -> str:
+        return base.choose(rng, PHRASES).format(
+            target=episode.target, destination=episode.destination
+        )
+
+    def success(self, world: Tabletop, episode: Episode) -> bool:
+        return (
+            _in_bowl(world, episode)
+            and not world.is_held(episode.target)
+            and world.item_speed(episode.target) < 0.1
+        )
+
+    def goal_position(self, world: Tabletop, episode: Episode) -> NDArray[np.float64]:
+        assert episode.destination is not None
+        return world.item_position(episode.destination)
+
+    def expert(self, world: Tabletop, episode: Episode) -> NDArray[np.float64]:
+        tool = world.ee_position
+        bowl = self.goal_position(world, episode)
+        distance = float(np.linalg.norm(bowl[:2] - tool[:2]))
+        if world.is_held(episode.target):
+            if distance < RELEASE_RADIUS_M and tool[2] < RELEASE_HEIGHT_M + 0.02:
+                return base.servo(world, np.array([*bowl[:2], RELEASE_HEIGHT_M]), base.OPEN)
+            if distance < RELEASE_RADIUS_M:
+                return base.servo(world, np.array([*bowl[:2], RELEASE_HEIGHT_M]), base.CLOSED)
+            if tool[2] < CARRY_HEIGHT_M - 0.04:
+                return base.servo(world, np.array([*tool[:2], CARRY_HEIGHT_M]), base.CLOSED)
+            return base.servo(world, np.array([*bowl[:2], CARRY_HEIGHT_M]), base.CLOSED)
+        if _in_bowl(world, episode):
+            return base.servo(world, np.array([*tool[:2], CARRY_HEIGHT_M]), base.OPEN)
+        return base.grasp(world, episode.target)
+
+
+def _in_bowl(world: Tabletop, episode: Episode) -> bool:
+    assert episode.destination is not None
+    offset = world.item_position(episode.target) - world.item_position(episode.destination)
+    return bool(np.linalg.norm(offset[:2]) < BOWL_RADIUS_M and 0.0 < offset[2] < 0.05)
