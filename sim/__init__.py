@@ -1,8 +1,18 @@
 """Simulated tabletop tasks in MuJoCo; importing this package registers them with Gymnasium."""
 
-from gymnasium.envs.registration import register, registry
+from sim.rendering import choose_backend, explain
 
-from sim.tasks import TASKS
+choose_backend()
+try:
+    import mujoco  # noqa: F401  opens the display of the chosen backend
+except ModuleNotFoundError:
+    raise
+except (ImportError, AttributeError) as error:
+    raise explain(error) from error
+
+from gymnasium.envs.registration import register, registry  # noqa: E402
+
+from sim.tasks import TASKS  # noqa: E402
 
 ENV_IDS = tuple(f"VlaRos/{name}-v0" for name in TASKS)
 

@@ -98,7 +98,7 @@ class TabletopEnv(gymnasium.Env):
         if "target" in options:
             episode = self.task.retarget(self.np_random, episode, options["target"])
         self.start(episode)
-        return self._observe(), self._info()
+        return self.observe()
 
     def start(self, episode: Episode) -> None:
         """Build the world of `episode` and put the arm at its start."""
@@ -110,9 +110,7 @@ class TabletopEnv(gymnasium.Env):
         self.world.advance(0.2)  # let everything settle
         self.world.first_touched = None
 
-    def step(
-        self, action: NDArray
-    ) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+    def step(self, action: NDArray) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Carry out one action for 0.1 s."""
         self.move(action)
         success = self.succeeded()
@@ -120,7 +118,7 @@ class TabletopEnv(gymnasium.Env):
 
     def move(self, action: NDArray) -> None:
         """Carry out one action without looking at the result."""
-        world, _ = self._running()
+        world, _ = self.running()
         action = np.asarray(action, dtype=np.float64)
         if action.shape != (ACTION_DIM,):
             raise ValueError(f"action: expected shape ({ACTION_DIM},), got {action.shape}")
@@ -136,18 +134,18 @@ class TabletopEnv(gymnasium.Env):
 
     def expert_action(self) -> NDArray[np.float64]:
         """The scripted expert's action (7,) in the present state."""
-        world, episode = self._running()
+        world, episode = self.running()
         return np.clip(self.task.expert(world, episode), ACTION_LOW, ACTION_HIGH)
 
     def succeeded(self) -> bool:
         """Whether the task is done in the present state."""
-        return self.task.success(*self._running())
+        return self.task.success(*self.running())
 
     def render(self) -> NDArray[np.uint8] | None:
         """The front camera's image, (h, w, 3) uint8."""
         if self.render_mode is None:
             return None
-        world, _ = self._running()
+        world, _ = self.running()
         return world.render("front", self.image_size_px, self.image_size_px)
 
     def close(self) -> None:
@@ -155,13 +153,18 @@ class TabletopEnv(gymnasium.Env):
             self.world.close()
             self.world = None
 
-    def _running(self) -> tuple[Tabletop, Episode]:
+    def observe(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Observation and info of the present state, for callers of `move`."""
+        return self._observe(), self._info()
+
+    def running(self) -> tuple[Tabletop, Episode]:
+        """The world and the episode; `RuntimeError` before the first reset."""
         if self.world is None or self.episode is None:
             raise RuntimeError("call reset() before anything else")
         return self.world, self.episode
 
     def _observe(self) -> dict[str, Any]:
-        world, episode = self._running()
+        world, episode = self.running()
         size = self.image_size_px
         return {
             **{camera: world.render(camera, size, size) for camera in self.cameras},
@@ -173,7 +176,7 @@ class TabletopEnv(gymnasium.Env):
         }
 
     def _info(self) -> dict[str, Any]:
-        world, episode = self._running()
+        world, episode = self.running()
         return {
             "success": self.succeeded(),
             "target": episode.target,
@@ -195,5 +198,3 @@ def to_observation(values: dict[str, Any], stamp_ns: int = 0) -> Observation:
         instruction=values["instruction"],
         stamp_ns=stamp_ns,
     )
-
-

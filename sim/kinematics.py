@@ -72,7 +72,12 @@ class Kinematics:
 
 def displaced(rotation: Rotation, roll_pitch_yaw: NDArray) -> Rotation:
     """`rotation` turned by fixed-axis roll, pitch, yaw [rad] about the base frame's axes."""
-    return Rotation.from_euler("xyz", roll_pitch_yaw) * rotation
+    return fixed_axis_rotation(roll_pitch_yaw) * rotation
+
+
+def fixed_axis_rotation(roll_pitch_yaw: NDArray) -> Rotation:
+    """Roll, then pitch, then yaw [rad] about the base frame's axes."""
+    return Rotation.from_euler("xyz", roll_pitch_yaw)
 
 
 def displacement(start: Rotation, end: Rotation) -> NDArray:

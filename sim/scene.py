@@ -165,8 +165,8 @@ def look_at(position: NDArray, target: NDArray) -> tuple[float, ...]:
 
 
 FRONT_CAMERA_POSITION = (1.12, 0.0, 0.62)
-FRONT_CAMERA_TARGET = (0.46, 0.0, 0.03)
-FRONT_CAMERA_FOVY_DEG = 43.0
+FRONT_CAMERA_TARGET = (0.46, 0.0, 0.155)
+FRONT_CAMERA_FOVY_DEG = 41.0
 
 
 def _add_cameras(spec: mujoco.MjSpec, hand: mujoco.MjsBody) -> None:

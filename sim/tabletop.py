@@ -14,8 +14,11 @@ from scipy.spatial.transform import Rotation
 from sim import robot
 from sim.scene import CAMERAS, Scene, compile_scene
 
-# A jump of the command is ramped at this share of the joints' velocity limits.
-COMMAND_SPEED_FRACTION = 0.9
+# A jump of the command is ramped at this share of the velocity limits; catching up goes beyond it.
+COMMAND_SPEED_FRACTION = 0.7
+# The servo damps the speed's difference from the command's, as trajectory controllers do: force =
+# stiffness (command - position) + damping (command's speed - speed). Without, the arm would trail.
+LEAD_S = np.array([link.damping / link.stiffness for link in robot.LINKS])  # (7,)
 
 
 class Tabletop:
@@ -46,7 +49,8 @@ class Tabletop:
         finger = gripper_opening * robot.FINGER_TRAVEL_M
         self.data.qpos[:7] = joint_positions
         self.data.qpos[7:9] = finger
-        self.data.ctrl[:7] = joint_positions
+        self._command = np.array(joint_positions, dtype=np.float64)  # (7,) [rad]
+        self.data.ctrl[:7] = self._command
         self.data.ctrl[7:9] = finger
         mujoco.mj_forward(self.model, self.data)
         self.first_touched: str | None = None  # the first item that the robot touched
@@ -65,23 +69,24 @@ class Tabletop:
         increment = np.zeros(7)
         if joint_target is not None:
             target = np.clip(joint_target, robot.POSITION_LOWER_RAD, robot.POSITION_UPPER_RAD)
-            limit = (
-                COMMAND_SPEED_FRACTION * robot.VELOCITY_LIMIT_RAD_S * self.model.opt.timestep
-            )
-            increment = np.clip((target - self.data.ctrl[:7]) / steps, -limit, limit)
+            limit = COMMAND_SPEED_FRACTION * robot.VELOCITY_LIMIT_RAD_S * self.model.opt.timestep
+            increment = np.clip((target - self._command) / steps, -limit, limit)
         finger_target = (
             self.data.ctrl[7]
             if gripper is None
             else np.clip(gripper, 0.0, 1.0) * robot.FINGER_TRAVEL_M
         )
+        lead = LEAD_S * increment / self.model.opt.timestep  # (7,) [rad]
         finger_step = robot.GRIPPER_SPEED_LIMIT_M_S * self.model.opt.timestep
         for _ in range(steps):
-            self.data.ctrl[:7] += increment
+            self._command += increment
+            self.data.ctrl[:7] = self._command + lead
             difference = finger_target - self.data.ctrl[7]
             self.data.ctrl[7:9] += np.clip(difference, -finger_step, finger_step)
             mujoco.mj_step(self.model, self.data)
             if self.first_touched is None:
                 self._note_first_touch()
+        self.data.ctrl[:7] = self._command  # what the servos are told to hold from here on
 
     def _note_first_touch(self) -> None:
         for geoms in self.data.contact.geom[: self.data.ncon]:

@@ -7,6 +7,7 @@ alone. They can therefore label any state a learner gets into (DAgger, arXiv 101
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -66,9 +67,7 @@ class Task(ABC):
         """(3,) [m]: where the target should end, given where it is now."""
 
     @abstractmethod
-    def instruct(
-        self, rng: np.random.Generator, episode: Episode
-    ) -> str:
+    def instruct(self, rng: np.random.Generator, episode: Episode) -> str:
         """Word an instruction for what `episode` names."""
 
     def retarget(self, rng: np.random.Generator, episode: Episode, target: str) -> Episode:
@@ -95,11 +94,7 @@ def draw_scene(
     item_colors = rng.permutation(list(COLORS))[: len(shapes)]
     bowl_colors = rng.permutation(list(COLORS))[:bowls]
     kinds = [*zip(shapes, item_colors, strict=True), *(("bowl", color) for color in bowl_colors)]
-    # The largest first, or they find no room.
-    placed: list[tuple[str, NDArray]] = []
-    for shape, _ in reversed(kinds):
-        placed.append((shape, _free_spot(rng, shape, placed, area)))
-    positions = [spot for _, spot in reversed(placed)]
+    spots = draw_spots(rng, [shape for shape, _ in kinds], area)
     items = tuple(
         Item(
             shape=shape,  # type: ignore[arg-type]
@@ -108,9 +103,22 @@ def draw_scene(
             yaw_rad=float(rng.uniform(-0.4, 0.4)),
             size_m=float(rng.uniform(0.020, 0.024)),
         )
-        for (shape, color), spot in zip(kinds, positions, strict=True)
+        for (shape, color), spot in zip(kinds, spots, strict=True)
     )
     return Scene(items=items)
+
+
+def draw_spots(
+    rng: np.random.Generator,
+    shapes: Sequence[str],
+    area: tuple[float, float, float, float] = ITEM_AREA,
+) -> list[NDArray]:
+    """Where items of these shapes can stand, (2,) [m] each; may raise `CrowdedError`."""
+    # Bowls stand last in a scene and are placed first, or they find no room.
+    placed: list[tuple[str, NDArray]] = []
+    for shape in reversed(shapes):
+        placed.append((shape, _free_spot(rng, shape, placed, area)))
+    return [spot for _, spot in reversed(placed)]
 
 
 def _clearance(first: str, second: str) -> float:

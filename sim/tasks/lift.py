@@ -24,7 +24,7 @@ PHRASES = (
 
 
 class Lift(Task):
-    """"pick up the red cube"."""
+    """ "pick up the red cube"."""
 
     name = "Lift"
     max_steps = 60

@@ -27,7 +27,7 @@ PHRASES = (
 
 
 class PickPlace(Task):
-    """"put the green cylinder into the blue bowl"."""
+    """ "put the green cylinder into the blue bowl"."""
 
     name = "PickPlace"
     max_steps = 90

@@ -38,7 +38,7 @@ AREA = (0.38, 0.56, -0.15, 0.15)  # room to push in every direction
 
 
 class Push(Task):
-    """"push the yellow cube to the left"."""
+    """ "push the yellow cube to the left"."""
 
     name = "Push"
     max_steps = 60
@@ -89,8 +89,10 @@ class Push(Task):
         reach = episode.scene.item(episode.target).size_m + (0.012 if along[1] else 0.011)
         ahead, aside = (tool[:2] - item) @ along, (tool[:2] - item) @ across
         behind = item - (reach + 0.03) * along
-        # The corridor behind the item, in which the tool may be low.
-        overshoot = max(0.0, ahead + reach - 0.008, -ahead - reach - 0.07)
+        # The corridor behind the item, in which the tool may be low. Coming down it keeps clear of
+        # the item, or it would tip it over; once down it touches the item.
+        clearance = 0.008 if tool[2] > PUSH_HEIGHT_M + 0.025 else -0.008
+        overshoot = max(0.0, ahead + reach + clearance, -ahead - reach - 0.07)
         distance = float(np.hypot(overshoot, max(0.0, abs(aside) - 0.012)))
         height = base.funnel(distance, PUSH_HEIGHT_M, radius=0.003)
         if distance > 0.003:

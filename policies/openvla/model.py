@@ -1,0 +1,136 @@
+"""OpenVLA's network (arXiv 2406.09246) on current timm and transformers.
+
+Two vision towers see the same image; the patch features of each tower's second-to-last block are
+stacked on channels, projected by a three-layer MLP and inserted behind the language model's first
+token. Attribute names follow the original, so that its weights load by name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from policies.openvla.config import OpenVLAConfig
+
+
+class VisionBackbone(nn.Module):
+    """DINOv2 (`featurizer`) and SigLIP (`fused_featurizer`), stacked on channels."""
+
+    def __init__(self, config: OpenVLAConfig) -> None:
+        super().__init__()
+        towers = config.vision_towers or ({},) * len(config.timm_model_ids)
+        self.featurizer, self.fused_featurizer = (
+            _tower(name, size, overrides)
+            for name, size, overrides in zip(
+                config.timm_model_ids, config.image_sizes, towers, strict=True
+            )
+        )
+        self.embed_dim = self.featurizer.embed_dim + self.fused_featurizer.embed_dim
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """(b, 6, h, w), three channels normalized for each tower -> (b, patches, embed_dim)."""
+        first, second = pixel_values.split(3, dim=1)
+        return torch.cat(
+            [patch_features(self.featurizer, first), patch_features(self.fused_featurizer, second)],
+            dim=2,
+        )
+
+
+def _tower(name: str, image_size_px: int, overrides: dict[str, Any]) -> nn.Module:
+    """A timm vision transformer; `overrides` are its sizes and, as `timm_id`, its architecture."""
+    sizes = {key: value for key, value in overrides.items() if key != "timm_id"}
+    name = overrides.get("timm_id", name)
+    return timm.create_model(name, pretrained=False, num_classes=0, img_size=image_size_px, **sizes)
+
+
+def patch_features(tower: nn.Module, images: Tensor) -> Tensor:
+    """(b, patches, width): output of the second-to-last block, no final norm, no prefix tokens."""
+    (features,) = tower.forward_intermediates(
+        images,
+        indices=[len(tower.blocks) - 2],
+        stop_early=True,
+        norm=False,
+        output_fmt="NLC",
+        intermediates_only=True,
+    )
+    return features
+
+
+class Projector(nn.Module):
+    """The original's fused projector: up to four times the width, then to the language model's."""
+
+    def __init__(self, vision_dim: int, llm_dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(vision_dim, 4 * vision_dim)
+        self.fc2 = nn.Linear(4 * vision_dim, llm_dim)
+        self.fc3 = nn.Linear(llm_dim, llm_dim)
+        self.act = nn.GELU()
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.fc3(self.act(self.fc2(self.act(self.fc1(features)))))
+
+
+class ProprioProjector(nn.Module):
+    """The robot's normalized state as one token (OpenVLA-OFT, arXiv 2502.19645)."""
+
+    def __init__(self, state_dim: int, llm_dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(state_dim, llm_dim)
+        self.fc2 = nn.Linear(llm_dim, llm_dim)
+        self.act = nn.GELU()
+
+    def forward(self, state: Tensor) -> Tensor:
+        return self.fc2(self.act(self.fc1(state))).unsqueeze(1)  # (b, 1, llm_dim)
+
+
+class OpenVLA(nn.Module):
+    """Image, instruction and (optionally) state to next-token logits."""
+
+    def __init__(self, config: OpenVLAConfig) -> None:
+        super().__init__()
+        self.config = config
+        llm_config = LlamaConfig(**{**config.text_config, "torch_dtype": None})
+        llm_config._attn_implementation = "sdpa"
+        self.vision_backbone = VisionBackbone(config)
+        self.projector = Projector(self.vision_backbone.embed_dim, llm_config.hidden_size)
+        self.language_model = LlamaForCausalLM(llm_config)
+        self.proprio_projector = (
+            ProprioProjector(config.proprio.dim, llm_config.hidden_size) if config.proprio else None
+        )
+
+    def embed_context(self, pixel_values: Tensor, state: Tensor | None) -> Tensor:
+        """(b, 6, h, w) and (b, n) -> (b, patches [+ 1], llm_dim), what stands behind BOS."""
+        return self.append_state(self.projector(self.vision_backbone(pixel_values)), state)
+
+    def append_state(self, projected: Tensor, state: Tensor | None) -> Tensor:
+        """Add the state's token to projected patches, if this model has one."""
+        if self.proprio_projector is None:
+            return projected
+        if state is None:
+            raise ValueError(
+                f"state: this model expects ({self.config.proprio.dim},) numbers, got none"
+            )
+        token = self.proprio_projector(state.to(projected.dtype))
+        return torch.cat([projected, token], dim=1)
+
+    def splice(self, context: Tensor, input_ids: Tensor) -> Tensor:
+        """Insert the context behind the first token: (b, 1 + context + rest, llm_dim)."""
+        tokens = self.language_model.get_input_embeddings()(input_ids)
+        return torch.cat([tokens[:, :1], context.to(tokens.dtype), tokens[:, 1:]], dim=1)
+
+    def forward(
+        self, pixel_values: Tensor, input_ids: Tensor, state: Tensor | None = None
+    ) -> Tensor:
+        """Final hidden states (b, 1 + context + tokens - 1, llm_dim).
+
+        Sequences are padded on the right; attention is causal, so padding reaches no real token
+        and needs no mask. Apply `language_model.lm_head` where logits are wanted.
+        """
+        embeddings = self.splice(self.embed_context(pixel_values, state), input_ids)
+        return self.language_model.model(
+            inputs_embeds=embeddings, use_cache=False
+        ).last_hidden_state

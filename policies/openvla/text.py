@@ -1,0 +1,68 @@
+"""Prompts and their tokens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from policies.openvla.config import CheckpointError
+
+UNKNOWN, BOS, EOS = "<unk>", "<s>", "</s>"
+UNKNOWN_ID, BOS_ID, EOS_ID = 0, 1, 2
+LLAMA_EMPTY_ID = 29871  # Llama's "▁"; the original ends every prompt with it
+
+
+def prompt(instruction: str) -> str:
+    """The original's prompt (`experiments/robot/openvla_utils.py`)."""
+    return f"In: What action should the robot take to {instruction.lower()}?\nOut:"
+
+
+def words(instruction: str) -> list[str]:
+    """The lower-case words of an instruction, without punctuation."""
+    return re.findall(r"[a-z0-9']+", instruction.lower())
+
+
+def train_tokenizer(instructions: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer of at most `vocab_size` tokens, fitted to prompts.
+
+    Every text can be written with it: what it has not seen falls apart into bytes.
+    """
+    tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[UNKNOWN, BOS, EOS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator((prompt(text) for text in instructions), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token=UNKNOWN, bos_token=BOS, eos_token=EOS
+    )
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer of a checkpoint folder, from its `tokenizer.json`; nothing else is read."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: expected a tokenizer.json, found none")
+    try:
+        return PreTrainedTokenizerFast(
+            tokenizer_file=str(path), unk_token=UNKNOWN, bos_token=BOS, eos_token=EOS
+        )
+    except Exception as error:  # the Rust library raises a bare Exception
+        raise CheckpointError(f"{path}: not a tokenizer ({error})") from None
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerFast, instruction: str) -> list[int]:
+    """Token ids of the prompt: BOS first, and Llama's empty token last where there is one."""
+    ids = tokenizer.encode(prompt(instruction), add_special_tokens=False)
+    ids = [BOS_ID, *ids]
+    if len(tokenizer) > LLAMA_EMPTY_ID and ids[-1] != LLAMA_EMPTY_ID:
+        ids.append(LLAMA_EMPTY_ID)
+    return ids

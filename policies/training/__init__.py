@@ -1,0 +1,1 @@
+"""Training OpenVLA-shaped policies: labelled views, demonstrations, one loop."""

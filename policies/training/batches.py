@@ -1,0 +1,122 @@
+"""From rows of `Examples` to tensors. Every random choice comes from the generator passed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from policies.interface import ACTION_DIM
+from policies.openvla.config import OpenVLAConfig
+from policies.openvla.preprocess import normalize, to_unit_range
+from policies.openvla.statistics import ActionStatistics
+from policies.openvla.text import encode_prompt
+from policies.openvla.tokens import ActionTokenizer, to_unit
+from policies.training.examples import Examples
+
+
+@dataclass(frozen=True)
+class Batch:
+    """b sequences: prompt, then the numbers as tokens (teacher forcing)."""
+
+    pixel_values: Tensor  # (b, 6, s, s)
+    states: Tensor  # (b, 7), normalized
+    input_ids: Tensor  # (b, longest): prompt and all numbers but the last, padded on the right
+    last_prompt: Tensor  # (b,) index in input_ids of the prompt's last token
+    values: Tensor  # (b, numbers) in [-1, 1], nan = not supervised
+    rows: NDArray[np.int64]  # (b,) of the examples, for further labels
+    choices: NDArray[np.int64]  # (b,) which of the row's instructions was drawn
+
+
+class BatchMaker:
+    """Turns rows into batches for one model configuration."""
+
+    def __init__(
+        self,
+        config: OpenVLAConfig,
+        tokenizer: PreTrainedTokenizerFast,
+        statistics: ActionStatistics,
+        device: torch.device,
+    ) -> None:
+        self.config = config
+        self.numbers = (len(config.grounding.names) if config.grounding else 0) + ACTION_DIM
+        self.action_tokenizer = ActionTokenizer(config.tokenizer_vocab_size, config.n_action_bins)
+        self._tokenizer = tokenizer
+        self._statistics = statistics
+        self._device = device
+        self._prompts: dict[str, list[int]] = {}
+
+    def make(
+        self,
+        examples: Examples,
+        rows: NDArray[np.int64],
+        rng: np.random.Generator,
+        augment: bool = True,
+    ) -> Batch:
+        """A batch of these rows, one of its instructions drawn for each."""
+        choices = rng.integers(examples.actions.shape[1], size=len(rows))
+        prompts = [
+            self._encode(examples.instructions[row][choice])
+            for row, choice in zip(rows, choices, strict=True)
+        ]
+        values = self._values(examples, rows, choices)  # (b, numbers)
+        ids = self.action_tokenizer.encode(np.nan_to_num(values))
+        longest = max(len(prompt) for prompt in prompts) + self.numbers - 1
+        input_ids = np.zeros((len(rows), longest), dtype=np.int64)
+        for index, prompt in enumerate(prompts):
+            sequence = [*prompt, *ids[index, :-1]]
+            input_ids[index, : len(sequence)] = sequence
+        images = to_unit_range(examples.images[rows])
+        if augment:
+            images = augment_images(images, rng)
+        states = self._states(examples.states[rows])
+        if augment:
+            states = states + rng.normal(0.0, 0.01, size=states.shape)
+        move = lambda array, dtype: torch.as_tensor(array, dtype=dtype).to(self._device)  # noqa: E731
+        return Batch(
+            pixel_values=normalize(images).to(self._device),
+            states=move(states, torch.float32),
+            input_ids=move(input_ids, torch.int64),
+            last_prompt=move([len(prompt) - 1 for prompt in prompts], torch.int64),
+            values=move(values, torch.float32),
+            rows=rows,
+            choices=choices,
+        )
+
+    def _encode(self, instruction: str) -> list[int]:
+        if instruction not in self._prompts:
+            self._prompts[instruction] = encode_prompt(self._tokenizer, instruction)
+        return self._prompts[instruction]
+
+    def _states(self, states: NDArray) -> NDArray[np.float64]:
+        proprio = self.config.proprio
+        if proprio is None:
+            return np.zeros((len(states), 0))
+        return to_unit(states, np.array(proprio.q01), np.array(proprio.q99))
+
+    def _values(self, examples: Examples, rows: NDArray, choices: NDArray) -> NDArray[np.float64]:
+        actions = self._statistics.normalize(examples.actions[rows, choices])
+        grounding = self.config.grounding
+        if grounding is None:
+            return actions
+        named = to_unit(
+            examples.grounding[rows, choices], np.array(grounding.low), np.array(grounding.high)
+        )
+        return np.concatenate([named, actions], axis=1)
+
+
+def augment_images(images: Tensor, rng: np.random.Generator) -> Tensor:
+    """Vary brightness, contrast and tint a little and add noise; (b, 3, h, w) in [0, 1]."""
+    count = len(images)
+    draw = lambda low, high, *shape: torch.from_numpy(  # noqa: E731
+        rng.uniform(low, high, size=(count, *shape)).astype(np.float32)
+    )
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    images = (images - mean) * draw(0.85, 1.15, 1, 1, 1) + mean  # contrast
+    images = images * draw(0.85, 1.15, 1, 1, 1) * draw(0.95, 1.05, 3, 1, 1)  # brightness, tint
+    noise = rng.standard_normal(images.shape, dtype=np.float32)
+    return (images + 0.01 * torch.from_numpy(noise)).clamp_(0.0, 1.0)

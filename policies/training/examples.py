@@ -1,0 +1,67 @@
+"""Training data in memory: images, states and what to say about each.
+
+Pretraining's views and a dataset's demonstrations become the same thing here: n images with m
+instructions each (demonstrations have one), and for every instruction the numbers to be named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.interface import ACTION_DIM
+
+
+@dataclass(frozen=True)
+class PatchLabels:
+    """What is seen where; only simulation knows it."""
+
+    item_classes: NDArray[np.int64]  # (n, items), -1 = none
+    item_positions: NDArray[np.float32]  # (n, items, 3) [m], base frame
+    patch_items: NDArray[np.int64]  # (n, patches) index of the item seen there, -1 = none
+    target_items: NDArray[np.int64]  # (n, m) index of the item each instruction is about
+    captions: list[str]  # n
+    class_count: int
+
+
+@dataclass(frozen=True)
+class Examples:
+    """n images, m instructions each."""
+
+    images: NDArray[np.uint8]  # (n, s, s, 3) RGB at the model's size
+    states: NDArray[np.float32]  # (n, 7), see `policies.openvla.state`
+    instructions: list[list[str]]  # n lists of m
+    grounding: NDArray[np.float32]  # (n, m, g) [m], nan where unknown
+    actions: NDArray[np.float32]  # (n, m, 7), nan where unknown
+    patches: PatchLabels | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.images)
+        lengths = {
+            "states": len(self.states),
+            "instructions": len(self.instructions),
+            "grounding": len(self.grounding),
+            "actions": len(self.actions),
+        }
+        wrong = {name: length for name, length in lengths.items() if length != count}
+        if wrong:
+            raise ValueError(f"expected {count} rows like images, got {wrong}")
+        if self.actions.shape[-1] != ACTION_DIM:
+            raise ValueError(
+                f"actions: expected {ACTION_DIM} numbers, got {self.actions.shape[-1]}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def rows(self, rows: slice) -> Examples:
+        """Some of the rows; without patch labels."""
+        return Examples(
+            self.images[rows],
+            self.states[rows],
+            self.instructions[rows],
+            self.grounding[rows],
+            self.actions[rows],
+        )

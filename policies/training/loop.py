@@ -1,0 +1,232 @@
+"""The training loop: schedule, precision, checkpoints that survive `kill -9`, resume.
+
+A step's batch and augmentation are drawn from a generator seeded with (seed, step, process), so
+that a run resumed from a checkpoint goes on with the batches it would have seen.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import timm.layers
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from policies.training.processes import average_gradients, rank, world_size
+
+STATE = "training_state.safetensors"
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How long and how fast to learn."""
+
+    steps: int = 4000
+    batch_size: int = 64
+    learning_rate: float = 8e-4
+    warmup_steps: int = 150
+    final_rate_share: float = 0.02  # of the learning rate, at the last step (cosine)
+    weight_decay: float = 0.02
+    gradient_clip: float = 1.0
+    save_every_steps: int = 200
+    report_every_steps: int = 20
+    seed: int = 0
+    precision: str = "auto"  # "fp32", "bf16", or "auto": bf16 where the processor is fast at it
+
+
+class TrainingError(RuntimeError):
+    """Training cannot start or go on."""
+
+
+def bf16_is_fast(device: torch.device) -> bool:
+    """GPUs, and CPUs with matrix units (AMX); elsewhere bf16 is slower than fp32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    if device.type != "cpu" or platform.system() != "Linux":
+        return False
+    try:
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+
+
+def use_plain_attention(model: nn.Module, device: torch.device) -> None:
+    """Attention by plain matrix products: its weights can be read, and supervised.
+
+    On a CPU it also trains twice as fast as the fused kernel's backward; elsewhere the towers keep
+    the fused one.
+    """
+    language_model = getattr(model, "language_model", None)
+    if language_model is not None:
+        language_model.config._attn_implementation = "eager"
+    if device.type != "cpu":
+        return
+    timm.layers.set_fused_attn(False)
+    for module in model.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = False
+
+
+def learning_rate(config: LoopConfig, step: int) -> float:
+    """Linear warm-up, then a cosine down to `final_rate_share`."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    share = config.final_rate_share
+    return config.learning_rate * (share + (1 - share) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+class Loop:
+    """Minimises what `loss(step, rng)` returns over the parameters of `module`."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        loss: Callable[[np.random.Generator], tuple[Tensor, dict[str, float]]],
+        config: LoopConfig,
+        folder: Path,
+        device: torch.device,
+    ) -> None:
+        self.module = module
+        self.config = config
+        self.step = 0
+        self._loss = loss
+        self._folder = folder
+        self._device = device
+        self._names = [name for name, value in module.named_parameters() if value.requires_grad]
+        decayed, other = [], []
+        for name, value in module.named_parameters():
+            if value.requires_grad:
+                (decayed if value.ndim >= 2 and "embed" not in name else other).append(value)
+        self._optimizer = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": config.weight_decay},
+                {"params": other, "weight_decay": 0.0},
+            ],
+            lr=config.learning_rate,
+            betas=(0.9, 0.95),
+            fused=True,
+        )
+        self._by_identity = {id(value): name for name, value in module.named_parameters()}
+        self._bf16 = config.precision == "bf16" or (
+            config.precision == "auto" and bf16_is_fast(device)
+        )
+
+    @property
+    def rows_per_step(self) -> int:
+        """This process's share of a batch."""
+        return max(1, self.config.batch_size // world_size())
+
+    def run(
+        self,
+        report: Callable[[int, dict[str, float]], None],
+        on_save: Callable[[int], None] | None = None,
+        until_step: int | None = None,
+    ) -> None:
+        """Train to the last step, reporting averages and saving on the way."""
+        config = self.config
+        sums: dict[str, float] = {}
+        count, since = 0, time.monotonic()
+        last = min(config.steps, until_step or config.steps)
+        self.module.train()
+        leads = rank() == 0
+        while self.step < last:
+            rng = np.random.default_rng((config.seed, self.step, rank()))
+            for group in self._optimizer.param_groups:
+                group["lr"] = learning_rate(config, self.step)
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
+                loss, figures = self._loss(rng)
+            if not torch.isfinite(loss):
+                raise TrainingError(f"the loss is {loss.item()} at step {self.step}")
+            loss.backward()
+            average_gradients(self.module.parameters())
+            norm = nn.utils.clip_grad_norm_(self.module.parameters(), config.gradient_clip)
+            self._optimizer.step()
+            self._optimizer.zero_grad(set_to_none=True)
+            self.step += 1
+            for name, value in {**figures, "loss": loss.item(), "norm": float(norm)}.items():
+                sums[name] = sums.get(name, 0.0) + value
+            count += 1
+            if leads and (self.step % config.report_every_steps == 0 or self.step == last):
+                now = time.monotonic()
+                rate = count * config.batch_size / max(1e-9, now - since)
+                report(
+                    self.step,
+                    {name: value / count for name, value in sums.items()} | {"samples_per_s": rate},
+                )
+                sums, count, since = {}, 0, now
+            if leads and (self.step % config.save_every_steps == 0 or self.step == last):
+                self.save()
+                if on_save is not None:
+                    self.module.eval()
+                    on_save(self.step)
+                    self.module.train()
+
+    # --- checkpoints ------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write weights and optimizer to `folder/last`; the old ones stay until that is whole."""
+        fresh = self._folder / "last.partial"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        tensors = {
+            f"weights.{name}": value.detach().contiguous()
+            for name, value in self.module.named_parameters()
+        }
+        for value, state in self._optimizer.state.items():
+            name = self._by_identity[id(value)]
+            tensors[f"average.{name}"] = state["exp_avg"].contiguous()
+            tensors[f"square.{name}"] = state["exp_avg_sq"].contiguous()
+        save_file(tensors, fresh / STATE)
+        about = {"step": self.step, "config": asdict(self.config)}
+        (fresh / "progress.json").write_text(json.dumps(about))
+        last, old = self._folder / "last", self._folder / "last.old"
+        shutil.rmtree(old, ignore_errors=True)
+        if last.exists():
+            os.replace(last, old)
+        os.replace(fresh, last)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def resume(self) -> bool:
+        """Go on from `folder/last` if there is one; whether there was."""
+        source = next(
+            (
+                self._folder / name
+                for name in ("last", "last.old")
+                if (self._folder / name / "progress.json").is_file()
+            ),
+            None,
+        )
+        if source is None:
+            return False
+        about = json.loads((source / "progress.json").read_text())
+        if about["config"]["seed"] != self.config.seed:
+            raise TrainingError(
+                f"{source}: begun with seed {about['config']['seed']}, not {self.config.seed}; "
+                "use that seed or another output folder"
+            )
+        tensors = load_file(source / STATE)
+        for name, value in self.module.named_parameters():
+            key = f"weights.{name}"
+            if key not in tensors or tensors[key].shape != value.shape:
+                raise TrainingError(f"{source}: it holds another model ({name!r} does not fit)")
+            with torch.no_grad():
+                value.copy_(tensors[key])
+            if f"average.{name}" in tensors:
+                self._optimizer.state[value] = {
+                    "step": torch.tensor(float(about["step"])),
+                    "exp_avg": tensors[f"average.{name}"].to(self._device),
+                    "exp_avg_sq": tensors[f"square.{name}"].to(self._device),
+                }
+        self.step = int(about["step"])
+        return True

@@ -1,0 +1,48 @@
+"""Losses for numbers named as tokens, and for what the towers see."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from policies.openvla.tokens import ActionTokenizer
+
+
+def number_targets(values: Tensor, bins: int, sigma_bins: float) -> Tensor:
+    """Soft labels over the bins: a Gaussian around the value (HL-Gauss, arXiv 2403.03950, eq. 4).
+
+    (..., ) values in [-1, 1] -> (..., bins), in the order of the token ids' bins 1..bins. The mass
+    of a bin is the Gaussian's integral over it, so that neighbours of the right bin count as nearly
+    right, which plain cross-entropy does not say.
+    """
+    width = 2.0 / (bins - 1)
+    edges = torch.linspace(-1.0, 1.0 + width, bins + 1, device=values.device)
+    scale = sigma_bins * width * 2.0**0.5
+    cdf = torch.erf((edges - values.clamp(-1, 1).unsqueeze(-1)) / scale)
+    mass = cdf[..., 1:] - cdf[..., :-1]
+    return mass / mass.sum(-1, keepdim=True)
+
+
+def number_loss(
+    logits: Tensor, values: Tensor, tokenizer: ActionTokenizer, sigma_bins: float
+) -> Tensor:
+    """Cross-entropy per number, (numbers,), over the rows in which it is known.
+
+    `logits`: (b, numbers, vocabulary); `values`: (b, numbers) in [-1, 1] or nan.
+    """
+    known = ~torch.isnan(values)
+    targets = number_targets(torch.nan_to_num(values), tokenizer.bins, sigma_bins)
+    log_probabilities = F.log_softmax(logits.float(), dim=-1)
+    first = tokenizer.first_id
+    # Bin 1 is the highest id: flip into the order of the bins.
+    of_bins = log_probabilities[..., first : tokenizer.vocab_size].flip(-1)
+    losses = -(targets * of_bins).sum(-1) * known
+    return losses.sum(0) / known.sum(0).clamp(min=1)
+
+
+def siglip_loss(images: Tensor, texts: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    """Sigmoid image-text contrast (arXiv 2303.15343, algorithm 1); (b, d) features each."""
+    logits = F.normalize(images, dim=-1) @ F.normalize(texts, dim=-1).T * scale.exp() + bias
+    labels = 2.0 * torch.eye(len(logits), device=logits.device) - 1.0
+    return -F.logsigmoid(labels * logits).sum() / len(logits)

@@ -1,0 +1,207 @@
+"""What is minimised: naming numbers, and (with views) seeing what is where."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
+
+from policies.interface import ACTION_NAMES
+from policies.openvla.model import OpenVLA, patch_features
+from policies.training.batches import Batch, BatchMaker
+from policies.training.examples import Examples
+from policies.training.losses import number_loss, siglip_loss
+
+SIGMA_BINS = 2.0  # width of the soft labels
+POINTING_HEAD = 0  # of the pointing layer
+TEXT_WIDTH = 128
+POSITION_SCALE_M = 0.1  # positions are regressed in this unit
+
+
+class SeeingHeads(nn.Module):
+    """Heads that only pretraining needs: class and position per patch, image-text contrast."""
+
+    def __init__(self, model: OpenVLA, class_count: int, vocab_size: int) -> None:
+        super().__init__()
+        width = model.vision_backbone.embed_dim
+        siglip_width = model.vision_backbone.fused_featurizer.embed_dim
+        self.patch_class = nn.Linear(width, class_count + 1)  # the last class: nothing
+        self.patch_position = nn.Linear(width, 3)
+        self.text = nn.EmbeddingBag(vocab_size, TEXT_WIDTH, mode="mean", padding_idx=0)
+        self.text_head = nn.Sequential(
+            nn.Linear(TEXT_WIDTH, TEXT_WIDTH), nn.GELU(), nn.Linear(TEXT_WIDTH, siglip_width)
+        )
+        self.scale = nn.Parameter(torch.tensor(float(np.log(10.0))))
+        self.bias = nn.Parameter(torch.tensor(-5.0))
+
+
+class Learner(nn.Module):
+    """A model with its objective over one or several sets of examples."""
+
+    def __init__(
+        self,
+        model: OpenVLA,
+        maker: BatchMaker,
+        tokenizer: PreTrainedTokenizerFast,
+        heads: SeeingHeads | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.heads = heads
+        self.maker = maker
+        self._tokenizer = tokenizer
+        self._captions: dict[str, list[int]] = {}
+
+    def loss(self, examples: Examples, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """The total and its parts."""
+        model = self.model
+        backbone = model.vision_backbone
+        first, second = batch.pixel_values.split(3, dim=1)
+        siglip_features = patch_features(backbone.fused_featurizer, second)
+        features = torch.cat([patch_features(backbone.featurizer, first), siglip_features], dim=2)
+        labelled = self.heads is not None and examples.patches is not None
+        logits, attention = self._number_logits(features, batch, with_attention=labelled)
+        per_number = number_loss(logits, batch.values, self.maker.action_tokenizer, SIGMA_BINS)
+        grounded = self.maker.numbers - len(ACTION_NAMES)
+        total = per_number[grounded:].mean()
+        figures = {"action": total.item()}
+        if grounded:
+            total = total + per_number[:grounded].mean()
+            figures["grounding"] = per_number[:grounded].mean().item()
+        if labelled:
+            seeing, parts = self._seeing_loss(examples, batch.rows, features, siglip_features)
+            pointing = pointing_loss(attention, examples, batch)
+            total = total + seeing + 0.5 * pointing
+            figures |= {**parts, "pointing": pointing.item()}
+        return total, figures
+
+    def _number_logits(
+        self, features: Tensor, batch: Batch, with_attention: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """(b, numbers, vocabulary) logits at the positions that name numbers.
+
+        With `with_attention` also where the pointing head looks when it names the target's x and y:
+        (b, 2, patches) probabilities; this needs "eager" attention.
+        """
+        model = self.model
+        context = model.append_state(
+            model.projector(features), batch.states if model.proprio_projector else None
+        )
+        output = model.language_model.model(
+            inputs_embeds=model.splice(context, batch.input_ids),
+            use_cache=False,
+            output_attentions=with_attention,
+        )
+        hidden = output.last_hidden_state
+        offsets = torch.arange(self.maker.numbers, device=hidden.device)
+        where = batch.last_prompt[:, None] + context.shape[1] + offsets  # (b, numbers)
+        rows = torch.arange(len(hidden), device=hidden.device)[:, None]
+        logits = model.language_model.lm_head(hidden[rows, where])
+        if not with_attention:
+            return logits, None
+        head = output.attentions[pointing_layer(len(output.attentions))][:, POINTING_HEAD]
+        return logits, head[rows, where[:, :2], 1 : 1 + features.shape[1]]
+
+    def _seeing_loss(
+        self, examples: Examples, rows: NDArray, features: Tensor, siglip_features: Tensor
+    ) -> tuple[Tensor, dict[str, float]]:
+        patches, heads = examples.patches, self.heads
+        assert patches is not None and heads is not None
+        device = features.device
+        index = patches.patch_items[rows]  # (b, patches)
+        seen = index >= 0
+        lookup = np.where(seen, index, 0)
+        classes = np.take_along_axis(patches.item_classes[rows], lookup, axis=1)
+        classes = np.where(seen, classes, patches.class_count)
+        positions = np.take_along_axis(patches.item_positions[rows], lookup[..., None], axis=1)
+        class_logits = heads.patch_class(features).float()
+        weight = torch.ones(patches.class_count + 1, device=device)
+        weight[-1] = 0.1  # most patches show nothing
+        class_loss = F.cross_entropy(
+            class_logits.flatten(0, 1), torch.as_tensor(classes, device=device).flatten(), weight
+        )
+        mask = torch.as_tensor(seen, device=device)
+        wanted = torch.as_tensor(positions - _CENTRE, dtype=torch.float32, device=device)
+        error = (heads.patch_position(features).float() - wanted / POSITION_SCALE_M)[mask].abs()
+        position_loss = error.mean()
+        contrast = self._contrast([patches.captions[row] for row in rows], siglip_features)
+        hit = (
+            class_logits.argmax(-1)[mask] == torch.as_tensor(classes, device=device)[mask]
+        ).float()
+        return class_loss + position_loss + 0.1 * contrast, {
+            "patch_accuracy": hit.mean().item(),
+            "patch_error_cm": position_loss.item() * POSITION_SCALE_M * 100.0,
+            "contrast": contrast.item(),
+        }
+
+    def _contrast(self, captions: list[str], siglip_features: Tensor) -> Tensor:
+        tower, heads = self.model.vision_backbone.fused_featurizer, self.heads
+        assert heads is not None
+        pooled = tower.attn_pool(tower.norm(tower.blocks[-1](siglip_features)))
+        ids = [self._caption(text) for text in captions]
+        longest = max(len(sequence) for sequence in ids)
+        padded = torch.zeros(len(ids), longest, dtype=torch.int64, device=pooled.device)
+        for row, sequence in enumerate(ids):
+            padded[row, : len(sequence)] = torch.tensor(sequence)
+        texts = heads.text_head(heads.text(padded))
+        return siglip_loss(pooled.float(), texts.float(), heads.scale, heads.bias)
+
+    def _caption(self, text: str) -> list[int]:
+        if text not in self._captions:
+            self._captions[text] = self._tokenizer.encode(" " + text, add_special_tokens=False)
+        return self._captions[text]
+
+
+def pointing_layer(layers: int) -> int:
+    """The layer whose head points: late enough to know the name, early enough to use the place."""
+    return min(layers - 1, 2)
+
+
+def pointing_loss(attention: Tensor, examples: Examples, batch: Batch) -> Tensor:
+    """-log of the attention that one head gives the patches showing the named item.
+
+    Binding the name to what is seen is what takes long to learn from actions alone; this says
+    where to look. `attention`: (b, 2, patches). Rows whose item is hidden do not count.
+    """
+    patches = examples.patches
+    assert patches is not None
+    wanted = patches.target_items[batch.rows, batch.choices]
+    shown = patches.patch_items[batch.rows] == wanted[:, None]
+    mask = torch.as_tensor(shown, device=attention.device)[:, None]  # (b, 1, patches)
+    visible = mask.any(-1).expand(-1, attention.shape[1])  # (b, 2)
+    given = (attention.float() * mask).sum(-1).clamp(min=1e-6)
+    return -(given.log() * visible).sum() / visible.sum().clamp(min=1)
+
+
+_CENTRE = np.array([0.48, 0.0, 0.03], dtype=np.float32)  # [m], middle of the workspace
+
+
+@torch.no_grad()
+def bin_errors(
+    learner: Learner, examples: Examples, rows: NDArray, constant: NDArray
+) -> tuple[NDArray, NDArray]:
+    """Mean distance in bins per number, (numbers,), of the model and of a constant.
+
+    `constant` (numbers,): the training set's median of every number, in [-1, 1]. While the two are
+    equal the model is blind, whatever its loss. Teacher forcing; greedy choice among the numbers.
+    """
+    maker = learner.maker
+    tokenizer = maker.action_tokenizer
+    errors, constant_errors, counts = (np.zeros(maker.numbers) for _ in range(3))
+    rng = np.random.default_rng(0)
+    for start in range(0, len(rows), 64):
+        batch = maker.make(examples, rows[start : start + 64], rng, augment=False)
+        features = learner.model.vision_backbone(batch.pixel_values)
+        logits = learner._number_logits(features, batch)[0].float()
+        first = tokenizer.first_id
+        chosen = logits[..., first : tokenizer.vocab_size].argmax(-1).cpu().numpy() + first
+        values = batch.values.cpu().numpy()
+        known = ~np.isnan(values)
+        truth = tokenizer.encode(np.nan_to_num(values))
+        errors += (np.abs(chosen - truth) * known).sum(0)
+        constant_errors += (np.abs(tokenizer.encode(constant)[None] - truth) * known).sum(0)
+        counts += known.sum(0)
+    return errors / np.maximum(counts, 1), constant_errors / np.maximum(counts, 1)

@@ -1,0 +1,112 @@
+"""Training on demonstrations, from a pretrained checkpoint or from random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from policies.openvla.checkpoint import load_model, save_checkpoint
+from policies.openvla.config import OpenVLAConfig
+from policies.openvla.statistics import ActionStatistics
+from policies.openvla.text import load_tokenizer
+from policies.training.batches import BatchMaker
+from policies.training.demonstrations import DatasetError, Demonstrations, join
+from policies.training.examples import Examples
+from policies.training.initial import fit_tokenizer, fresh_model, mini_config, words_of
+from policies.training.loop import Loop, LoopConfig, use_plain_attention
+from policies.training.objective import Learner, bin_errors
+from policies.training.pretrain import Validation, number_names, training_median
+from policies.training.processes import rank
+
+MAX_VALIDATION_ROWS = 1200
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Beyond the loop's settings."""
+
+    validation_share: float = 0.05  # of each dataset's episodes, the last ones
+    views_share: float = 0.4  # of the steps, when views are given
+    dataset_name: str = "vla_ros_sim"  # the statistics' key
+
+
+def split_demonstrations(
+    datasets: Sequence[Demonstrations], validation_share: float
+) -> tuple[Examples, Examples]:
+    """(training, validation); the last episodes of every dataset validate."""
+    training, validation = [], []
+    for dataset in datasets:
+        episodes = len(dataset.episode_starts)
+        if episodes < 2:
+            raise DatasetError(f"dataset: expected at least 2 episodes, got {episodes}")
+        held_out = max(1, int(round(episodes * validation_share)))
+        cut = int(dataset.episode_starts[episodes - held_out])
+        training.append(dataset.examples.rows(slice(0, cut)))
+        validation.append(dataset.examples.rows(slice(cut, None)))
+    return join(training), join(validation)
+
+
+def train(
+    datasets: Sequence[Demonstrations],
+    output: Path,
+    loop_config: LoopConfig,
+    device: torch.device,
+    report: Callable[[int, dict[str, float]], None],
+    on_validation: Callable[[int, Validation], None],
+    initial: Path | None = None,
+    views: Examples | None = None,
+    config: TrainConfig = TrainConfig(),  # noqa: B008 (frozen)
+) -> None:
+    """Train on demonstrations and write a checkpoint folder; resumes what was begun in `output`.
+
+    `initial`: the checkpoint to begin from; its statistics and tokenizer are kept. `views`:
+    labelled views mixed in, so that what pretraining taught is not forgotten.
+    """
+    rates = {dataset.rate_hz for dataset in datasets}
+    if len(rates) != 1:
+        raise DatasetError(f"datasets: expected one frame rate, got {sorted(rates)}")
+    training, validation = split_demonstrations(datasets, config.validation_share)
+    model_config: OpenVLAConfig
+    if initial is None:
+        tokenizer = fit_tokenizer(text for row in training.instructions for text in row)
+        model_config = mini_config(training, config.dataset_name)
+        model = fresh_model(model_config, loop_config.seed)
+    else:
+        tokenizer = load_tokenizer(initial)
+        model = load_model(initial)
+        model_config = model.config
+        known = model_config.instruction_words
+        if known is not None:
+            new = words_of(text for row in training.instructions for text in row)
+            model_config = replace(model_config, instruction_words=tuple(sorted({*known, *new})))
+    model_config = replace(model_config, rate_hz=rates.pop())
+    model = model.to(device)
+    use_plain_attention(model, device)
+    statistics = ActionStatistics.from_norm_stats(model_config.norm_stats, None)
+    maker = BatchMaker(model_config, tokenizer, statistics, device)
+    learner = Learner(model, maker, tokenizer)
+
+    def loss(rng: np.random.Generator):
+        examples = training
+        if views is not None and rng.uniform() < config.views_share:
+            examples = views
+        rows = rng.integers(len(examples), size=loop.rows_per_step)
+        return learner.loss(examples, maker.make(examples, rows, rng))
+
+    constant = training_median(training, maker)
+    stride = max(1, len(validation) // MAX_VALIDATION_ROWS)
+
+    def validate(step: int) -> None:
+        rows = np.arange(0, len(validation), stride)
+        ours, theirs = bin_errors(learner, validation, rows, constant)
+        on_validation(step, Validation(number_names(maker), ours, theirs))
+
+    loop = Loop(learner, loss, loop_config, output, device)
+    loop.resume()
+    loop.run(report, validate)
+    if rank() == 0:
+        save_checkpoint(output, model, model_config, tokenizer, torch.bfloat16)

@@ -1,0 +1,158 @@
+"""One episode of a scripted expert, with disturbances; what data collection runs.
+
+Disturbing what is executed, while labelling every state with what the expert would do, shows the
+learner how to recover: DART, arXiv 1703.09327.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.interface import ACTION_DIM
+from sim.env import ACTION_HIGH, ACTION_LOW, TabletopEnv
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """How executed actions differ from the expert's: short runs of correlated noise."""
+
+    rate: float = 0.0  # share of the steps that are disturbed, [0, 0.9]
+    run_steps: float = 4.0  # mean length of a run
+    position_std_m: float = 0.015  # per step and axis
+    rotation_std_rad: tuple[float, float, float] = (0.02, 0.02, 0.05)  # roll, pitch, yaw
+    correlation: float = 0.7  # of the noise from one step to the next, within a run
+    max_position_m: float = 0.03
+    max_rotation_rad: float = 0.1
+    gripper_rate: float = 0.15  # share of the runs that begin with the wrong gripper command
+    gripper_steps: int = 2  # for how many steps
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.rate <= 0.9:
+            raise ValueError(f"perturbation rate: expected 0 to 0.9, got {self.rate}")
+
+
+class Disturbance:
+    """The state of a `Perturbation` within one episode: an Ornstein-Uhlenbeck process in runs."""
+
+    def __init__(self, perturbation: Perturbation, rng: np.random.Generator) -> None:
+        self._settings = perturbation
+        self._rng = rng
+        self._std = np.array([perturbation.position_std_m] * 3 + [*perturbation.rotation_std_rad])
+        self._limit = np.array(
+            [perturbation.max_position_m] * 3 + [perturbation.max_rotation_rad] * 3
+        )
+        self._noise: NDArray | None = None  # (6,), None between runs
+        self._wrong_gripper_steps = 0
+
+    def disturb(self, action: NDArray) -> NDArray[np.float64]:
+        """The action (7,) to execute in place of `action` (7,)."""
+        settings = self._settings
+        # Two states with mean run length L and share p of disturbed steps: p / (L (1 - p)) begin.
+        begin = settings.rate / (settings.run_steps * (1.0 - settings.rate))
+        draw = self._rng.random()
+        if self._noise is None:
+            if draw >= begin:
+                return action
+            self._noise = self._std * self._rng.standard_normal(6)
+            wrong = self._rng.random() < settings.gripper_rate
+            self._wrong_gripper_steps = settings.gripper_steps if wrong else 0
+        elif draw < 1.0 / settings.run_steps:
+            self._noise = None
+            return action
+        else:
+            keep = settings.correlation
+            fresh = self._std * self._rng.standard_normal(6)
+            self._noise = keep * self._noise + np.sqrt(1.0 - keep**2) * fresh
+        disturbed = np.array(action)
+        disturbed[:6] += np.clip(self._noise, -self._limit, self._limit)
+        if self._wrong_gripper_steps > 0:
+            self._wrong_gripper_steps -= 1
+            disturbed[6] = 1.0 - disturbed[6]
+        return np.clip(disturbed, ACTION_LOW, ACTION_HIGH)
+
+
+@dataclass
+class Demonstration:
+    """What an expert saw and did in one episode; row t of each array is before action t."""
+
+    seed: int
+    instruction: str
+    success: bool = False
+    images: dict[str, NDArray[np.uint8]] = field(default_factory=dict)  # (n, h, w, 3) RGB
+    state: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 8), np.float32))
+    joint_positions: NDArray[np.float32] = field(
+        default_factory=lambda: np.zeros((0, 7), np.float32)
+    )  # [rad]
+    action: NDArray[np.float32] = field(
+        default_factory=lambda: np.zeros((0, ACTION_DIM), np.float32)
+    )  # the expert's label
+    executed_action: NDArray[np.float32] = field(
+        default_factory=lambda: np.zeros((0, ACTION_DIM), np.float32)
+    )  # what the arm was told
+    target_position: NDArray[np.float32] = field(
+        default_factory=lambda: np.zeros((0, 3), np.float32)
+    )  # [m], base frame
+    goal_position: NDArray[np.float32] = field(
+        default_factory=lambda: np.zeros((0, 3), np.float32)
+    )  # [m], base frame
+
+    @property
+    def steps(self) -> int:
+        return len(self.action)
+
+
+def demonstrate(
+    env: TabletopEnv, seed: int, perturbation: Perturbation, max_steps: int | None = None
+) -> Demonstration:
+    """Let the expert act in the episode of `seed` until it succeeds or time is up."""
+    # The words of the seed's sequence differ from those that drew the episode.
+    disturbance = Disturbance(perturbation, np.random.default_rng([seed, 0xDA27]))
+    values, info = env.reset(seed=seed)
+    columns: dict[str, list[NDArray]] = {
+        name: []
+        for name in (
+            *env.cameras,
+            "state",
+            "joint_positions",
+            "action",
+            "executed_action",
+            "target_position",
+            "goal_position",
+        )
+    }
+    success = False
+    for _ in range(max_steps or env.task.max_steps):
+        label = env.expert_action()
+        executed = disturbance.disturb(label)
+        for camera in env.cameras:
+            columns[camera].append(values[camera])
+        columns["state"].append(state_vector(values))
+        columns["joint_positions"].append(values["joint_positions"])
+        columns["action"].append(label)
+        columns["executed_action"].append(executed)
+        columns["target_position"].append(info["target_position"])
+        columns["goal_position"].append(info["goal_position"])
+        env.move(executed)
+        success = env.succeeded()
+        if success:  # the image after the last action is not part of the data: do not render it
+            break
+        values, info = env.observe()
+    demonstration = Demonstration(seed, values["instruction"], success)
+    demonstration.images = {name: np.stack(columns.pop(name)) for name in env.cameras}
+    for name, rows in columns.items():
+        setattr(demonstration, name, np.stack(rows).astype(np.float32))
+    return demonstration
+
+
+def state_vector(values: dict[str, NDArray]) -> NDArray[np.float64]:
+    """(8,): tool position x, y, z [m], orientation qw, qx, qy, qz, gripper opening [0, 1].
+
+    `values` is an environment's observation. Of a quaternion's two signs the one nearest to that of
+    a tool pointing straight down (0, 1, 0, 0) is taken, or it would jump as the tool sways.
+    """
+    quaternion = np.asarray(values["ee_quaternion"])
+    sign = -1.0 if quaternion[1] < 0 else 1.0
+    return np.concatenate([values["ee_position"], sign * quaternion, values["gripper_opening"]])

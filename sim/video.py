@@ -1,0 +1,77 @@
+"""Encode an episode's images as a small video in memory, and join such videos into one file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+# H.264, all colour kept: on these scenes 48 dB at 0.8 ms and 3.5 kB a 224 px frame. With 4:2:0 the
+# edges of small coloured items cost 10 dB; LeRobot's default (AV1) is 5 times slower at 37 dB.
+CODEC = "h264"
+PIXEL_FORMAT = "yuv444p"
+PRESET = "ultrafast"
+QUALITY_CRF = 18
+KEYFRAME_INTERVAL = 2  # LeRobot's: any frame can be read after decoding at most two
+
+
+def encode(
+    frames: NDArray[np.uint8],
+    rate_hz: int,
+    options: Mapping[str, str],
+    pixel_format: str = PIXEL_FORMAT,
+) -> bytes:
+    """An mp4 with the (n, h, w, 3) uint8 RGB frames; `options` are the codec's."""
+    buffer = io.BytesIO()
+    time_base = Fraction(1, rate_hz)
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = cast(av.VideoStream, container.add_stream(CODEC, rate_hz, options=dict(options)))
+        stream.pix_fmt = pixel_format
+        stream.height, stream.width = frames.shape[1:3]
+        stream.time_base = time_base
+        for index, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = index, time_base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return buffer.getvalue()
+
+
+class VideoJoiner:
+    """Appends encoded videos to one mp4 file without encoding them again."""
+
+    def __init__(self, path: Path, rate_hz: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._rate_hz = rate_hz
+        self._container = av.open(str(path), "w", options={"movflags": "faststart"})
+        self._stream: av.VideoStream | None = None
+        self.frames = 0
+        self.size_bytes = 0
+
+    def append(self, video: bytes, frames: int) -> None:
+        """Add a video of `frames` frames, made by `encode` with the same options."""
+        with av.open(io.BytesIO(video), "r") as source:
+            source_stream = source.streams.video[0]
+            if self._stream is None:
+                self._stream = self._container.add_stream_from_template(source_stream, opaque=True)
+                self._stream.time_base = source_stream.time_base
+            assert source_stream.time_base is not None
+            tick = Fraction(1, self._rate_hz) / source_stream.time_base
+            start = int(self.frames * tick)
+            for packet in source.demux(source_stream):
+                if packet.dts is None or packet.pts is None:  # the end of the stream
+                    continue
+                packet.pts, packet.dts = packet.pts + start, packet.dts + start
+                packet.stream = self._stream
+                self._container.mux(packet)
+        self.frames += frames
+        self.size_bytes += len(video)
+
+    def close(self) -> None:
+        self._container.close()

@@ -1,0 +1,107 @@
+"""A graph of real processes for the slow tests, alone in its ROS domain."""
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).parent
+PATIENCE_S = 60.0
+
+
+@contextlib.contextmanager
+def running_graph(choices, scripts=None, on_line=None):
+    """Starts a graph and an operator in this process; `scripts` replaces nodes by test scripts.
+
+    Yields (processes, operator).
+    """
+    import rclpy
+
+    from vla_ros.graph import describe
+    from vla_ros.operator_node import OperatorNode
+    from vla_ros.processes import Processes, command_line, private_environment
+
+    description = describe({"announce": "false", **choices})
+    commands = {}
+    for node in description.nodes:
+        if node.name in (scripts or {}):
+            arguments = command_line(node)[3:]
+            commands[node.name] = [sys.executable, str(FOLDER / scripts[node.name]), *arguments]
+    environment = private_environment()
+    before = dict(os.environ)
+    os.environ.update({**description.environment, **environment})
+    show = on_line or (lambda name, line: print(f"[{name}] {line}"))
+    try:
+        with Processes(description, show, environment, commands) as processes:
+            rclpy.init(signal_handler_options=rclpy.SignalHandlerOptions.NO)
+            operator = OperatorNode()
+            try:
+                yield processes, operator
+            finally:
+                operator.destroy_node()
+                rclpy.try_shutdown()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+class Arm:
+    """The arm as its topics and services tell, heard through an operator node."""
+
+    def __init__(self, operator):
+        from sensor_msgs.msg import JointState
+
+        from sim.kinematics import Kinematics
+        from vla_ros import topics
+        from vla_ros.runtime import SENSOR
+
+        self.operator = operator
+        self.kinematics = Kinematics()
+        self.joints = None
+        self.velocities = None
+        operator.create_subscription(JointState, topics.JOINT_STATES, self._hear, SENSOR)
+
+    def _hear(self, message):
+        from sim.robot import JOINT_NAMES
+        from vla_ros.joints import positions_by_name
+
+        self.joints = positions_by_name(message.name, message.position, JOINT_NAMES)
+        self.velocities = positions_by_name(message.name, message.velocity, JOINT_NAMES)
+
+    @property
+    def tool(self):
+        return self.kinematics.forward(self.joints)[0]
+
+    @property
+    def moves(self):
+        return self.velocities is not None and np.abs(self.velocities).max() > 0.1
+
+    def health(self, node="executor_node"):
+        return self.operator.health.get(node, (b"", ""))[1]
+
+    def wait(self, condition, what):
+        self.operator.wait_until(condition, PATIENCE_S, what)
+
+    def wait_for_rest(self):
+        """Until the arm stands still, and for half a second more."""
+        self.wait(lambda: np.abs(self.velocities).max() < 0.01, "waiting for the arm to stand")
+        before = self.tool
+        self.operator._pause(0.5)
+        assert np.linalg.norm(self.tool - before) < 0.005
+
+    def call(self, kind, name, request=None):
+        client = self.operator.create_client(kind, name)
+        return self.operator._call(client, request or kind.Request())
+
+
+@pytest.fixture(scope="session")
+def arm_of():
+    return Arm
+
+
+@pytest.fixture(scope="module")
+def start_graph():
+    return running_graph

@@ -1,0 +1,95 @@
+"""The graph is described once, and checks what the user chose."""
+
+import importlib
+
+import pytest
+
+from vla_ros import executor_node, graph, policy_node, sim_node
+from vla_ros.errors import UserError
+from vla_ros.graph import describe
+from vla_ros.processes import command_line
+
+
+def node(description, name):
+    return next(node for node in description.nodes if node.name == name)
+
+
+def test_three_processes_and_every_module_has_a_main():
+    description = describe()
+    assert [n.name for n in description.nodes] == ["sim_node", "executor_node", "policy_node"]
+    for n in description.nodes:
+        assert callable(importlib.import_module(n.module).main)
+
+
+def test_choices_reach_the_nodes():
+    description = describe(
+        {
+            "policy": "/some/folder",
+            "task": "Push",
+            "seed": "7",
+            "device": "cuda",
+            "cameras": "front",
+        }
+    )
+    sim, policy = node(description, "sim_node"), node(description, "policy_node")
+    assert sim.parameters == {"task": "Push", "seed": 7, "cameras": ["front"], "announce": True}
+    assert policy.parameters["policy"] == "/some/folder"
+    assert policy.parameters["device"] == "cuda"
+
+
+def test_every_parameter_of_the_graph_is_one_the_node_declares():
+    declared = {
+        module.__name__: {parameter.name for parameter in module.PARAMETERS}
+        for module in (sim_node, policy_node, executor_node)
+    }
+    for n in describe().nodes:
+        assert set(n.parameters) <= declared[n.module]
+
+
+def test_every_parameter_is_described_and_its_default_in_range():
+    for module in (sim_node, policy_node, executor_node):
+        for parameter in module.PARAMETERS:
+            assert len(parameter.description) > 8
+            assert (parameter.low is None) == (parameter.high is None)
+            if parameter.low is not None:
+                assert parameter.low <= parameter.default <= parameter.high
+            elif isinstance(parameter.default, float):
+                pytest.fail(f"{parameter.name} has no range")
+
+
+@pytest.mark.parametrize(
+    ("choices", "reason"),
+    [
+        ({"task": "Juggle"}, "task: expected one of Lift, PickPlace, Push, got 'Juggle'"),
+        ({"cameras": "front,rear"}, "cameras: expected some of front, wrist"),
+        ({"cameras": ""}, "cameras: expected some of front, wrist"),
+        ({"seed": "-1"}, "seed: expected a whole number"),
+        ({"policy": ""}, "policy: expected a name or a folder"),
+        ({"speed": "9"}, "argument: expected one of policy, task"),
+        ({"announce": "maybe"}, "announce: expected one of true, false"),
+    ],
+)
+def test_what_does_not_exist_is_refused_with_the_choices(choices, reason):
+    with pytest.raises(UserError, match=reason):
+        describe(choices)
+
+
+def test_the_transport_that_carries_images_is_set_unless_the_user_chose_one():
+    assert graph.shared_environment({})["FASTDDS_BUILTIN_TRANSPORTS"].startswith("LARGE_DATA?")
+    chosen = graph.shared_environment({"FASTDDS_BUILTIN_TRANSPORTS": "UDPv4", "MUJOCO_GL": ""})
+    assert chosen["FASTDDS_BUILTIN_TRANSPORTS"] == "UDPv4"
+    assert chosen["MUJOCO_GL"] == "egl"
+
+
+def test_the_policy_leaves_a_core_to_the_simulator():
+    for cores, threads in ((1, "1"), (2, "1"), (4, "3"), (64, "8")):
+        policy = node(describe(cores=cores), "policy_node")
+        assert policy.environment["OMP_NUM_THREADS"] == threads
+
+
+def test_command_lines_carry_parameters_as_yaml():
+    line = command_line(node(describe({"policy": "a b", "announce": "false"}), "sim_node"))
+    assert line[1:6] == ["-m", "vla_ros.sim_node", "--ros-args", "-r", "__node:=sim_node"]
+    assert 'cameras:=["front", "wrist"]' in line
+    assert "announce:=false" in line
+    assert 'task:="Lift"' in line

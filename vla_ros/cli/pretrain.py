@@ -1,0 +1,76 @@
+"""`vla-ros pretrain`: labelled views of random scenes, and a model that learns to see from them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from policies.training.loop import LoopConfig, TrainingError
+from policies.training.pretrain import VALIDATION_VIEWS, pretrain, views_as_examples
+from sim.pretraining import CLASS_NAMES
+from sim.views import SHARD_VIEWS, load_views, make_views
+from vla_ros.cli._training import TrainingDisplay
+from vla_ros.errors import UserError
+
+IMAGE_SIZE_PX = 112
+
+
+def command(
+    output: Annotated[Path, typer.Option(help="Folder of the new checkpoint.")],
+    views: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the labelled views.", show_default="OUTPUT/views"),
+    ] = None,
+    count: Annotated[int, typer.Option(help="Views to make; those that exist are kept.")] = 30000,
+    steps: Annotated[int, typer.Option(help="Training steps.")] = 3000,
+    batch_size: Annotated[int, typer.Option(help="Views per step.")] = 64,
+    learning_rate: Annotated[float, typer.Option(help="Peak of the schedule.")] = 8e-4,
+    save_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 150,
+    seed: Annotated[int, typer.Option(help="Of the views, the weights and the batches.")] = 7,
+    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    workers: Annotated[
+        int, typer.Option(help="Processes that render views.", show_default="CPU cores")
+    ] = os.cpu_count() or 1,
+) -> None:
+    """Make labelled views in simulation and train a fresh openvla-mini on them.
+
+    The model learns what is where (class and position per patch, image-text contrast), where the
+    named things are, and what the expert would do. Interrupted runs go on where they stopped.
+    """
+    if count <= VALIDATION_VIEWS:
+        raise UserError(f"count: expected more than {VALIDATION_VIEWS}, got {count}")
+    folder = views or output / "views"
+    made = make_views(folder, count, seed, IMAGE_SIZE_PX, workers)
+    total = -(-count // SHARD_VIEWS)
+    for _ in track(made, "rendering views", total=total + 1, console=Console(stderr=True)):
+        pass
+    training, validation = views_as_examples(load_views(folder), len(CLASS_NAMES))
+    config = LoopConfig(
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        save_every_steps=save_every,
+        seed=seed,
+        precision=precision,
+    )
+    with TrainingDisplay("pretraining", steps, output) as display:
+        try:
+            pretrain(
+                training,
+                validation,
+                output,
+                config,
+                torch.device(device),
+                display.report,
+                display.validation,
+            )
+        except TrainingError as error:
+            raise UserError(str(error)) from error
+    typer.echo(f"wrote {output}; go on with: vla-ros train --initial {output} --views {folder} ...")

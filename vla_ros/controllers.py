@@ -1,0 +1,88 @@
+"""What a `joint_trajectory_controller` does with a JointTrajectory: follow it, then hold its end.
+
+Positions are interpolated linearly, as ros2_control does when a point carries positions only.
+A new trajectory replaces the one that runs, from where the command stands. No ROS, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_ros.joints import JointsError, positions_by_name
+
+
+class TrajectoryError(ValueError):
+    """A trajectory the controller refuses; the message says why."""
+
+
+class TrajectoryFollower:
+    """Follows trajectories of the joints `names`, within `lower` and `upper` (n,)."""
+
+    def __init__(self, names: Sequence[str], lower: NDArray, upper: NDArray) -> None:
+        self._names = tuple(names)
+        self._lower, self._upper = np.asarray(lower, float), np.asarray(upper, float)
+        self._times_ns: NDArray[np.int64] | None = None  # (k + 1,), rising
+        self._positions: NDArray[np.float64] | None = None  # (k + 1, n)
+
+    def accept(
+        self,
+        names: Sequence[str],
+        points: Sequence[tuple[int, Sequence[float]]],
+        start_ns: int,
+        now_ns: int,
+        commanded: NDArray,
+    ) -> None:
+        """Replace the running trajectory by `points`: ([ns] from start, positions) each.
+
+        `start_ns` 0 means now. `commanded` (n,) is where the command stands.
+        """
+        times_ns, positions = self._validate(names, points)
+        times_ns = times_ns + (start_ns or now_ns)
+        ahead = times_ns > now_ns
+        if not ahead.any():
+            raise TrajectoryError(
+                f"trajectory: expected an end in the future, got one that ended "
+                f"{(now_ns - times_ns[-1]) / 1e6:.0f} ms ago"
+            )
+        self._times_ns = np.concatenate([[now_ns], times_ns[ahead]])
+        self._positions = np.concatenate([[np.asarray(commanded, float)], positions[ahead]])
+
+    def sample(self, now_ns: int) -> NDArray[np.float64] | None:
+        """The command (n,) at `now_ns`; None while there has been no trajectory."""
+        if self._times_ns is None or self._positions is None:
+            return None
+        elapsed = (self._times_ns - self._times_ns[0]).astype(float)
+        instant = float(now_ns - self._times_ns[0])
+        return np.array([np.interp(instant, elapsed, column) for column in self._positions.T])
+
+    def clear(self) -> None:
+        """Forget the trajectory; the command stays where it is."""
+        self._times_ns = self._positions = None
+
+    def _validate(self, names, points) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        if not points:
+            raise TrajectoryError("trajectory: expected at least one point, got none")
+        if sorted(names) != sorted(self._names):
+            raise TrajectoryError(
+                f"joint_names: expected {list(self._names)} in any order, got {list(names)}"
+            )
+        try:
+            positions = np.stack([positions_by_name(names, p, self._names) for _, p in points])
+        except JointsError as error:
+            raise TrajectoryError(f"trajectory: {error}") from error
+        outside = (positions < self._lower - 1e-3) | (positions > self._upper + 1e-3)
+        if outside.any():
+            row, joint = np.argwhere(outside)[0]
+            raise TrajectoryError(
+                f"{self._names[joint]}: expected {self._lower[joint]:.4g} to "
+                f"{self._upper[joint]:.4g}, got {positions[row, joint]:.4g} in point {row}"
+            )
+        times_ns = np.array([time_ns for time_ns, _ in points], dtype=np.int64)
+        if times_ns[0] < 0 or np.any(np.diff(times_ns) <= 0):
+            raise TrajectoryError(
+                f"time_from_start: expected rising times, got {(times_ns / 1e9).tolist()} s"
+            )
+        return times_ns, np.clip(positions, self._lower, self._upper)

@@ -1,0 +1,143 @@
+"""The graph, described once as plain data: `launch/sim.launch.py` and `vla-ros demo` build from it.
+
+No ROS, no launch: `vla_ros.processes` starts it with nothing but Python, the launch file with
+`launch_ros`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sim.scene import CAMERAS
+from sim.tasks import TASKS
+from vla_ros.errors import UserError
+
+PACKAGE = "vla_ros"
+
+# With its defaults Fast DDS loses nearly all images between processes: its shared-memory segment
+# is smaller than one, and lost UDP fragments are not repeated for sensor data.
+FAST_DDS_TRANSPORTS = (
+    "LARGE_DATA?max_msg_size=4MB&sockets_size=4MB&non_blocking=true&tcp_negotiation_timeout=50"
+)
+
+
+@dataclass(frozen=True)
+class Argument:
+    """What a user may choose; every value is text, as on a command line."""
+
+    name: str
+    default: str
+    description: str
+    choices: tuple[str, ...] = ()
+
+
+ARGUMENTS = (
+    Argument("policy", "openvla-mini", "Name of a policy that ships here, or a folder"),
+    Argument("task", "Lift", "Task of the simulated episodes", tuple(TASKS)),
+    Argument("cameras", ",".join(CAMERAS), "Simulated cameras, separated by commas"),
+    Argument("device", "cpu", "Where the policy runs: cpu, cuda or cuda:<index>"),
+    Argument("seed", "0", "Seed of the first episode"),
+    Argument(
+        "announce",
+        "true",
+        "Publish the episode's instruction, so that the robot begins at once",
+        ("true", "false"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class NodeDescription:
+    """One process."""
+
+    name: str
+    executable: str  # for `ros2 run`
+    module: str  # for `python -m`
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    remappings: tuple[tuple[str, str], ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The processes and the environment all of them share."""
+
+    nodes: tuple[NodeDescription, ...]
+    environment: Mapping[str, str]
+
+
+def describe(choices: Mapping[str, str] | None = None, cores: int | None = None) -> Graph:
+    """The graph for the user's `choices`; raises `UserError` for one that does not exist."""
+    values = check_arguments(choices or {})
+    cores = cores or os.cpu_count() or 1
+    single = {"OMP_NUM_THREADS": "1"}
+    nodes = (
+        NodeDescription(
+            "sim_node",
+            "sim_node",
+            "vla_ros.sim_node",
+            {
+                "task": values["task"],
+                "seed": int(values["seed"]),
+                "cameras": split_cameras(values["cameras"]),
+                "announce": values["announce"] == "true",
+            },
+            environment=single,
+        ),
+        NodeDescription(
+            "executor_node", "executor_node", "vla_ros.executor_node", environment=single
+        ),
+        NodeDescription(
+            "policy_node",
+            "policy_node",
+            "vla_ros.policy_node",
+            {"policy": values["policy"], "device": values["device"], "autostart": True},
+            # The simulator draws on one core meanwhile.
+            environment={"OMP_NUM_THREADS": str(max(1, min(cores - 1, 8)))},
+        ),
+    )
+    return Graph(nodes, shared_environment())
+
+
+def check_arguments(choices: Mapping[str, str]) -> dict[str, str]:
+    """`choices` over the defaults."""
+    values = {argument.name: argument.default for argument in ARGUMENTS}
+    unknown = sorted(set(choices) - set(values))
+    if unknown:
+        raise UserError(f"argument: expected one of {', '.join(values)}, got {unknown}")
+    values.update(choices)
+    for argument in ARGUMENTS:
+        if argument.choices and values[argument.name] not in argument.choices:
+            raise UserError(
+                f"{argument.name}: expected one of {', '.join(argument.choices)}, "
+                f"got {values[argument.name]!r}"
+            )
+    split_cameras(values["cameras"])
+    if not values["seed"].isdecimal():
+        raise UserError(f"seed: expected a whole number from 0 on, got {values['seed']!r}")
+    if not values["policy"]:
+        raise UserError("policy: expected a name or a folder, got nothing")
+    return values
+
+
+def split_cameras(text: str) -> list[str]:
+    """ "front,wrist" as a list of cameras there are."""
+    cameras = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in cameras if name not in CAMERAS]
+    if unknown or not cameras:
+        raise UserError(f"cameras: expected some of {', '.join(CAMERAS)}, got {text!r}")
+    return cameras
+
+
+def shared_environment(present: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What every process needs and `present` (default: this process's) does not already choose."""
+    present = os.environ if present is None else present
+    wanted = {
+        "RMW_IMPLEMENTATION": "rmw_fastrtps_cpp",
+        "FASTDDS_BUILTIN_TRANSPORTS": FAST_DDS_TRANSPORTS,
+        "MUJOCO_GL": "egl",
+        "PYTHONUNBUFFERED": "1",
+    }
+    return {name: present.get(name) or value for name, value in wanted.items()}

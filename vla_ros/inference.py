@@ -1,0 +1,134 @@
+"""A policy at work in a thread of its own: always the newest observation, never a queue.
+
+The thread starts when the policy node is activated and has ended when it is deactivated. No ROS.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.chunks import absolute_poses
+from policies.interface import ActionChunk, ActionError, Observation, Policy
+from sim import robot
+from sim.kinematics import Kinematics
+from vla_ros.planning import PoseChunk
+from vla_ros.synchronizer import Snapshot
+
+WAIT_S = 0.1  # the thread looks this often whether it should end
+RATE_TOLERANCE = 0.8  # cameras jitter: an image this share of a period after the last is taken
+
+
+def observe(snapshot: Snapshot, instruction: str, kinematics: Kinematics) -> Observation:
+    """The observation of a snapshot whose joints are the arm's, then the fingers' (9,)."""
+    arm, fingers = snapshot.joints[:7], snapshot.joints[7:]
+    position, rotation = kinematics.forward(arm)
+    return Observation(
+        images=snapshot.images,
+        joint_positions=arm,
+        gripper_opening=float(np.clip(fingers.mean() / robot.FINGER_TRAVEL_M, 0.0, 1.0)),
+        ee_position=position,
+        ee_quaternion=rotation.as_quat(canonical=True, scalar_first=True),
+        instruction=instruction,
+        stamp_ns=snapshot.stamp_ns,
+    )
+
+
+def to_pose_chunk(chunk: ActionChunk, observation: Observation) -> PoseChunk:
+    """What the executor gets: absolute poses. Raises `ActionError` for an unknown frame."""
+    if chunk.frame != "base":
+        raise ActionError(f"frame: expected 'base', got {chunk.frame!r}")
+    positions, rotations, gripper = absolute_poses(chunk, observation)
+    steps = np.arange(1, len(positions) + 1)
+    return PoseChunk(
+        stamp_ns=chunk.stamp_ns,
+        times_ns=np.round(steps * chunk.dt_s * 1e9).astype(np.int64),
+        positions=positions,
+        quaternions=rotations.as_quat(canonical=True, scalar_first=True),
+        gripper=gripper,
+    )
+
+
+class InferenceLoop:
+    """Runs `policy` on what `next_observation` returns and gives the chunk to `publish`.
+
+    `next_observation` returns None when there is nothing new; `is_current` says whether an
+    observation's instruction still holds when the policy is done with it. `report` gets
+    (level, text), level as in diagnostics.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        next_observation: Callable[[], Observation | None],
+        publish: Callable[[PoseChunk, NDArray], None],
+        is_current: Callable[[Observation], bool],
+        report: Callable[[str, str], None],
+        rate_hz: float,
+    ) -> None:
+        self._policy = policy
+        self._next_observation = next_observation
+        self._publish = publish
+        self._is_current = is_current
+        self._report = report
+        self._period_ns = 1e9 / rate_hz
+        self._wake = threading.Event()
+        self._running = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._last_stamp_ns = 0
+        self._instruction: str | None = None
+        self.latency_ms = 0.0  # of the last prediction
+        self.count = 0  # predictions published
+
+    def start(self) -> None:
+        self._running.set()
+        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
+        self._thread.start()
+
+    def notify(self) -> None:
+        """Something new may be there."""
+        self._wake.set()
+
+    def stop(self, timeout_s: float = 5.0) -> bool:
+        """Publish nothing any more; False when the policy did not return in time."""
+        self._running.clear()
+        self._wake.set()
+        if self._thread is None:
+            return True
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while self._running.is_set():
+            self._wake.wait(WAIT_S)
+            self._wake.clear()
+            if self._running.is_set():
+                self.step()
+
+    def step(self) -> None:
+        """One prediction, if there is something new to see."""
+        try:
+            observation = self._next_observation()
+            if observation is None:
+                return
+            if 0 <= observation.stamp_ns - self._last_stamp_ns < RATE_TOLERANCE * self._period_ns:
+                return
+            self._last_stamp_ns = observation.stamp_ns
+            if observation.instruction != self._instruction:
+                self._instruction = observation.instruction
+                self._policy.reset()
+            start_s = time.perf_counter()
+            chunk = self._policy.predict_chunk(observation)
+            self.latency_ms = (time.perf_counter() - start_s) * 1e3
+            poses = to_pose_chunk(chunk, observation)
+        except Exception as error:  # a policy may be anybody's code: its failure must not end us
+            self._report("ERROR", f"{type(error).__name__}: {error}")
+            return
+        if self._running.is_set() and self._is_current(observation):
+            self.count += 1
+            self._publish(poses, chunk.actions)
+            self._report("OK", "running")

@@ -1,0 +1,246 @@
+"""Runs a policy on synchronized cameras and joints: loads in `on_configure`, runs when active."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.lifecycle import LifecycleNode, State, TransitionCallbackReturn
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import String
+from trajectory_msgs.msg import JointTrajectory, MultiDOFJointTrajectory
+
+from policies.interface import Observation, ObservationError, Policy
+from sim import robot
+from sim.kinematics import Kinematics
+from vla_ros import messages, topics
+from vla_ros.inference import InferenceLoop, observe
+from vla_ros.joints import JointsError, positions_by_name
+from vla_ros.planning import PoseChunk
+from vla_ros.runtime import (
+    NEWEST,
+    RELIABLE,
+    SENSOR,
+    Parameter,
+    declare,
+    run_node,
+    subscribe_latched,
+)
+from vla_ros.synchronizer import StreamError, Synchronizer
+
+PARAMETERS = (
+    Parameter("policy", "openvla-mini", "Name of a policy that ships here, or a folder"),
+    Parameter("device", "cpu", "Where it runs: cpu, cuda or cuda:<index>"),
+    Parameter("unnorm_key", "", "Data set whose statistics un-normalize; empty: the only one"),
+    Parameter("cameras", [""], "Cameras to use; empty: those the policy looks at"),
+    Parameter("image_size_px", 224, "Expected width and height of images; 0: any", 0, 4096),
+    Parameter("rate_hz", 10.0, "Most predictions a second", 0.1, 100.0),
+    Parameter("tolerance_s", 0.05, "Streams further apart than this do not match", 0.001, 1.0),
+    Parameter("max_age_s", 0.5, "Streams older than this are stale", 0.01, 10.0),
+    Parameter("autostart", True, "Configure and activate at once, without a lifecycle manager"),
+)
+JOINT_NAMES = robot.JOINT_NAMES + robot.FINGER_JOINT_NAMES
+DIAGNOSTICS_RATE_HZ = 2.0
+
+
+class PolicyNode(LifecycleNode):
+    """`load(policy, device, unnorm_key)` makes the policy; tests pass their own."""
+
+    def __init__(self, load: Callable[[str, str, str], Policy] | None = None) -> None:
+        super().__init__("policy_node")
+        self._load = load or load_from_factory
+        self._values = declare(self, PARAMETERS)
+        self._kinematics = Kinematics()
+        self._lock = threading.Lock()  # guards the instruction and the synchronizer
+        self._synchronizer: Synchronizer | None = None
+        self._instruction = ""
+        self._loop: InferenceLoop | None = None
+        self._policy: Policy | None = None
+        self._used_stamp_ns = 0
+        self._health = ("WARN", "not configured")
+        self._refused_images = 0
+        self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, RELIABLE)
+        self.create_timer(1.0 / DIAGNOSTICS_RATE_HZ, self._publish_diagnostics)
+        if self._values["autostart"]:
+            self._start_timer = self.create_timer(0.0, self._autostart)
+
+    # --- lifecycle --------------------------------------------------------------------------
+
+    def _autostart(self) -> None:
+        self._start_timer.cancel()
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def on_configure(self, state: State) -> TransitionCallbackReturn:
+        values = self._values
+        try:
+            self._policy = self._load(values["policy"], values["device"], values["unnorm_key"])
+            cameras = check_cameras(values["cameras"], self._policy)
+        except Exception as error:  # a missing, truncated or unknown checkpoint, in many shapes
+            self._report("ERROR", f"cannot load policy {values['policy']!r}: {error}")
+            self._policy = None
+            return TransitionCallbackReturn.FAILURE
+        self._synchronizer = Synchronizer(
+            cameras, round(values["tolerance_s"] * 1e9), round(values["max_age_s"] * 1e9)
+        )
+        self._poses = self.create_lifecycle_publisher(
+            MultiDOFJointTrajectory, topics.ACTION_CHUNK, RELIABLE
+        )
+        self._gripper = self.create_lifecycle_publisher(
+            JointTrajectory, topics.GRIPPER_CHUNK, RELIABLE
+        )
+        for name in cameras:
+            self.create_subscription(
+                Image,
+                topics.image_topic(name),
+                lambda message, name=name: self._on_image(name, message),
+                NEWEST,
+            )
+        self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, SENSOR)
+        subscribe_latched(self, String, topics.INSTRUCTION, self._on_instruction)
+        self._loop = InferenceLoop(
+            self._policy,
+            self._next_observation,
+            self._publish_chunk,
+            lambda observation: observation.instruction == self._instruction,
+            self._report,
+            values["rate_hz"],
+        )
+        self._report("OK", f"configured: {self._policy.name} on {values['device']}")
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: State) -> TransitionCallbackReturn:
+        result = super().on_activate(state)
+        if self._policy is None or self._loop is None:
+            return TransitionCallbackReturn.FAILURE
+        self._policy.reset()
+        self._loop.start()
+        self._report("OK", f"active: {self._policy.name}")
+        return result
+
+    def on_deactivate(self, state: State) -> TransitionCallbackReturn:
+        if self._loop is not None and not self._loop.stop():  # first the work, then the publishers
+            self._report("ERROR", "the policy does not return; what it predicts is thrown away")
+        else:
+            self._report("WARN", "not active")
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: State) -> TransitionCallbackReturn:
+        for subscription in list(self.subscriptions):
+            if subscription.topic_name != "/parameter_events":
+                self.destroy_subscription(subscription)
+        self.destroy_lifecycle_publisher(self._poses)
+        self.destroy_lifecycle_publisher(self._gripper)
+        self._policy = self._loop = self._synchronizer = None
+        self._report("WARN", "not configured")
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: State) -> TransitionCallbackReturn:
+        if self._loop is not None:
+            self._loop.stop()
+        return TransitionCallbackReturn.SUCCESS
+
+    def destroy_node(self) -> None:
+        if self._loop is not None:
+            self._loop.stop(timeout_s=1.0)
+        super().destroy_node()
+
+    # --- what arrives -----------------------------------------------------------------------
+
+    def _on_image(self, camera: str, message: Image) -> None:
+        try:
+            image = messages.image_from_message(message, self._values["image_size_px"])
+        except ObservationError as error:
+            self._refused_images += 1
+            self._report("ERROR", f"camera {camera!r}: {error}")
+            return
+        with self._lock:
+            if self._synchronizer is not None:
+                self._synchronizer.add_image(camera, messages.to_ns(message.header.stamp), image)
+        if self._loop is not None:
+            self._loop.notify()
+
+    def _on_joints(self, message: JointState) -> None:
+        try:
+            joints = positions_by_name(message.name, message.position, JOINT_NAMES)
+        except JointsError as error:
+            self._report("ERROR", f"{topics.JOINT_STATES}: {error}")
+            return
+        with self._lock:
+            if self._synchronizer is not None:
+                self._synchronizer.add_joints(messages.to_ns(message.header.stamp), joints)
+
+    def _on_instruction(self, message: String) -> None:
+        with self._lock:
+            self._instruction = message.data
+
+    # --- the loop's thread ------------------------------------------------------------------
+
+    def _next_observation(self) -> Observation | None:
+        """The newest synchronized observation not used yet; None: nothing to do."""
+        with self._lock:
+            instruction = self._instruction
+            if self._synchronizer is None:
+                return None
+            if not instruction:
+                self._report("OK", "the instruction is empty: nothing to do")
+                return None
+            try:
+                snapshot = self._synchronizer.newest(self.get_clock().now().nanoseconds)
+            except StreamError as error:
+                self._report("ERROR", str(error))
+                return None
+        if snapshot.stamp_ns == self._used_stamp_ns:
+            return None
+        self._used_stamp_ns = snapshot.stamp_ns
+        return observe(snapshot, instruction, self._kinematics)
+
+    def _publish_chunk(self, chunk: PoseChunk, _actions) -> None:
+        poses, gripper = messages.chunk_to_messages(chunk)
+        self._gripper.publish(gripper)
+        self._poses.publish(poses)
+
+    # --- health -----------------------------------------------------------------------------
+
+    def _report(self, level: str, text: str) -> None:
+        if level == "ERROR" and self._health != (level, text):
+            self.get_logger().error(text, throttle_duration_sec=1.0)
+        self._health = (level, text)
+
+    def _publish_diagnostics(self) -> None:
+        level, text = self._health
+        values: dict[str, object] = {"refused_images": self._refused_images}
+        if self._loop is not None:
+            values["predictions"] = self._loop.count
+            values["prediction_ms"] = f"{self._loop.latency_ms:.1f}"
+        stamp_ns = self.get_clock().now().nanoseconds
+        self._diagnostics.publish(
+            messages.diagnostics("policy_node", level, text, values, stamp_ns)
+        )
+
+
+def load_from_factory(name: str, device: str, unnorm_key: str) -> Policy:
+    """The policy by the name or folder users give; torch is imported here, not before."""
+    from policies.factory import load_policy
+
+    options = {"unnorm_key": unnorm_key} if unnorm_key else {}
+    return load_policy(name, device=device, **options)
+
+
+def check_cameras(wanted: list[str], policy: Policy) -> tuple[str, ...]:
+    """The cameras to subscribe to; raises when the policy would miss one of its own."""
+    cameras = tuple(name for name in wanted if name) or tuple(policy.cameras)
+    missing = [name for name in policy.cameras if name not in cameras]
+    if missing:
+        raise ValueError(f"cameras: {policy.name} looks at {missing}, got {list(cameras)}")
+    return cameras
+
+
+def main() -> None:
+    """Entry point of `ros2 run vla_ros policy_node`."""
+    run_node(PolicyNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""What every node shares: declaring parameters, QoS profiles, and a `main` that ends cleanly."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import rclpy
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidParameterValueException, ParameterException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import (
+    DurabilityPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_profile_sensor_data,
+)
+
+from vla_ros.errors import UserError
+
+RELIABLE = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+LATCHED = QoSProfile(
+    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # only the last counts
+SENSOR = qos_profile_sensor_data
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A node's parameter: its default lives here and nowhere else."""
+
+    name: str
+    default: Any
+    description: str
+    low: float | None = None  # both or none
+    high: float | None = None
+    read_only: bool = True
+
+
+def declare(node: Node, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
+    """Declare `parameters` and return their values; raises `UserError` for one out of range."""
+    values = {}
+    for parameter in parameters:
+        descriptor = ParameterDescriptor(
+            description=parameter.description, read_only=parameter.read_only
+        )
+        if parameter.low is not None and parameter.high is not None:
+            if isinstance(parameter.default, int):
+                descriptor.integer_range = [
+                    IntegerRange(from_value=int(parameter.low), to_value=int(parameter.high))
+                ]
+            else:
+                descriptor.floating_point_range = [
+                    FloatingPointRange(from_value=parameter.low, to_value=parameter.high)
+                ]
+        try:
+            declared = node.declare_parameter(parameter.name, parameter.default, descriptor)
+        except (InvalidParameterValueException, ParameterException, TypeError) as error:
+            allowed = type(parameter.default).__name__
+            if parameter.low is not None:
+                allowed += f" from {parameter.low} to {parameter.high}"
+            raise UserError(
+                f"{node.get_name()}: parameter {parameter.name}: expected {allowed}; {error}"
+            ) from error
+        values[parameter.name] = declared.value
+    return values
+
+
+def subscribe_latched(node: Node, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
+    """Hear latched publishers, past messages included, and ordinary ones (`ros2 topic pub`).
+
+    A transient-local subscriber never hears a volatile publisher, so there are two; the callback
+    may get a message twice.
+    """
+    node.create_subscription(kind, topic, callback, LATCHED)
+    node.create_subscription(kind, topic, callback, RELIABLE)
+
+
+def run_node(make_node: Callable[[], Any], arguments: list[str] | None = None) -> None:
+    """Spin a node until Ctrl-C, SIGTERM or shutdown; a `UserError` is one line and status 2."""
+    rclpy.init(args=arguments)
+    node = None
+    status = 0
+    try:
+        node = make_node()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        status = 2
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    sys.exit(status)

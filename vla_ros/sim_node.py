@@ -1,0 +1,179 @@
+"""The simulated robot and its cameras: the topics of a ros2_control arm and of camera drivers.
+
+Nothing downstream can tell it from a real robot. The truth about an episode stays on `/sim/...`.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from sim.scene import CAMERAS
+from vla_ros import messages, topics
+from vla_ros.controllers import TrajectoryError
+from vla_ros.errors import UserError
+from vla_ros.runtime import LATCHED, RELIABLE, SENSOR, Parameter, declare, run_node
+from vla_ros.simulation import TICK_NS, Simulation, check_task
+
+PARAMETERS = (
+    Parameter("task", "Lift", "Task of the next episode", read_only=False),
+    Parameter("seed", 0, "Seed of the next episode", 0, 2**31 - 1, read_only=False),
+    Parameter("announce", False, "Publish each episode's instruction on /instruction"),
+    Parameter("cameras", ["front", "wrist"], "Cameras to publish"),
+    Parameter("image_size_px", 224, "Width and height of the images", 16, 640),
+    Parameter("image_rate_hz", 10.0, "Images a second and camera", 0.5, 60.0),
+    Parameter("joint_state_rate_hz", 62.5, "Joint states a second", 10.0, 125.0),
+)
+STATUS_RATE_HZ = 5.0
+
+
+class SimNode(Node):
+    """One thread owns physics and rendering; the clock is the machine's."""
+
+    def __init__(self) -> None:
+        super().__init__("sim_node")
+        values = declare(self, PARAMETERS)
+        unknown = [camera for camera in values["cameras"] if camera not in CAMERAS]
+        if unknown:
+            raise UserError(f"cameras: expected some of {', '.join(CAMERAS)}, got {unknown}")
+        self._cameras = tuple(values["cameras"])
+        self._size_px = values["image_size_px"]
+        self._announce = values["announce"]
+        try:
+            self.simulation = Simulation(values["task"], values["seed"], self._now_ns())
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        self.add_on_set_parameters_callback(self._check_parameters)
+
+        self._joints = self.create_publisher(JointState, topics.JOINT_STATES, RELIABLE)
+        self._images = {
+            name: self.create_publisher(Image, topics.image_topic(name), SENSOR)
+            for name in self._cameras
+        }
+        self._infos = {
+            name: self.create_publisher(CameraInfo, topics.camera_info_topic(name), SENSOR)
+            for name in self._cameras
+        }
+        self._status = self.create_publisher(String, topics.EPISODE_STATUS, LATCHED)
+        self._instruction = self.create_publisher(String, topics.INSTRUCTION, LATCHED)
+        self.create_subscription(JointTrajectory, topics.ARM_COMMAND, self._on_arm, RELIABLE)
+        self.create_subscription(
+            JointTrajectory, topics.GRIPPER_COMMAND, self._on_gripper, RELIABLE
+        )
+        self.create_service(Trigger, "~/next_episode", self._on_next_episode)
+
+        self._joint_period_ns = round(1e9 / values["joint_state_rate_hz"])
+        self._image_period_ns = round(1e9 / values["image_rate_hz"])
+        self._next_joints_ns = self._next_images_ns = self._now_ns()
+        self.create_timer(TICK_NS / 1e9, self._on_tick)
+        self.create_timer(1.0 / STATUS_RATE_HZ, self._publish_status)
+        self._begin()
+
+    def _now_ns(self) -> int:
+        return self.get_clock().now().nanoseconds
+
+    # --- the robot --------------------------------------------------------------------------
+
+    def _on_tick(self) -> None:
+        now_ns = self._now_ns()
+        self.simulation.advance_to(now_ns)
+        if now_ns >= self._next_joints_ns:
+            self._next_joints_ns = _next(self._next_joints_ns, self._joint_period_ns, now_ns)
+            measured = self.simulation.measure()
+            self._joints.publish(
+                messages.joint_state(
+                    self.simulation.names, measured.positions, measured.velocities, now_ns
+                )
+            )
+        if now_ns >= self._next_images_ns:
+            self._next_images_ns = _next(self._next_images_ns, self._image_period_ns, now_ns)
+            self.capture(now_ns)
+
+    def capture(self, now_ns: int) -> None:
+        """Publish what every camera sees now; cameras nobody listens to do not draw."""
+        world, size = self.simulation.world, self._size_px
+        for name in self._cameras:
+            frame = f"{name}_optical_frame"
+            if self._images[name].get_subscription_count():
+                image = world.render(name, size, size)
+                self._images[name].publish(messages.image_to_message(image, now_ns, frame))
+            if self._infos[name].get_subscription_count():
+                fovy_deg = float(world.model.camera(name).fovy[0])
+                self._infos[name].publish(messages.camera_info(fovy_deg, size, size, now_ns, frame))
+
+    def _on_arm(self, message: JointTrajectory) -> None:
+        self._follow(self.simulation.arm, message, self.simulation.commanded[:7])
+
+    def _on_gripper(self, message: JointTrajectory) -> None:
+        self._follow(self.simulation.gripper, message, self.simulation.commanded[7:])
+
+    def _follow(self, follower, message: JointTrajectory, commanded: np.ndarray) -> None:
+        points = [
+            (messages.to_ns(point.time_from_start), point.positions) for point in message.points
+        ]
+        start_ns = messages.to_ns(message.header.stamp)
+        try:
+            follower.accept(message.joint_names, points, start_ns, self._now_ns(), commanded)
+        except TrajectoryError as error:
+            self.get_logger().error(f"refused: {error}", throttle_duration_sec=1.0)
+
+    # --- episodes ---------------------------------------------------------------------------
+
+    def _check_parameters(self, parameters) -> SetParametersResult:
+        for parameter in parameters:
+            if parameter.name == "task":
+                try:
+                    check_task(parameter.value)
+                except ValueError as error:
+                    return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _on_next_episode(self, _request, response: Trigger.Response) -> Trigger.Response:
+        """Begin the episode of the parameters `task` and `seed`."""
+        self.simulation.start_episode(
+            self.get_parameter("task").value, self.get_parameter("seed").value, self._now_ns()
+        )
+        self._begin()
+        response.success = True
+        response.message = json.dumps(self.simulation.description())
+        return response
+
+    def _begin(self) -> None:
+        now_ns = self._now_ns()
+        self._next_joints_ns = self._next_images_ns = now_ns
+        description = self.simulation.description()
+        self.get_logger().info(
+            f"episode {description['episode']}: {description['task']}, seed "
+            f"{description['seed']}: {description['instruction']!r}"
+        )
+        if self._announce:
+            self._instruction.publish(String(data=description["instruction"]))
+        self._publish_status()
+
+    def _publish_status(self) -> None:
+        self._status.publish(String(data=json.dumps(self.simulation.status())))
+
+    def destroy_node(self) -> None:
+        self.simulation.close()
+        super().destroy_node()
+
+
+def _next(due_ns: int, period_ns: int, now_ns: int) -> int:
+    """When it is due again: on the old grid, unless that lies in the past."""
+    return max(due_ns + period_ns, now_ns + period_ns // 2)
+
+
+def main() -> None:
+    """Entry point of `ros2 run vla_ros sim_node`."""
+    run_node(SimNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""Names of topics and services, in one place; remap them in a launch file, not here."""
+
+JOINT_STATES = "/joint_states"
+ARM_COMMAND = "/joint_trajectory_controller/joint_trajectory"
+GRIPPER_COMMAND = "/gripper_controller/joint_trajectory"
+INSTRUCTION = "/instruction"  # latched; the empty string means: stop and hold
+ACTION_CHUNK = "/policy/action_chunk"
+GRIPPER_CHUNK = "/policy/gripper_chunk"
+EMERGENCY_STOP = "/emergency_stop"
+EXECUTOR_RESET = "/executor/reset"
+LOOP_LATENCY = "/executor/latency_ms"  # of each motion: camera stamp to command
+DIAGNOSTICS = "/diagnostics"
+EPISODE_STATUS = "/sim/episode_status"
+SIM_PARAMETERS = "/sim_node/set_parameters"
+NEXT_EPISODE = "/sim_node/next_episode"
+
+BASE_FRAME = "base"
+TOOL_NAME = "tcp"
+GRIPPER_OPENING = "gripper_opening"  # the "joint" of a gripper chunk: 0 = closed, 1 = open
+
+
+def image_topic(camera: str) -> str:
+    return f"/{camera}/image_raw"
+
+
+def camera_info_topic(camera: str) -> str:
+    return f"/{camera}/camera_info"
