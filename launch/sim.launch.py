@@ -3,11 +3,11 @@
 ros2 launch vla_ros sim.launch.py policy:=openvla-mini task:=Lift seed:=3
 """
 
+from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from launch import LaunchDescription
 from vla_ros import graph
 
 
@@ -39,7 +39,7 @@ def start(context) -> list:
             package=graph.PACKAGE,
             executable=node.executable,
             name=node.name,
-            parameters=[dict(node.parameters)],
+            parameters=[*description.parameter_files, dict(node.parameters)],
             remappings=list(node.remappings),
             additional_env=dict(node.environment),
             output="screen",

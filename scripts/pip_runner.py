@@ -125,6 +125,8 @@ class PipProgress:
         if self._to_install:
             installed = max(self._count_installed() - self._present_at_start, 0)
             return f"unpacking {min(installed, self._to_install)} of {self._to_install}"
+        if self._downloaded_mb < 1.0:
+            return f"looking up: {self._found} packages"
         return f"downloading: {self._found} packages, {self._downloaded_mb / 1000:.1f} GB"
 
     def _count_installed(self) -> int:

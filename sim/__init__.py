@@ -5,9 +5,9 @@ from sim.rendering import choose_backend, explain
 choose_backend()
 try:
     import mujoco  # noqa: F401  opens the display of the chosen backend
-except ModuleNotFoundError:
-    raise
-except (ImportError, AttributeError) as error:
+except (ImportError, AttributeError, RuntimeError) as error:
+    if isinstance(error, ModuleNotFoundError) and error.name == "mujoco":
+        raise
     raise explain(error) from error
 
 from gymnasium.envs.registration import register, registry  # noqa: E402

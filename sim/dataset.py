@@ -6,6 +6,7 @@ seeds, so that the same seed gives the same dataset whatever the number of worke
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -20,16 +21,17 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.interface import ACTION_NAMES
+from policies.interface import ACTION_NAMES, Policy
 from sim import ENV_IDS, robot, video
 from sim.env import CONTROL_RATE_HZ, IMAGE_SIZE_PX
 from sim.parallel import interrupts_deferred, ordered_map
+from sim.rendering import RenderingError
 from sim.rollout import Demonstration, Perturbation, demonstrate
 from sim.scene import CAMERAS
 
 RATE_HZ = int(CONTROL_RATE_HZ)
 STATE_NAMES = ("x", "y", "z", "qw", "qx", "qy", "qz", "gripper_opening")
-FILE_SIZE_LIMIT_BYTES = 100 * 2**20  # of one video file
+FILE_SIZE_LIMIT_BYTES = 32 * 2**20  # of one video file; it is put together in memory
 MAX_FAILED_SHARE = 0.5  # of the attempts; above it collection gives up
 STATISTICS_STRIDE_PX = 8  # every 8th pixel of every frame enters the image statistics
 INCOMPLETE_SUFFIX = ".incomplete"
@@ -52,6 +54,7 @@ class Collection:
     cameras: tuple[str, ...] = CAMERAS
     image_size_px: int = IMAGE_SIZE_PX
     workers: int = 1
+    policy: str | None = None  # let this one act and the expert label what it gets into (DAgger)
 
     def __post_init__(self) -> None:
         unknown = [env_id for env_id in self.env_ids if env_id not in ENV_IDS]
@@ -91,6 +94,7 @@ class _Job:
     cameras: tuple[str, ...]
     image_size_px: int
     encoder_options: tuple[tuple[str, str], ...]
+    policy: str | None = None
 
 
 @dataclass(frozen=True)
@@ -136,10 +140,10 @@ def collect(
 ) -> Progress:
     """Write the dataset to `collection.output`, which must not exist or be empty.
 
-    Until the end everything lies in a sibling folder named `*.incomplete`, which a kill leaves
+    Until the end everything lies in a sibling folder named `*.incomplete`, which only a kill leaves
     behind. Ctrl-C keeps the finished episodes: the dataset is completed with them, and
     `KeyboardInterrupt` is raised. Raises `DatasetError` for a folder that cannot be written to, a
-    full disk, or an expert that fails more often than not.
+    full disk, or an expert that fails more often than not; nothing is left then.
     """
     writer = DatasetWriter(collection)
     kept = failed = frames = 0
@@ -147,7 +151,8 @@ def collect(
     try:
         with interrupts_deferred() as interrupted:
             for recording in recordings:
-                if recording.demonstration.success:
+                # A learner's failures are what is worth labelling.
+                if recording.demonstration.success or collection.policy:
                     writer.add(recording)
                     kept += 1
                     frames += recording.demonstration.steps
@@ -165,12 +170,13 @@ def collect(
                 writer.finish()
             if interrupted():
                 raise KeyboardInterrupt
+    except RenderingError:
+        raise
     except OSError as error:
         raise _explain(error, writer.folder, kept) from error
     finally:
         recordings.close()  # type: ignore[attr-defined]  # ends the workers
-        if not kept:
-            writer.discard()
+        writer.discard()  # what is not finished cannot be opened
     return Progress(kept, failed, frames)
 
 
@@ -185,6 +191,7 @@ def _jobs(collection: Collection, options: Mapping[str, str]) -> Iterator[_Job]:
             cameras=collection.cameras,
             image_size_px=collection.image_size_px,
             encoder_options=tuple(options.items()),
+            policy=collection.policy,
         )
         attempt += 1
 
@@ -195,12 +202,23 @@ def _environment(env_id: str, cameras: tuple[str, ...], image_size_px: int):
     return env.unwrapped
 
 
+@lru_cache(maxsize=1)
+def _learner(policy: str) -> Policy:
+    import torch
+
+    from policies.factory import load_policy
+
+    torch.set_num_threads(1)  # the workers share the cores
+    return load_policy(policy)
+
+
 def _record(job: _Job) -> _Recording:
     """Simulate, render and encode one attempt; runs in a worker."""
     env = _environment(job.env_id, job.cameras, job.image_size_px)
-    demonstration = demonstrate(env, job.seed, job.perturbation)
+    learner = _learner(job.policy) if job.policy else None
+    demonstration = demonstrate(env, job.seed, job.perturbation, learner=learner)
     videos, pixels = {}, {}
-    if demonstration.success:
+    if demonstration.success or learner is not None:
         stride = STATISTICS_STRIDE_PX
         for camera, images in demonstration.images.items():
             videos[camera] = video.encode(images, RATE_HZ, dict(job.encoder_options))
@@ -248,7 +266,7 @@ class DatasetWriter:
                 robot_type="fr3",
                 root=self.folder,
                 metadata_buffer_size=100,
-                video_files_size_in_mb=FILE_SIZE_LIMIT_BYTES // 2**20,
+                video_files_size_in_mb=max(1, FILE_SIZE_LIMIT_BYTES // 2**20),
             )
         except OSError as error:
             raise _explain(error, self.folder, 0) from error
@@ -356,14 +374,15 @@ class DatasetWriter:
         os.replace(self.folder, self.output)
 
     def discard(self) -> None:
-        """Remove everything written."""
-        self._close_videos()
+        """Remove what has been written, unless it is finished."""
+        self._joiners.clear()
+        with contextlib.suppress(OSError):  # the metadata would write themselves later, unasked
+            self._meta.finalize()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _close_videos(self) -> None:
-        for joiner in self._joiners.values():
-            joiner.close()
-        self._joiners.clear()
+        while self._joiners:
+            self._joiners.popitem()[1].close()
 
 
 def _statistics(
@@ -392,7 +411,7 @@ def _statistics(
 def _explain(error: OSError, folder: Path, kept: int) -> DatasetError:
     hint = ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        hint = f"; {kept} episodes were done: free some space, remove {folder} and start again"
+        hint = f"; {kept} episodes were done: free some space and start again"
     elif error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         hint = "; choose an output folder you may write to"
     return DatasetError(f"cannot write the dataset to {folder}: {error.strerror or error}{hint}")

@@ -15,7 +15,7 @@ BACKENDS = {"egl": ("EGL", "GL"), "osmesa": ("OSMesa",)}  # name -> libraries it
 APT_LINE = "apt-get install -y libegl1 libgl1    (or: libosmesa6)"
 
 
-class RenderingError(RuntimeError):
+class RenderingError(OSError):
     """No off-screen renderer works here; the message says what to install."""
 
 

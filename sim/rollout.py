@@ -11,8 +11,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.interface import ACTION_DIM
-from sim.env import ACTION_HIGH, ACTION_LOW, TabletopEnv
+from policies.interface import ACTION_DIM, Policy
+from sim.env import ACTION_HIGH, ACTION_LOW, TabletopEnv, to_observation
+
+
+EXPERT_SHARE = 0.25  # of a learner's roll-outs is acted by the expert,
+EXPERT_RUN_STEPS = 5.0  # in runs of this mean length
 
 
 @dataclass(frozen=True)
@@ -105,9 +109,19 @@ class Demonstration:
 
 
 def demonstrate(
-    env: TabletopEnv, seed: int, perturbation: Perturbation, max_steps: int | None = None
+    env: TabletopEnv,
+    seed: int,
+    perturbation: Perturbation,
+    max_steps: int | None = None,
+    learner: Policy | None = None,
 ) -> Demonstration:
-    """Let the expert act in the episode of `seed` until it succeeds or time is up."""
+    """Let the expert act in the episode of `seed` until it succeeds or time is up.
+
+    With a `learner` that one acts, but for short runs in which the expert does (so that later
+    stages are seen too); the labels are the expert's all the same: DAgger, arXiv 1011.0686.
+    """
+    turns = np.random.default_rng([seed, 0xDA66])
+    experts_turn = False
     # The words of the seed's sequence differ from those that drew the episode.
     disturbance = Disturbance(perturbation, np.random.default_rng([seed, 0xDA27]))
     values, info = env.reset(seed=seed)
@@ -126,7 +140,13 @@ def demonstrate(
     success = False
     for _ in range(max_steps or env.task.max_steps):
         label = env.expert_action()
-        executed = disturbance.disturb(label)
+        if turns.random() < 1.0 / EXPERT_RUN_STEPS:
+            experts_turn = turns.random() < EXPERT_SHARE
+        if learner is None or experts_turn:
+            executed = disturbance.disturb(label)
+        else:
+            action = learner.predict_chunk(to_observation(values)).actions[0]
+            executed = np.clip(action, ACTION_LOW, ACTION_HIGH)
         for camera in env.cameras:
             columns[camera].append(values[camera])
         columns["state"].append(state_vector(values))

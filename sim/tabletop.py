@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from sim import robot
+from sim.rendering import explain
 from sim.scene import CAMERAS, Scene, compile_scene
 
 # A jump of the command is ramped at this share of the velocity limits; catching up goes beyond it.
@@ -157,12 +158,18 @@ class Tabletop:
     # --- images -----------------------------------------------------------------------------
 
     def render(self, camera: str, height: int = 224, width: int = 224) -> NDArray[np.uint8]:
-        """(height, width, 3) uint8 RGB from one of `sim.scene.CAMERAS`."""
+        """(height, width, 3) uint8 RGB from one of `sim.scene.CAMERAS`.
+
+        Raises `sim.rendering.RenderingError` where nothing can be drawn off screen.
+        """
         if camera not in CAMERAS:
             raise ValueError(f"camera: expected one of {', '.join(CAMERAS)}, got {camera!r}")
         renderer = self._renderers.get((height, width))
         if renderer is None:
-            renderer = mujoco.Renderer(self.model, height, width)
+            try:
+                renderer = mujoco.Renderer(self.model, height, width)
+            except (ImportError, AttributeError, RuntimeError, mujoco.FatalError) as error:
+                raise explain(error) from error
             self._renderers[(height, width)] = renderer
         renderer.update_scene(self.data, camera)
         return renderer.render()

@@ -44,12 +44,17 @@ def encode(
 
 
 class VideoJoiner:
-    """Appends encoded videos to one mp4 file without encoding them again."""
+    """Appends encoded videos to one mp4 file without encoding them again.
+
+    The file is put together in memory and written when closed: a full disk is then an ordinary
+    `OSError` here and leaves no half-open container behind.
+    """
 
     def __init__(self, path: Path, rate_hz: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         self._rate_hz = rate_hz
-        self._container = av.open(str(path), "w", options={"movflags": "faststart"})
+        self._buffer = io.BytesIO()
+        self._container = av.open(self._buffer, "w", format="mp4")
         self._stream: av.VideoStream | None = None
         self.frames = 0
         self.size_bytes = 0
@@ -74,4 +79,7 @@ class VideoJoiner:
         self.size_bytes += len(video)
 
     def close(self) -> None:
+        """Write the file. Raises `OSError` when the disk is full."""
         self._container.close()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.write_bytes(self._buffer.getbuffer())

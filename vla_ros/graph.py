@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sim.scene import CAMERAS
 from sim.tasks import TASKS
@@ -16,11 +17,9 @@ from vla_ros.errors import UserError
 
 PACKAGE = "vla_ros"
 
-# With its defaults Fast DDS loses nearly all images between processes: its shared-memory segment
-# is smaller than one, and lost UDP fragments are not repeated for sensor data.
-FAST_DDS_TRANSPORTS = (
-    "LARGE_DATA?max_msg_size=4MB&sockets_size=4MB&non_blocking=true&tcp_negotiation_timeout=50"
-)
+FAST_DDS_PROFILES = Path(__file__).with_name("fast_dds.xml")  # says itself what it is for
+# A user who has set one of these has chosen the transports.
+FAST_DDS_CHOICES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS")
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,7 @@ ARGUMENTS = (
     Argument("cameras", ",".join(CAMERAS), "Simulated cameras, separated by commas"),
     Argument("device", "cpu", "Where the policy runs: cpu, cuda or cuda:<index>"),
     Argument("seed", "0", "Seed of the first episode"),
+    Argument("config", "", "YAML file whose parameters override the nodes' defaults; empty: none"),
     Argument(
         "announce",
         "true",
@@ -62,10 +62,11 @@ class NodeDescription:
 
 @dataclass(frozen=True)
 class Graph:
-    """The processes and the environment all of them share."""
+    """The processes and what all of them share."""
 
     nodes: tuple[NodeDescription, ...]
     environment: Mapping[str, str]
+    parameter_files: tuple[str, ...] = ()  # YAML; a node's own parameters win
 
 
 def describe(choices: Mapping[str, str] | None = None, cores: int | None = None) -> Graph:
@@ -98,7 +99,8 @@ def describe(choices: Mapping[str, str] | None = None, cores: int | None = None)
             environment={"OMP_NUM_THREADS": str(max(1, min(cores - 1, 8)))},
         ),
     )
-    return Graph(nodes, shared_environment())
+    files = (values["config"],) if values["config"] else ()
+    return Graph(nodes, shared_environment(), files)
 
 
 def check_arguments(choices: Mapping[str, str]) -> dict[str, str]:
@@ -117,6 +119,8 @@ def check_arguments(choices: Mapping[str, str]) -> dict[str, str]:
     split_cameras(values["cameras"])
     if not values["seed"].isdecimal():
         raise UserError(f"seed: expected a whole number from 0 on, got {values['seed']!r}")
+    if values["config"] and not Path(values["config"]).is_file():
+        raise UserError(f"config: expected a YAML file, got {values['config']!r}")
     if not values["policy"]:
         raise UserError("policy: expected a name or a folder, got nothing")
     return values
@@ -136,8 +140,9 @@ def shared_environment(present: Mapping[str, str] | None = None) -> dict[str, st
     present = os.environ if present is None else present
     wanted = {
         "RMW_IMPLEMENTATION": "rmw_fastrtps_cpp",
-        "FASTDDS_BUILTIN_TRANSPORTS": FAST_DDS_TRANSPORTS,
         "MUJOCO_GL": "egl",
         "PYTHONUNBUFFERED": "1",
     }
+    if not any(present.get(name) for name in FAST_DDS_CHOICES):
+        wanted["FASTDDS_DEFAULT_PROFILES_FILE"] = str(FAST_DDS_PROFILES)
     return {name: present.get(name) or value for name, value in wanted.items()}

@@ -70,8 +70,9 @@ def check_cameras() -> Result:
         f"median {found['median_latency_ms']:.1f} ms"
     )
     mend = (
-        "unset FASTDDS_BUILTIN_TRANSPORTS, RMW_IMPLEMENTATION, ROS_AUTOMATIC_DISCOVERY_RANGE and "
-        "ROS_LOCALHOST_ONLY, so that vla-ros chooses; is the machine busy (`uptime`)?"
+        "unset FASTDDS_DEFAULT_PROFILES_FILE, FASTDDS_BUILTIN_TRANSPORTS and RMW_IMPLEMENTATION, "
+        "so that vla-ros chooses; see that /dev/shm has 64 MB (Docker: --shm-size=256m) and that "
+        "the machine is not busy (`uptime`)"
     )
     return Result(share >= LEAST_RECEIVED, text, mend, {**found, "received_share": share})
 

@@ -1,6 +1,6 @@
 """Starts a graph's processes with nothing but Python, and sees that none outlives its parent.
 
-Each process has a session of its own, so that Ctrl-C reaches only the parent, which then ends them
+Each process leads a group of its own, so that Ctrl-C reaches only the parent, which then ends them
 in order; on Linux the kernel kills them when the parent dies without a chance to.
 """
 
@@ -28,9 +28,11 @@ PORT_BASE, PORTS_PER_DOMAIN = 7400, 250  # of DDS
 LAST_LINES = 20
 
 
-def command_line(node: NodeDescription) -> list[str]:
+def command_line(node: NodeDescription, parameter_files: Sequence[str] = ()) -> list[str]:
     """How to start `node` as a Python module."""
     arguments = [sys.executable, "-m", node.module, "--ros-args", "-r", f"__node:={node.name}"]
+    for path in parameter_files:
+        arguments += ["--params-file", path]
     for name, value in node.parameters.items():
         arguments += ["-p", f"{name}:={json.dumps(value)}"]
     for source, target in node.remappings:
@@ -87,14 +89,14 @@ class Processes:
             **self._environment,
         }
         process = subprocess.Popen(
-            list(self._commands.get(node.name, command_line(node))),
+            list(self._commands.get(node.name, command_line(node, self._graph.parameter_files))),
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            start_new_session=True,
+            process_group=0,
             preexec_fn=_die_with_parent(os.getpid()),
         )
         self._processes[node.name] = process
@@ -185,13 +187,8 @@ def _udp_ports() -> set[int]:
 
 
 def private_environment() -> dict[str, str]:
-    """For graphs of our own: no traffic with other robots or other tests on this network.
-
-    Restricting discovery to LOCALHOST would look tidier, but makes the middleware set up transports
-    of its own in place of those images need: 11 of 150 arrived.
-    """
+    """For graphs of our own: no traffic with other robots, other machines or other tests."""
     return {
         "ROS_DOMAIN_ID": str(private_domain()),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET",
-        "ROS_LOCALHOST_ONLY": "0",
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
     }

@@ -21,15 +21,19 @@ from policies.training.examples import Examples
 
 @dataclass(frozen=True)
 class Batch:
-    """b sequences: prompt, then the numbers as tokens (teacher forcing)."""
+    """b sequences: prompt, then the numbers as tokens (teacher forcing).
 
-    pixel_values: Tensor  # (b, 6, s, s)
+    Each image is used for `instructions_per_image` sequences, one behind the other.
+    """
+
+    pixel_values: Tensor  # (b / instructions_per_image, 6, s, s)
     states: Tensor  # (b, 7), normalized
     input_ids: Tensor  # (b, longest): prompt and all numbers but the last, padded on the right
     last_prompt: Tensor  # (b,) index in input_ids of the prompt's last token
     values: Tensor  # (b, numbers) in [-1, 1], nan = not supervised
     rows: NDArray[np.int64]  # (b,) of the examples, for further labels
     choices: NDArray[np.int64]  # (b,) which of the row's instructions was drawn
+    instructions_per_image: int = 1
 
 
 class BatchMaker:
@@ -56,9 +60,26 @@ class BatchMaker:
         rows: NDArray[np.int64],
         rng: np.random.Generator,
         augment: bool = True,
+        instructions_per_image: int = 1,
     ) -> Batch:
-        """A batch of these rows, one of its instructions drawn for each."""
-        choices = rng.integers(examples.actions.shape[1], size=len(rows))
+        """A batch of these rows, different ones of its instructions drawn for each.
+
+        Several instructions for the same image cost the towers nothing more, and only the words
+        tell their answers apart.
+        """
+        available = examples.actions.shape[1]
+        if not 1 <= instructions_per_image <= available:
+            raise ValueError(
+                f"instructions_per_image: expected 1 to {available}, got {instructions_per_image}"
+            )
+        images = to_unit_range(examples.images[rows])
+        if augment:
+            images = augment_images(images, rng)
+        # Weighted draw without replacement: the largest of u^(1/w) (Efraimidis and Spirakis, 2006).
+        weights = examples.instruction_weights[rows]
+        order = np.argsort(-(rng.random(weights.shape) ** (1.0 / weights)), axis=1)
+        choices = order[:, :instructions_per_image].flatten()
+        rows = np.repeat(rows, instructions_per_image)
         prompts = [
             self._encode(examples.instructions[row][choice])
             for row, choice in zip(rows, choices, strict=True)
@@ -70,9 +91,6 @@ class BatchMaker:
         for index, prompt in enumerate(prompts):
             sequence = [*prompt, *ids[index, :-1]]
             input_ids[index, : len(sequence)] = sequence
-        images = to_unit_range(examples.images[rows])
-        if augment:
-            images = augment_images(images, rng)
         states = self._states(examples.states[rows])
         if augment:
             states = states + rng.normal(0.0, 0.01, size=states.shape)
@@ -85,6 +103,7 @@ class BatchMaker:
             values=move(values, torch.float32),
             rows=rows,
             choices=choices,
+            instructions_per_image=instructions_per_image,
         )
 
     def _encode(self, instruction: str) -> list[int]:

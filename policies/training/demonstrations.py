@@ -108,7 +108,9 @@ def _episodes(dataset: LeRobotDataset, camera: str) -> Iterator[tuple[int, NDArr
         begin = float(episode[f"videos/{key}/from_timestamp"])
         timestamps = [begin + frame / meta.fps for frame in range(last - first)]
         path = dataset.root / meta.get_video_file_path(index, key)
-        decoded = decode_video_frames(path, timestamps, 0.5 / meta.fps, return_uint8=True)
+        decoded = decode_video_frames(
+            path, timestamps, 0.5 / meta.fps, backend="pyav", return_uint8=True
+        )
         yield first, decoded.permute(0, 2, 3, 1).numpy()
 
 

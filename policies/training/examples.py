@@ -7,6 +7,7 @@ instructions each (demonstrations have one), and for every instruction the numbe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,11 @@ class PatchLabels:
     patch_items: NDArray[np.int64]  # (n, patches) index of the item seen there, -1 = none
     target_items: NDArray[np.int64]  # (n, m) index of the item each instruction is about
     captions: list[str]  # n
-    class_count: int
+    class_names: tuple[str, ...]  # of the classes, as instructions word them
+
+    @property
+    def class_count(self) -> int:
+        return len(self.class_names)
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,16 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @cached_property
+    def instruction_weights(self) -> NDArray[np.float64]:
+        """(n, m): how often to draw each instruction, so that every item of an image is named as
+        often as any other. Otherwise what is nearest to the gripper is a good guess.
+        """
+        if self.patches is None:
+            return np.ones(self.actions.shape[:2])
+        targets = self.patches.target_items
+        return 1.0 / (targets[:, :, None] == targets[:, None, :]).sum(-1)
 
     def rows(self, rows: slice) -> Examples:
         """Some of the rows; without patch labels."""

@@ -135,7 +135,7 @@ class Loop:
     ) -> None:
         """Train to the last step, reporting averages and saving on the way."""
         config = self.config
-        sums: dict[str, float] = {}
+        sums: dict[str, list[float]] = {}  # not every step has every figure
         count, since = 0, time.monotonic()
         last = min(config.steps, until_step or config.steps)
         self.module.train()
@@ -155,14 +155,15 @@ class Loop:
             self._optimizer.zero_grad(set_to_none=True)
             self.step += 1
             for name, value in {**figures, "loss": loss.item(), "norm": float(norm)}.items():
-                sums[name] = sums.get(name, 0.0) + value
+                sums.setdefault(name, []).append(value)
             count += 1
             if leads and (self.step % config.report_every_steps == 0 or self.step == last):
                 now = time.monotonic()
                 rate = count * config.batch_size / max(1e-9, now - since)
                 report(
                     self.step,
-                    {name: value / count for name, value in sums.items()} | {"samples_per_s": rate},
+                    {name: sum(values) / len(values) for name, values in sums.items()}
+                    | {"samples_per_s": rate},
                 )
                 sums, count, since = {}, 0, now
             if leads and (self.step % config.save_every_steps == 0 or self.step == last):

@@ -12,11 +12,11 @@ from transformers import PreTrainedTokenizerFast
 from policies.interface import ACTION_NAMES
 from policies.openvla.model import OpenVLA, patch_features
 from policies.training.batches import Batch, BatchMaker
-from policies.training.examples import Examples
+from policies.training.examples import Examples, PatchLabels
 from policies.training.losses import number_loss, siglip_loss
+from policies.training.pointing import WordPointing
 
 SIGMA_BINS = 2.0  # width of the soft labels
-POINTING_HEAD = 0  # of the pointing layer
 TEXT_WIDTH = 128
 POSITION_SCALE_M = 0.1  # positions are regressed in this unit
 
@@ -54,6 +54,7 @@ class Learner(nn.Module):
         self.maker = maker
         self._tokenizer = tokenizer
         self._captions: dict[str, list[int]] = {}
+        self._word_pointing: dict[tuple[str, ...], WordPointing] = {}
 
     def loss(self, examples: Examples, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """The total and its parts."""
@@ -62,8 +63,8 @@ class Learner(nn.Module):
         first, second = batch.pixel_values.split(3, dim=1)
         siglip_features = patch_features(backbone.fused_featurizer, second)
         features = torch.cat([patch_features(backbone.featurizer, first), siglip_features], dim=2)
-        labelled = self.heads is not None and examples.patches is not None
-        logits, attention = self._number_logits(features, batch, with_attention=labelled)
+        patches = examples.patches
+        logits, attentions = self._number_logits(features, batch, patches is not None)
         per_number = number_loss(logits, batch.values, self.maker.action_tokenizer, SIGMA_BINS)
         grounded = self.maker.numbers - len(ACTION_NAMES)
         total = per_number[grounded:].mean()
@@ -71,22 +72,34 @@ class Learner(nn.Module):
         if grounded:
             total = total + per_number[:grounded].mean()
             figures["grounding"] = per_number[:grounded].mean().item()
-        if labelled:
-            seeing, parts = self._seeing_loss(examples, batch.rows, features, siglip_features)
-            pointing = pointing_loss(attention, examples, batch)
-            total = total + seeing + 0.5 * pointing
-            figures |= {**parts, "pointing": pointing.item()}
+        if patches is not None:
+            pointing = self._pointing(patches).loss(attentions, batch, patches)
+            total = total + pointing
+            figures["pointing"] = pointing.item()
+        if patches is not None and self.heads is not None:
+            rows = batch.rows[:: batch.instructions_per_image]
+            seeing, parts = self._seeing_loss(examples, rows, features, siglip_features)
+            total = total + seeing
+            figures |= parts
         return total, figures
+
+    def _pointing(self, patches: PatchLabels) -> WordPointing:
+        if patches.class_names not in self._word_pointing:
+            layers = int(self.model.config.text_config["num_hidden_layers"])
+            self._word_pointing[patches.class_names] = WordPointing(
+                self._tokenizer, patches.class_names, layers
+            )
+        return self._word_pointing[patches.class_names]
 
     def _number_logits(
         self, features: Tensor, batch: Batch, with_attention: bool = False
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """(b, numbers, vocabulary) logits at the positions that name numbers.
 
-        With `with_attention` also where the pointing head looks when it names the target's x and y:
-        (b, 2, patches) probabilities; this needs "eager" attention.
+        With `with_attention` also every layer's attention, (b, heads, n, n); needs "eager".
         """
         model = self.model
+        features = features.repeat_interleave(batch.instructions_per_image, dim=0)
         context = model.append_state(
             model.projector(features), batch.states if model.proprio_projector else None
         )
@@ -99,11 +112,7 @@ class Learner(nn.Module):
         offsets = torch.arange(self.maker.numbers, device=hidden.device)
         where = batch.last_prompt[:, None] + context.shape[1] + offsets  # (b, numbers)
         rows = torch.arange(len(hidden), device=hidden.device)[:, None]
-        logits = model.language_model.lm_head(hidden[rows, where])
-        if not with_attention:
-            return logits, None
-        head = output.attentions[pointing_layer(len(output.attentions))][:, POINTING_HEAD]
-        return logits, head[rows, where[:, :2], 1 : 1 + features.shape[1]]
+        return model.language_model.lm_head(hidden[rows, where]), output.attentions or ()
 
     def _seeing_loss(
         self, examples: Examples, rows: NDArray, features: Tensor, siglip_features: Tensor
@@ -153,27 +162,6 @@ class Learner(nn.Module):
         if text not in self._captions:
             self._captions[text] = self._tokenizer.encode(" " + text, add_special_tokens=False)
         return self._captions[text]
-
-
-def pointing_layer(layers: int) -> int:
-    """The layer whose head points: late enough to know the name, early enough to use the place."""
-    return min(layers - 1, 2)
-
-
-def pointing_loss(attention: Tensor, examples: Examples, batch: Batch) -> Tensor:
-    """-log of the attention that one head gives the patches showing the named item.
-
-    Binding the name to what is seen is what takes long to learn from actions alone; this says
-    where to look. `attention`: (b, 2, patches). Rows whose item is hidden do not count.
-    """
-    patches = examples.patches
-    assert patches is not None
-    wanted = patches.target_items[batch.rows, batch.choices]
-    shown = patches.patch_items[batch.rows] == wanted[:, None]
-    mask = torch.as_tensor(shown, device=attention.device)[:, None]  # (b, 1, patches)
-    visible = mask.any(-1).expand(-1, attention.shape[1])  # (b, 2)
-    given = (attention.float() * mask).sum(-1).clamp(min=1e-6)
-    return -(given.log() * visible).sum() / visible.sum().clamp(min=1)
 
 
 _CENTRE = np.array([0.48, 0.0, 0.03], dtype=np.float32)  # [m], middle of the workspace

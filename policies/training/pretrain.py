@@ -37,7 +37,9 @@ class Validation:
     constant_bins: NDArray[np.float64]
 
 
-def views_as_examples(views: Mapping[str, NDArray], class_count: int) -> tuple[Examples, Examples]:
+def views_as_examples(
+    views: Mapping[str, NDArray], class_names: tuple[str, ...]
+) -> tuple[Examples, Examples]:
     """(training, validation) from the arrays of `sim.views.load_views`; the last views validate."""
     count = len(views["image"])
     if count <= VALIDATION_VIEWS:
@@ -61,7 +63,7 @@ def views_as_examples(views: Mapping[str, NDArray], class_count: int) -> tuple[E
                     patch_items=views["patch_items"][rows],
                     target_items=target_items[rows],
                     captions=[str(text) for text in views["caption"][rows]],
-                    class_count=class_count,
+                    class_names=class_names,
                 ),
             )
         )

@@ -30,7 +30,8 @@ class TrainConfig:
     """Beyond the loop's settings."""
 
     validation_share: float = 0.05  # of each dataset's episodes, the last ones
-    views_share: float = 0.4  # of the steps, when views are given
+    views_share: float = 0.6  # of the steps, when views are given
+    instructions_per_view: int = 2  # sequences per image of the views
     dataset_name: str = "vla_ros_sim"  # the statistics' key
 
 
@@ -91,11 +92,12 @@ def train(
     learner = Learner(model, maker, tokenizer)
 
     def loss(rng: np.random.Generator):
-        examples = training
+        examples, each = training, 1
         if views is not None and rng.uniform() < config.views_share:
-            examples = views
-        rows = rng.integers(len(examples), size=loop.rows_per_step)
-        return learner.loss(examples, maker.make(examples, rows, rng))
+            examples, each = views, config.instructions_per_view
+        rows = rng.integers(len(examples), size=max(1, loop.rows_per_step // each))
+        batch = maker.make(examples, rows, rng, instructions_per_image=each)
+        return learner.loss(examples, batch)
 
     constant = training_median(training, maker)
     stride = max(1, len(validation) // MAX_VALIDATION_ROWS)

@@ -189,7 +189,8 @@ def test_a_failing_pip_is_explained(setup_module: Load, log: str, what: str, men
 
 def test_progress_counts_downloads_then_packages(setup_module: Load, tmp_path: Path) -> None:
     progress = setup_module("pip_runner").PipProgress(tmp_path)
-    progress.update("Collecting torch\n  Downloading torch.whl (530.7 MB)\nCollec")
+    assert progress.update("Collecting torch\n") == "looking up: 1 packages"
+    progress.update("  Downloading torch.whl (530.7 MB)\nCollec")
     text = progress.update("ting rich\n  Downloading rich.whl (300 kB)\n")
     assert text == "downloading: 2 packages, 0.5 GB"
     (tmp_path / "rich-1.dist-info").mkdir()

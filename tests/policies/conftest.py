@@ -85,6 +85,6 @@ def tiny_examples() -> Examples:
             patch_items=np.tile([0, -1, -1, 0], (count, 1)),
             target_items=np.zeros((count, 2), np.int64),
             captions=[f"a {'red' if value > 0.5 else 'blue'} cube" for value in brightness],
-            class_count=3,
+            class_names=("red cube", "blue cube", "blue cylinder"),
         ),
     )

@@ -229,7 +229,7 @@ def test_pretrain_then_train_gives_a_policy(tmp_path, tiny_examples, monkeypatch
             np.tile(patches.patch_items, (1, 16)),
             patches.target_items,
             patches.captions,
-            3,
+            patches.class_names,
         ),
     )
     seen = []

@@ -1,8 +1,11 @@
 """The graph is described once, and checks what the user chose."""
 
 import importlib
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 from vla_ros import executor_node, graph, policy_node, sim_node
 from vla_ros.errors import UserError
@@ -66,6 +69,7 @@ def test_every_parameter_is_described_and_its_default_in_range():
         ({"seed": "-1"}, "seed: expected a whole number"),
         ({"policy": ""}, "policy: expected a name or a folder"),
         ({"speed": "9"}, "argument: expected one of policy, task"),
+        ({"config": "no/such.yaml"}, "config: expected a YAML file, got 'no/such.yaml'"),
         ({"announce": "maybe"}, "announce: expected one of true, false"),
     ],
 )
@@ -75,9 +79,11 @@ def test_what_does_not_exist_is_refused_with_the_choices(choices, reason):
 
 
 def test_the_transport_that_carries_images_is_set_unless_the_user_chose_one():
-    assert graph.shared_environment({})["FASTDDS_BUILTIN_TRANSPORTS"].startswith("LARGE_DATA?")
+    path = Path(graph.shared_environment({})["FASTDDS_DEFAULT_PROFILES_FILE"])
+    segment = ElementTree.parse(path).find(".//{*}segment_size")
+    assert int(segment.text) > 4 * 640 * 480 * 3
     chosen = graph.shared_environment({"FASTDDS_BUILTIN_TRANSPORTS": "UDPv4", "MUJOCO_GL": ""})
-    assert chosen["FASTDDS_BUILTIN_TRANSPORTS"] == "UDPv4"
+    assert "FASTDDS_DEFAULT_PROFILES_FILE" not in chosen
     assert chosen["MUJOCO_GL"] == "egl"
 
 
@@ -93,3 +99,12 @@ def test_command_lines_carry_parameters_as_yaml():
     assert 'cameras:=["front", "wrist"]' in line
     assert "announce:=false" in line
     assert 'task:="Lift"' in line
+
+
+def test_a_file_of_parameters_comes_before_the_graphs_own_and_names_what_exists():
+    path = Path(__file__).parents[2] / "config" / "careful.yaml"
+    description = describe({"config": str(path)})
+    line = command_line(node(description, "executor_node"), description.parameter_files)
+    assert line[line.index("--params-file") + 1] == str(path)
+    overrides = yaml.safe_load(path.read_text())["executor_node"]["ros__parameters"]
+    assert set(overrides) <= {parameter.name for parameter in executor_node.PARAMETERS}

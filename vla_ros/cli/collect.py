@@ -13,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sim import ENV_IDS, dataset
 from sim.env import IMAGE_SIZE_PX
 from sim.parallel import WorkerError
-from sim.rendering import RenderingError
 from sim.scene import CAMERAS
 from vla_ros.errors import UserError
 
@@ -35,6 +34,10 @@ def command(
     image_size: Annotated[int, typer.Option(help="Side of the square images in pixels.")] = (
         IMAGE_SIZE_PX
     ),
+    policy: Annotated[
+        str | None,
+        typer.Option(help="Let this policy act, and the expert label what it gets into (DAgger)."),
+    ] = None,
     workers: Annotated[
         int, typer.Option(help="Processes that simulate and render.", show_default="CPU cores")
     ] = os.cpu_count() or 1,
@@ -55,6 +58,7 @@ def command(
         cameras=tuple(name.strip() for name in cameras.split(",") if name.strip()),
         image_size_px=image_size,
         workers=workers,
+        policy=policy,
     )
     console = Console(stderr=True)
     columns = (
@@ -81,7 +85,7 @@ def command(
         if output.exists():
             console.print(f"stopped early; {output} holds the episodes that were finished")
         raise
-    except (dataset.DatasetError, RenderingError, WorkerError) as error:
+    except (dataset.DatasetError, WorkerError) as error:
         raise UserError(str(error)) from error
     print(
         f"{output}: {progress.kept} episodes, {progress.frames} frames"

@@ -37,6 +37,7 @@ def command(
     task: Annotated[str, typer.Option(help=f"One of {', '.join(TASKS)}, or all in turn.")] = "all",
     seed: Annotated[int, typer.Option(min=0, help="Of the first episode; then one up.")] = 1000,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:<index>.")] = "cpu",
+    config: Annotated[str, typer.Option(help="YAML file that overrides nodes' parameters.")] = "",
     output: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("outputs/demo"),
     verbose: Annotated[bool, typer.Option(help="Show what the nodes print.")] = False,
 ) -> None:
@@ -48,7 +49,15 @@ def command(
     policy_folder(policy)  # a wrong name is said before anything starts
     prepare(output)
     plan = [(tasks[index % len(tasks)], seed + index) for index in range(episodes)]
-    graph = describe({"policy": policy, "device": device, "task": plan[0][0], "announce": "false"})
+    graph = describe(
+        {
+            "policy": policy,
+            "device": device,
+            "task": plan[0][0],
+            "announce": "false",
+            "config": config,
+        }
+    )
     environment = private_environment()
     os.environ.update({**graph.environment, **environment})  # before rclpy reads it, here too
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))

@@ -14,7 +14,6 @@ from rich.table import Table
 from sim import ENV_IDS
 from sim.evaluation import EpisodeResult, Evaluation, evaluate, write_json
 from sim.parallel import WorkerError
-from sim.rendering import RenderingError
 from vla_ros.errors import UserError
 
 
@@ -77,7 +76,7 @@ def command(
                 bar.update(task, advance=1, success=f"success {succeeded / done:.0%}")
 
             summary = evaluate(evaluation, show)
-    except (RenderingError, WorkerError) as error:
+    except WorkerError as error:
         raise UserError(str(error)) from error
     if json_file is not None:
         write_json(json_file, summary)

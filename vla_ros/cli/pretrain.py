@@ -51,7 +51,7 @@ def command(
     total = -(-count // SHARD_VIEWS)
     for _ in track(made, "rendering views", total=total + 1, console=Console(stderr=True)):
         pass
-    training, validation = views_as_examples(load_views(folder), len(CLASS_NAMES))
+    training, validation = views_as_examples(load_views(folder), CLASS_NAMES)
     config = LoopConfig(
         steps=steps,
         batch_size=batch_size,

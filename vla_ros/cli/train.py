@@ -56,7 +56,7 @@ def command(
         from sim.pretraining import CLASS_NAMES
         from sim.views import load_views
 
-        mixed_in, _ = views_as_examples(load_views(views), len(CLASS_NAMES))
+        mixed_in, _ = views_as_examples(load_views(views), CLASS_NAMES)
     loop = LoopConfig(
         steps=steps,
         batch_size=batch_size,

@@ -1,0 +1,75 @@
+"""The command line: quick to help, and clear about what the user can mend."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vla_ros.cli import COMMANDS
+from vla_ros.cli.demo import choose_tasks, prepare
+from vla_ros.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+RUN = "import sys; from vla_ros.cli import main; sys.argv = ['vla-ros', *sys.argv[1:]]; main()"
+
+
+def run(*arguments, code=RUN):
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_help_lists_every_command_and_imports_nothing_heavy():
+    code = (
+        "import sys; from vla_ros.cli import build_app\n"
+        "try: build_app()(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('rclpy', 'torch', 'mujoco', 'gymnasium') if m in sys.modules])"
+    )
+    result = run(code=code)
+    assert result.stdout.rstrip().endswith("[]"), result.stdout + result.stderr
+    for name in COMMANDS:
+        assert name in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["demo", "--policy", "no-such"], "policy: expected a checkpoint folder or one of"),
+        (["demo", "--task", "Juggle"], "task: expected all or one of Lift, PickPlace, Push"),
+        (["demo", "--output", "/proc/nowhere"], ""),
+    ],
+)
+def test_an_error_is_one_line_and_status_2(arguments, reason):
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert reason in result.stderr
+
+
+def test_an_unknown_command_is_named():
+    result = run("juggle")
+    assert result.returncode == 2
+    assert "juggle" in result.stderr
+
+
+def test_the_tasks_to_show():
+    assert choose_tasks("Push") == ("Push",)
+    assert set(choose_tasks("all")) == {"Lift", "PickPlace", "Push"}
+
+
+def test_an_output_that_cannot_be_written_is_said_before_anything_starts(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write to .*file/demo"):
+        prepare(tmp_path / "file" / "demo")
+    monkeypatch.setattr("vla_ros.cli.demo.NEEDED_MB", 1e9)
+    with pytest.raises(UserError, match="expected .* MB free"):
+        prepare(tmp_path / "demo")
