@@ -35,7 +35,10 @@ setup(
             for pattern in (package, f"{package}.*")
         ]
     ),
-    package_data={"policies": ["checkpoints/**/*"]},  # the policy that runs by default
+    package_data={
+        "policies": ["checkpoints/**/*"],  # the policy that runs by default
+        "vla_ros": ["*.xml"],  # the transport between processes
+    },
     include_package_data=False,
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),

@@ -375,8 +375,10 @@ class DatasetWriter:
 
     def discard(self) -> None:
         """Remove what has been written, unless it is finished."""
-        self._joiners.clear()
-        with contextlib.suppress(OSError):  # the metadata would write themselves later, unasked
+        while self._joiners:
+            self._joiners.popitem()[1].discard()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # or it writes what it still holds when collected
             self._meta.finalize()
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from policies.interface import ACTION_DIM, Policy
 from sim.env import ACTION_HIGH, ACTION_LOW, TabletopEnv, to_observation
 
-
 EXPERT_SHARE = 0.25  # of a learner's roll-outs is acted by the expert,
 EXPERT_RUN_STEPS = 5.0  # in runs of this mean length
 

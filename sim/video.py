@@ -80,6 +80,10 @@ class VideoJoiner:
 
     def close(self) -> None:
         """Write the file. Raises `OSError` when the disk is full."""
-        self._container.close()
+        self.discard()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_bytes(self._buffer.getbuffer())
+
+    def discard(self) -> None:
+        """End without writing the file."""
+        self._container.close()

@@ -66,5 +66,5 @@ def _make_shard(job: tuple[Path, int, int, int]) -> None:
     path = _path(folder, shard)
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
     partial.rename(path)

@@ -20,6 +20,9 @@ from policies.openvla.config import OpenVLAConfig
 class VisionBackbone(nn.Module):
     """DINOv2 (`featurizer`) and SigLIP (`fused_featurizer`), stacked on channels."""
 
+    featurizer: Any  # timm's VisionTransformer
+    fused_featurizer: Any
+
     def __init__(self, config: OpenVLAConfig) -> None:
         super().__init__()
         towers = config.vision_towers or ({},) * len(config.timm_model_ids)
@@ -29,7 +32,7 @@ class VisionBackbone(nn.Module):
                 config.timm_model_ids, config.image_sizes, towers, strict=True
             )
         )
-        self.embed_dim = self.featurizer.embed_dim + self.fused_featurizer.embed_dim
+        self.embed_dim: int = self.featurizer.embed_dim + self.fused_featurizer.embed_dim
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """(b, 6, h, w), three channels normalized for each tower -> (b, patches, embed_dim)."""
@@ -47,7 +50,7 @@ def _tower(name: str, image_size_px: int, overrides: dict[str, Any]) -> nn.Modul
     return timm.create_model(name, pretrained=False, num_classes=0, img_size=image_size_px, **sizes)
 
 
-def patch_features(tower: nn.Module, images: Tensor) -> Tensor:
+def patch_features(tower: Any, images: Tensor) -> Tensor:
     """(b, patches, width): output of the second-to-last block, no final norm, no prefix tokens."""
     (features,) = tower.forward_intermediates(
         images,
@@ -111,9 +114,7 @@ class OpenVLA(nn.Module):
         if self.proprio_projector is None:
             return projected
         if state is None:
-            raise ValueError(
-                f"state: this model expects ({self.config.proprio.dim},) numbers, got none"
-            )
+            raise ValueError("state: this model has a state token and expects a state, got none")
         token = self.proprio_projector(state.to(projected.dtype))
         return torch.cat([projected, token], dim=1)
 

@@ -27,7 +27,7 @@ class OpenVLAPolicy:
         self._device = torch.device(device)
         self.model: OpenVLA = load_model(folder).to(self._device)
         self.config = self.model.config
-        self.cameras = (self.config.camera,)
+        self.cameras: tuple[str, ...] = (self.config.camera,)
         self.statistics = ActionStatistics.from_norm_stats(
             self.config.norm_stats, unnorm_key, ACTION_DIM
         )

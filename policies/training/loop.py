@@ -74,7 +74,7 @@ def use_plain_attention(model: nn.Module, device: torch.device) -> None:
     timm.layers.set_fused_attn(False)
     for module in model.modules():
         if hasattr(module, "fused_attn"):
-            module.fused_attn = False
+            module.fused_attn = False  # type: ignore[assignment]
 
 
 def learning_rate(config: LoopConfig, step: int) -> float:
@@ -104,7 +104,8 @@ class Loop:
         self._folder = folder
         self._device = device
         self._names = [name for name, value in module.named_parameters() if value.requires_grad]
-        decayed, other = [], []
+        decayed: list[nn.Parameter] = []
+        other: list[nn.Parameter] = []
         for name, value in module.named_parameters():
             if value.requires_grad:
                 (decayed if value.ndim >= 2 and "embed" not in name else other).append(value)

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from policies.interface import ACTION_NAMES
 from policies.openvla.model import OpenVLA, patch_features
 from policies.training.batches import Batch, BatchMaker
-from policies.training.examples import Examples, PatchLabels
+from policies.training.examples import Examples
 from policies.training.losses import number_loss, siglip_loss
 from policies.training.pointing import WordPointing
 
@@ -47,14 +47,25 @@ class Learner(nn.Module):
         maker: BatchMaker,
         tokenizer: PreTrainedTokenizerFast,
         heads: SeeingHeads | None = None,
+        class_names: tuple[str, ...] = (),
     ) -> None:
         super().__init__()
+        text_config = maker.config.text_config
+        self.pointing = (
+            WordPointing(
+                tokenizer,
+                class_names,
+                int(text_config["num_hidden_layers"]),
+                int(text_config["hidden_size"]),
+            )
+            if class_names
+            else None
+        )
         self.model = model
         self.heads = heads
         self.maker = maker
         self._tokenizer = tokenizer
         self._captions: dict[str, list[int]] = {}
-        self._word_pointing: dict[tuple[str, ...], WordPointing] = {}
 
     def loss(self, examples: Examples, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """The total and its parts."""
@@ -64,7 +75,7 @@ class Learner(nn.Module):
         siglip_features = patch_features(backbone.fused_featurizer, second)
         features = torch.cat([patch_features(backbone.featurizer, first), siglip_features], dim=2)
         patches = examples.patches
-        logits, attentions = self._number_logits(features, batch, patches is not None)
+        logits, attentions, hidden = self._number_logits(features, batch, patches is not None)
         per_number = number_loss(logits, batch.values, self.maker.action_tokenizer, SIGMA_BINS)
         grounded = self.maker.numbers - len(ACTION_NAMES)
         total = per_number[grounded:].mean()
@@ -72,10 +83,10 @@ class Learner(nn.Module):
         if grounded:
             total = total + per_number[:grounded].mean()
             figures["grounding"] = per_number[:grounded].mean().item()
-        if patches is not None:
-            pointing = self._pointing(patches).loss(attentions, batch, patches)
-            total = total + pointing
-            figures["pointing"] = pointing.item()
+        if patches is not None and self.pointing is not None:
+            shown = self.pointing.losses(attentions, hidden, batch, patches)
+            total = total + torch.stack(list(shown.values())).sum()
+            figures |= {name: value.item() for name, value in shown.items()}
         if patches is not None and self.heads is not None:
             rows = batch.rows[:: batch.instructions_per_image]
             seeing, parts = self._seeing_loss(examples, rows, features, siglip_features)
@@ -83,20 +94,13 @@ class Learner(nn.Module):
             figures |= parts
         return total, figures
 
-    def _pointing(self, patches: PatchLabels) -> WordPointing:
-        if patches.class_names not in self._word_pointing:
-            layers = int(self.model.config.text_config["num_hidden_layers"])
-            self._word_pointing[patches.class_names] = WordPointing(
-                self._tokenizer, patches.class_names, layers
-            )
-        return self._word_pointing[patches.class_names]
-
     def _number_logits(
         self, features: Tensor, batch: Batch, with_attention: bool = False
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
         """(b, numbers, vocabulary) logits at the positions that name numbers.
 
-        With `with_attention` also every layer's attention, (b, heads, n, n); needs "eager".
+        With `with_attention` (which needs "eager") also every layer's attention, (b, heads, n, n),
+        and the hidden states before the first layer and after each, (b, n, hidden).
         """
         model = self.model
         features = features.repeat_interleave(batch.instructions_per_image, dim=0)
@@ -107,12 +111,14 @@ class Learner(nn.Module):
             inputs_embeds=model.splice(context, batch.input_ids),
             use_cache=False,
             output_attentions=with_attention,
+            output_hidden_states=with_attention,
         )
         hidden = output.last_hidden_state
         offsets = torch.arange(self.maker.numbers, device=hidden.device)
         where = batch.last_prompt[:, None] + context.shape[1] + offsets  # (b, numbers)
         rows = torch.arange(len(hidden), device=hidden.device)[:, None]
-        return model.language_model.lm_head(hidden[rows, where]), output.attentions or ()
+        logits = model.language_model.lm_head(hidden[rows, where])
+        return logits, output.attentions or (), output.hidden_states or ()
 
     def _seeing_loss(
         self, examples: Examples, rows: NDArray, features: Tensor, siglip_features: Tensor

@@ -97,7 +97,8 @@ def pretrain(
     maker = BatchMaker(model_config, tokenizer, statistics, device)
     assert training.patches is not None
     heads = SeeingHeads(model, training.patches.class_count, len(tokenizer)).to(device)
-    learner = Learner(model, maker, tokenizer, heads)
+    names = training.patches.class_names
+    learner = Learner(model, maker, tokenizer, heads, names).to(device)
 
     def loss(rng: np.random.Generator):
         rows = rng.integers(len(training), size=loop.rows_per_step)

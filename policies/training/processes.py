@@ -30,7 +30,10 @@ def world_size() -> int:
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace every gradient by its mean over the processes, in one message."""
+    """Replace every gradient by its mean over the processes, in one message.
+
+    The processes must have used the same parameters in this step.
+    """
     if world_size() == 1:
         return
     gradients = [value.grad for value in parameters if value.grad is not None]

@@ -89,11 +89,14 @@ def train(
     use_plain_attention(model, device)
     statistics = ActionStatistics.from_norm_stats(model_config.norm_stats, None)
     maker = BatchMaker(model_config, tokenizer, statistics, device)
-    learner = Learner(model, maker, tokenizer)
+    names = views.patches.class_names if views is not None and views.patches else ()
+    learner = Learner(model, maker, tokenizer, class_names=names).to(device)
 
     def loss(rng: np.random.Generator):
         examples, each = training, 1
-        if views is not None and rng.uniform() < config.views_share:
+        # Drawn alike in all processes: they must train the same parameters.
+        turn = np.random.default_rng((loop_config.seed, loop.step)).uniform()
+        if views is not None and turn < config.views_share:
             examples, each = views, config.instructions_per_view
         rows = rng.integers(len(examples), size=max(1, loop.rows_per_step // each))
         batch = maker.make(examples, rows, rng, instructions_per_image=each)

@@ -88,7 +88,8 @@ def make_learner(config, tokenizer, examples, seed=0) -> Learner:
     use_plain_attention(model, CPU)
     statistics = ActionStatistics.from_norm_stats(config.norm_stats, None)
     maker = BatchMaker(config, tokenizer, statistics, CPU)
-    return Learner(model, maker, tokenizer, SeeingHeads(model, 3, len(tokenizer)))
+    heads = SeeingHeads(model, 3, len(tokenizer))
+    return Learner(model, maker, tokenizer, heads, examples.patches.class_names)
 
 
 def make_loop(learner, examples, folder, **settings) -> Loop:

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -187,7 +186,7 @@ def test_unwritable_output_is_explained(tmp_path):
 
 def test_a_full_disk_is_explained(tmp_path):
     """A limit on the size of files stands in for a full disk: writing fails half-way."""
-    done = _collect_in_a_process(tmp_path / "dataset", 200, file_size_limit=300_000)
+    done = _collect_in_a_process(tmp_path / "dataset", 3, file_size_limit=20_000)
     _, errors = done.communicate(timeout=300)
     assert done.returncode == 1
     (line,) = [line for line in errors.splitlines() if line.startswith("sim.dataset.DatasetError")]

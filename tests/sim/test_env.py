@@ -147,7 +147,9 @@ def test_bad_arguments_name_the_choices():
     env = TabletopEnv("Lift", cameras=())
     with pytest.raises(RuntimeError, match=r"call reset\(\)"):
         env.step(np.zeros(7))
-    with pytest.raises(ValueError, match=r"options: expected 'target' or 'episode', got \['goal'\]"):
+    with pytest.raises(
+        ValueError, match=r"options: expected 'target' or 'episode', got \['goal'\]"
+    ):
         env.reset(seed=0, options={"goal": 1})
 
 
@@ -156,9 +158,7 @@ def test_retarget_keeps_the_scene_and_names_the_other_item(name):
     env = TabletopEnv(name, cameras=())
     _, info = env.reset(seed=5)
     scene = env.running()[1].scene
-    others = [
-        item.name for item in scene.items if not item.is_bowl and item.name != info["target"]
-    ]
+    others = [item.name for item in scene.items if not item.is_bowl and item.name != info["target"]]
     values, swapped = env.reset(seed=5, options={"target": others[0]})
     assert env.running()[1].scene == scene
     assert swapped["target"] == others[0]

@@ -45,9 +45,7 @@ def model() -> mujoco.MjModel:
 
 
 def test_joint_limits(model):
-    for name, (lower, upper, velocity, effort) in zip(
-        robot.JOINT_NAMES, JOINT_LIMITS, strict=True
-    ):
+    for name, (lower, upper, velocity, effort) in zip(robot.JOINT_NAMES, JOINT_LIMITS, strict=True):
         index = robot.JOINT_NAMES.index(name)
         assert tuple(model.joint(name).range) == (lower, upper)
         assert robot.VELOCITY_LIMIT_RAD_S[index] == velocity

@@ -65,9 +65,7 @@ def test_labels_are_the_experts_in_the_states_the_disturbance_led_to(env):
     assert np.all(demonstration.executed_action <= ACTION_HIGH.astype(np.float32))
     assert np.all(demonstration.executed_action >= ACTION_LOW.astype(np.float32))
     env.reset(seed=1)
-    for label, executed in zip(
-        demonstration.action, demonstration.executed_action, strict=True
-    ):
+    for label, executed in zip(demonstration.action, demonstration.executed_action, strict=True):
         np.testing.assert_allclose(env.expert_action(), label, atol=1e-4)
         env.move(executed)
 
