@@ -59,7 +59,9 @@ class Collection:
     def __post_init__(self) -> None:
         unknown = [env_id for env_id in self.env_ids if env_id not in ENV_IDS]
         if unknown or not self.env_ids:
-            raise ValueError(f"env: expected some of {', '.join(ENV_IDS)}, got {unknown or 'none'}")
+            raise ValueError(
+                f"env: expected some of {', '.join(ENV_IDS)}, got {', '.join(unknown) or 'none'}"
+            )
         unknown = [camera for camera in self.cameras if camera not in CAMERAS]
         if unknown or len(set(self.cameras)) != len(self.cameras):
             raise ValueError(

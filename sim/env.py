@@ -49,7 +49,9 @@ class TabletopEnv(gymnasium.Env):
         cameras: tuple[str, ...] = CAMERAS,
         image_size_px: int = IMAGE_SIZE_PX,
         render_mode: str | None = None,
+        meshes: bool = False,
     ) -> None:
+        """`meshes` draws the arm with those of the extra `menagerie`; see `sim.menagerie`."""
         if task not in TASKS:
             raise ValueError(f"task: expected one of {', '.join(TASKS)}, got {task!r}")
         unknown = [camera for camera in cameras if camera not in CAMERAS]
@@ -63,6 +65,7 @@ class TabletopEnv(gymnasium.Env):
         self.cameras = tuple(cameras)
         self.image_size_px = image_size_px
         self.render_mode = render_mode
+        self.meshes = meshes
         self.action_space = spaces.Box(
             ACTION_LOW.astype(np.float32), ACTION_HIGH.astype(np.float32), dtype=np.float32
         )
@@ -105,7 +108,7 @@ class TabletopEnv(gymnasium.Env):
         if self.world is not None:
             self.world.close()
         self.episode = episode
-        self.world = Tabletop(episode.scene)
+        self.world = Tabletop(episode.scene, self.meshes)
         self.world.reset(np.array(episode.joint_positions))
         self.world.advance(0.2)  # let everything settle
         self.world.first_touched = None

@@ -12,7 +12,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from sim import robot
+from sim import menagerie, robot
 
 Shape = Literal["cube", "cylinder", "ball", "bowl"]
 
@@ -95,10 +95,15 @@ class Scene:
         )
 
 
-def compile_scene(scene: Scene) -> mujoco.MjModel:
-    """Build the MuJoCo model of the robot, the table, the cameras and the items (about 2 ms)."""
+def compile_scene(scene: Scene, meshes: bool = False) -> mujoco.MjModel:
+    """Build the MuJoCo model of the robot, the table, the cameras and the items (about 2 ms).
+
+    With `meshes` the arm is drawn with those of MuJoCo Menagerie; see `sim.menagerie`.
+    """
     spec = mujoco.MjSpec()
     hand = robot.add_arm(spec)
+    if meshes:
+        menagerie.dress(spec)
     spec.option.timestep = TIMESTEP_S
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     spec.option.impratio = 5.0

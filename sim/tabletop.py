@@ -25,9 +25,9 @@ LEAD_S = np.array([link.damping / link.stiffness for link in robot.LINKS])  # (7
 class Tabletop:
     """One compiled scene with its state. All poses are in the base frame."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, meshes: bool = False) -> None:
         self.scene = scene
-        self.model = compile_scene(scene)
+        self.model = compile_scene(scene, meshes)
         self.data = mujoco.MjData(self.model)
         self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
         self._bodies = {

@@ -43,6 +43,10 @@ class LoopConfig:
     seed: int = 0
     precision: str = "auto"  # "fp32", "bf16", or "auto": bf16 where the processor is fast at it
 
+    def __post_init__(self) -> None:
+        if self.precision not in ("auto", "fp32", "bf16"):
+            raise ValueError(f"precision: expected auto, fp32 or bf16, got {self.precision!r}")
+
 
 class TrainingError(RuntimeError):
     """Training cannot start or go on."""

@@ -1,10 +1,13 @@
-"""What `pretrain` and `train` show while they run."""
+"""What `pretrain` and `train` share: options, processes, and what they show while they run."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -16,7 +19,43 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from policies.training.loop import LoopConfig, TrainingError
 from policies.training.pretrain import Validation
+from policies.training.processes import rank, run_in_processes
+from vla_ros.errors import UserError
+
+Steps = Annotated[int, typer.Option(min=1, help="Training steps.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Sequences per step, over all processes.")]
+SaveEvery = Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, ...")]
+Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
+Processes = Annotated[
+    int, typer.Option(min=1, help="That train together; on a CPU one per core is fastest.")
+]
+
+
+def learn(
+    processes: int,
+    work: Callable[..., None],
+    output: Path,
+    config: LoopConfig,
+    device: str,
+    *arguments: object,
+) -> None:
+    """Call `work(report, validated, output, config, device, *arguments)` in `processes`."""
+    try:
+        run_in_processes(processes, _show, work, output, config, device, arguments)
+    except TrainingError as error:
+        raise UserError(str(error)) from error
+
+
+def _show(work, output: Path, config: LoopConfig, device: str, arguments: tuple) -> None:
+    """What each process does: the first one shows how it goes."""
+    if rank() > 0:
+        work(lambda *_: None, lambda *_: None, output, config, device, *arguments)
+        return
+    with TrainingDisplay(work.__name__.strip("_"), config.steps, output) as display:
+        work(display.report, display.validation, output, config, device, *arguments)
 
 
 class TrainingDisplay:
@@ -46,7 +85,7 @@ class TrainingDisplay:
 
     def report(self, step: int, figures: dict[str, float]) -> None:
         """Averages since the last report."""
-        shown = ("loss", "action", "grounding", "patch_accuracy", "samples_per_s")
+        shown = ("loss", "action", "grounding", "placing", "samples_per_s")
         text = " ".join(f"{name} {figures[name]:.2f}" for name in shown if name in figures)
         self._progress.update(self._task, completed=step, figures=text)
         self._append({"step": step, **figures})

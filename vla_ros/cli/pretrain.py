@@ -11,11 +11,11 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from policies.training.loop import LoopConfig, TrainingError
+from policies.training.loop import LoopConfig
 from policies.training.pretrain import VALIDATION_VIEWS, pretrain, views_as_examples
 from sim.pretraining import CLASS_NAMES
 from sim.views import SHARD_VIEWS, load_views, make_views
-from vla_ros.cli._training import TrainingDisplay
+from vla_ros.cli._training import BatchSize, Device, Precision, Processes, SaveEvery, Steps, learn
 from vla_ros.errors import UserError
 
 IMAGE_SIZE_PX = 112
@@ -28,13 +28,14 @@ def command(
         typer.Option(help="Folder of the labelled views.", show_default="OUTPUT/views"),
     ] = None,
     count: Annotated[int, typer.Option(help="Views to make; those that exist are kept.")] = 30000,
-    steps: Annotated[int, typer.Option(help="Training steps.")] = 3000,
-    batch_size: Annotated[int, typer.Option(help="Views per step.")] = 64,
+    steps: Steps = 3000,
+    batch_size: BatchSize = 64,
     learning_rate: Annotated[float, typer.Option(help="Peak of the schedule.")] = 8e-4,
-    save_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 150,
+    save_every: SaveEvery = 150,
     seed: Annotated[int, typer.Option(help="Of the views, the weights and the batches.")] = 7,
-    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    device: Device = "cpu",
+    precision: Precision = "auto",
+    processes: Processes = 1,
     workers: Annotated[
         int, typer.Option(help="Processes that render views.", show_default="CPU cores")
     ] = os.cpu_count() or 1,
@@ -51,7 +52,6 @@ def command(
     total = -(-count // SHARD_VIEWS)
     for _ in track(made, "rendering views", total=total + 1, console=Console(stderr=True)):
         pass
-    training, validation = views_as_examples(load_views(folder), CLASS_NAMES)
     config = LoopConfig(
         steps=steps,
         batch_size=batch_size,
@@ -60,17 +60,11 @@ def command(
         seed=seed,
         precision=precision,
     )
-    with TrainingDisplay("pretraining", steps, output) as display:
-        try:
-            pretrain(
-                training,
-                validation,
-                output,
-                config,
-                torch.device(device),
-                display.report,
-                display.validation,
-            )
-        except TrainingError as error:
-            raise UserError(str(error)) from error
+    learn(processes, _pretrain, output, config, device, folder)
     typer.echo(f"wrote {output}; go on with: vla-ros train --initial {output} --views {folder} ...")
+
+
+def _pretrain(report, validated, output: Path, config: LoopConfig, device: str, views: Path):
+    """What each process does."""
+    training, validation = views_as_examples(load_views(views), CLASS_NAMES)
+    pretrain(training, validation, output, config, torch.device(device), report, validated)

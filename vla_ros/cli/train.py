@@ -8,16 +8,17 @@ from typing import Annotated
 import torch
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
 from policies.factory import policy_folder
 from policies.openvla.config import read_config
-from policies.training.demonstrations import Demonstrations, load_demonstrations
-from policies.training.loop import LoopConfig, TrainingError
+from policies.training.demonstrations import load_demonstrations, open_dataset
+from policies.training.loop import LoopConfig
 from policies.training.pretrain import views_as_examples
+from policies.training.processes import rank
 from policies.training.train import TrainConfig, train
-from vla_ros.cli._training import TrainingDisplay
-from vla_ros.errors import UserError
+from sim.pretraining import CLASS_NAMES
+from sim.views import load_views
+from vla_ros.cli._training import BatchSize, Device, Precision, Processes, SaveEvery, Steps, learn
 
 
 def command(
@@ -32,13 +33,17 @@ def command(
     views: Annotated[
         Path | None, typer.Option(help="Labelled views of `vla-ros pretrain` to mix in.")
     ] = None,
-    steps: Annotated[int, typer.Option(help="Training steps.")] = 2500,
-    batch_size: Annotated[int, typer.Option(help="Frames per step.")] = 64,
+    views_share: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Of the steps, with --views.")
+    ] = TrainConfig.views_share,
+    steps: Steps = 2500,
+    batch_size: BatchSize = 64,
     learning_rate: Annotated[float, typer.Option(help="Peak of the schedule.")] = 5e-4,
-    save_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 150,
+    save_every: SaveEvery = 150,
     seed: Annotated[int, typer.Option(help="Of the weights and the batches.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    device: Device = "cpu",
+    precision: Precision = "auto",
+    processes: Processes = 1,
 ) -> None:
     """Train a policy from LeRobotDatasets. Interrupted runs go on where they stopped.
 
@@ -48,47 +53,55 @@ def command(
     start = policy_folder(initial) if initial else None
     camera, size = "front", 112
     if start is not None:
-        config = read_config(start)
-        camera, size = config.camera, config.image_sizes[0]
-    demonstrations = [_load(folder, camera, size) for folder in dataset]
-    mixed_in = None
-    if views is not None:
-        from sim.pretraining import CLASS_NAMES
-        from sim.views import load_views
-
-        mixed_in, _ = views_as_examples(load_views(views), CLASS_NAMES)
-    loop = LoopConfig(
+        model = read_config(start)
+        camera, size = model.camera, model.image_sizes[0]
+    for folder in dataset:  # what does not fit is said before anything starts
+        open_dataset(folder, camera)
+    config = LoopConfig(
         steps=steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
         save_every_steps=save_every,
+        warmup_steps=50,
         seed=seed,
         precision=precision,
     )
-    with TrainingDisplay("training", steps, output) as display:
-        try:
-            train(
-                demonstrations,
-                output,
-                loop,
-                torch.device(device),
-                display.report,
-                display.validation,
-                initial=start,
-                views=mixed_in,
-                config=TrainConfig(),
-            )
-        except TrainingError as error:
-            raise UserError(str(error)) from error
+    about = TrainConfig(views_share=views_share)
+    learn(processes, _train, output, config, device, dataset, start, views, camera, size, about)
     typer.echo(f"wrote {output}; measure it with: vla-ros evaluate --policy {output} --env ...")
 
 
-def _load(folder: Path, camera: str, size: int) -> Demonstrations:
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task(f"reading {folder.name}", total=None)
-        return load_demonstrations(
-            folder,
-            camera,
-            size,
-            lambda done, total: progress.update(task, completed=done, total=total),
-        )
+def _train(
+    report,
+    validated,
+    output: Path,
+    config: LoopConfig,
+    device: str,
+    datasets: list[Path],
+    initial: Path | None,
+    views: Path | None,
+    camera: str,
+    image_size_px: int,
+    about: TrainConfig,
+) -> None:
+    """What each process does."""
+    console = Console(stderr=True)
+    demonstrations = []
+    for folder in datasets:
+        if rank() == 0:
+            console.print(f"reading {folder}")
+        demonstrations.append(load_demonstrations(folder, camera, image_size_px))
+    mixed_in = None
+    if views is not None:
+        mixed_in, _ = views_as_examples(load_views(views), CLASS_NAMES)
+    train(
+        demonstrations,
+        output,
+        config,
+        torch.device(device),
+        report,
+        validated,
+        initial=initial,
+        views=mixed_in,
+        config=about,
+    )

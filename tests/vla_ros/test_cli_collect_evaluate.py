@@ -1,0 +1,83 @@
+"""`vla-ros collect` and `vla-ros evaluate` as they are typed."""
+
+import json
+import sys
+
+import pytest
+
+from vla_ros.cli import main
+
+
+@pytest.fixture
+def vla_ros(monkeypatch, capsys):
+    """Types a command line; returns (exit status, what it printed, what it complained)."""
+
+    def type_it(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["vla-ros", *map(str, words)])
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(bool(end.code))
+        else:
+            code = 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return type_it
+
+
+LIFT, PUSH = "VlaRos/Lift-v0", "VlaRos/Push-v0"
+
+
+def test_collect_writes_a_mixed_dataset(vla_ros, tmp_path):
+    folder = tmp_path / "dataset"
+    options = ("--env", LIFT, "--env", PUSH, "--episodes", 2, "--output", folder)
+    small = ("--cameras", "front", "--image-size", 64, "--workers", 1, "--seed", 3)
+    code, out, _ = vla_ros("collect", *options, *small)
+    assert code == 0
+    assert "2 episodes" in out and "failed attempts left out" in out
+    recorded = json.loads((folder / "meta/collection.json").read_text())["recorded"]
+    assert [(row["env"], row["seed"]) for row in recorded] == [(LIFT, 3), (PUSH, 3)]
+    code, _, errors = vla_ros("collect", *options, *small)
+    assert code == 2
+    assert "already exists; choose another or remove it" in " ".join(errors.split())
+
+
+@pytest.mark.parametrize("command", ["collect", "evaluate"])
+def test_an_unknown_environment_is_one_line_with_the_choices(vla_ros, command, tmp_path):
+    rest = {"collect": ("--output", tmp_path / "d"), "evaluate": ("--policy", "expert")}[command]
+    code, _, errors = vla_ros(command, "--env", "VlaRos/Fly-v0", "--episodes", 1, *rest)
+    assert code == 2
+    (line,) = errors.strip().splitlines()
+    assert "expected some of VlaRos/Lift-v0, VlaRos/PickPlace-v0, VlaRos/Push-v0" in line
+    assert "got VlaRos/Fly-v0" in line
+
+
+def test_an_unknown_camera_is_one_line_with_the_choices(vla_ros, tmp_path):
+    code, _, errors = vla_ros(
+        "collect", "--env", LIFT, "--episodes", 1, "--output", tmp_path / "d", "--cameras", "top"
+    )
+    assert code == 2
+    assert "cameras: expected some of front, wrist, each once, got top" in errors
+
+
+def test_evaluate_writes_json(vla_ros, tmp_path):
+    file = tmp_path / "result.json"
+    code, out, _ = vla_ros(
+        "evaluate", "--policy", "expert", "--env", LIFT, "--episodes", 2, "--seed", 1000,
+        "--json", file, "--workers", 1,
+    )  # fmt: skip
+    assert code == 0
+    result = json.loads(file.read_text())
+    assert (result["success_rate"], result["episodes"], result["seed"]) == (1.0, 2, 1000)
+    assert LIFT in out and "100.0%" in out
+
+
+def test_an_unknown_policy_is_one_line(vla_ros, tmp_path):
+    code, _, errors = vla_ros(
+        "evaluate", "--policy", tmp_path / "nothing", "--env", LIFT, "--episodes", 1,
+        "--json", tmp_path / "result.json", "--workers", 1,
+    )  # fmt: skip
+    assert code == 2
+    assert "nothing" in errors and "Traceback" not in errors
+    assert not (tmp_path / "result.json").exists()
