@@ -58,6 +58,8 @@ class Evaluation:
             raise ValueError(f"seed: expected 0 or more, got {self.seed}")
         if self.workers < 1:
             raise ValueError(f"workers: expected 1 or more, got {self.workers}")
+        if self.policy not in SCRIPTED:
+            _check_policy(self.policy)
 
 
 @dataclass(frozen=True)
@@ -285,6 +287,16 @@ def _run_job(job: tuple[Evaluation, str, int]) -> EpisodeResult:
     return result
 
 
+def _check_policy(name: str) -> None:
+    """Refuse a name before any process is started for it."""
+    from policies.factory import policy_folder
+
+    try:
+        policy_folder(name)
+    except ValueError as error:
+        raise ValueError(f"{error}; also: {', '.join(SCRIPTED)}") from error
+
+
 @lru_cache(maxsize=8)
 def _environment(env_id: str, cameras: tuple[str, ...]) -> TabletopEnv:
     return gymnasium.make(env_id, cameras=cameras).unwrapped  # type: ignore[return-value]
@@ -297,15 +309,3 @@ def _policy(name: str, device: str) -> Policy:
     from policies.factory import load_policy
 
     return load_policy(name, device=device)
-
-
-__all__ = [
-    "SCRIPTED",
-    "EpisodeResult",
-    "Evaluation",
-    "evaluate",
-    "run_episode",
-    "summarize",
-    "wilson_interval",
-    "write_json",
-]

@@ -79,5 +79,6 @@ def test_an_unknown_policy_is_one_line(vla_ros, tmp_path):
         "--json", tmp_path / "result.json", "--workers", 1,
     )  # fmt: skip
     assert code == 2
-    assert "nothing" in errors and "Traceback" not in errors
+    (line,) = errors.strip().splitlines()
+    assert "expected a checkpoint folder" in line and "also: expert, zero" in line
     assert not (tmp_path / "result.json").exists()

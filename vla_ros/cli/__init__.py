@@ -72,9 +72,6 @@ def _not_loaded() -> None:
 
 def main() -> None:
     """Entry point of `vla-ros`."""
-    # Off-screen rendering is what every command wants; the user's own choice stands.
-    if not os.environ.get("DISPLAY"):
-        os.environ.setdefault("MUJOCO_GL", "egl")
     chosen = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
     try:
         build_app(chosen)()
