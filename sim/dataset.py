@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.interface import ACTION_NAMES, Policy
+from policies.openvla.state import DATASET_STATE_NAMES
 from sim import ENV_IDS, robot, video
 from sim.env import CONTROL_RATE_HZ, IMAGE_SIZE_PX
 from sim.parallel import interrupts_deferred, ordered_map
@@ -30,7 +31,6 @@ from sim.rollout import Demonstration, Perturbation, demonstrate
 from sim.scene import CAMERAS
 
 RATE_HZ = int(CONTROL_RATE_HZ)
-STATE_NAMES = ("x", "y", "z", "qw", "qx", "qy", "qz", "gripper_opening")
 FILE_SIZE_LIMIT_BYTES = 32 * 2**20  # of one video file; it is put together in memory
 MAX_FAILED_SHARE = 0.5  # of the attempts; above it collection gives up
 STATISTICS_STRIDE_PX = 8  # every 8th pixel of every frame enters the image statistics
@@ -128,7 +128,7 @@ def features(cameras: tuple[str, ...], image_size_px: int) -> dict[str, dict[str
     }
     return {
         **{f"observation.images.{camera}": dict(image) for camera in cameras},
-        "observation.state": vector(STATE_NAMES),
+        "observation.state": vector(DATASET_STATE_NAMES),
         "observation.joint_positions": vector(robot.JOINT_NAMES),
         "observation.target_position": vector(("x", "y", "z")),
         "observation.goal_position": vector(("x", "y", "z")),

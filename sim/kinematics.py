@@ -83,7 +83,3 @@ def fixed_axis_rotation(roll_pitch_yaw: NDArray) -> Rotation:
 def displacement(start: Rotation, end: Rotation) -> NDArray:
     """The fixed-axis roll, pitch, yaw (3,) [rad] with `displaced(start, it) == end`."""
     return (end * start.inv()).as_euler("xyz")
-
-
-# The tool pointing straight down, fingers opening along the base frame's y axis.
-DOWN = Rotation.from_matrix(np.diag([1.0, -1.0, -1.0]))

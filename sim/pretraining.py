@@ -15,8 +15,9 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from policies.openvla.state import DOWN
 from sim import robot
-from sim.kinematics import DOWN, Kinematics, displaced
+from sim.kinematics import Kinematics, displaced
 from sim.scene import COLORS, SHAPES, Item, Scene
 from sim.tabletop import Tabletop
 from sim.tasks import TASKS, Episode, base, push

@@ -9,9 +9,11 @@ from scipy.spatial.transform import Rotation
 from policies.interface import Observation
 
 STATE_DIM = 7
-# A tool that points straight down; the state's rotation is relative to it, near zero at work,
-# where a quaternion would jump between its two signs.
-_DOWN = Rotation.from_matrix(np.diag([1.0, -1.0, -1.0]))
+# How a dataset stores it (`observation.state`), before `state_vector`.
+DATASET_STATE_NAMES = ("x", "y", "z", "qw", "qx", "qy", "qz", "gripper_opening")
+# A tool that points straight down, fingers opening along the base frame's y axis. The state's
+# rotation is relative to it: near zero at work, where a quaternion jumps between its two signs.
+DOWN = Rotation.from_matrix(np.diag([1.0, -1.0, -1.0]))
 
 
 def state_vector(
@@ -22,7 +24,7 @@ def state_vector(
     """
     quaternions = np.asarray(ee_quaternion, dtype=np.float64)
     flat = Rotation.from_quat(quaternions.reshape(-1, 4), scalar_first=True)
-    turn = (flat * _DOWN.inv()).as_rotvec().reshape(*quaternions.shape[:-1], 3)
+    turn = (flat * DOWN.inv()).as_rotvec().reshape(*quaternions.shape[:-1], 3)
     opening = np.asarray(gripper_opening, dtype=np.float64)[..., None]
     return np.concatenate([np.asarray(ee_position, dtype=np.float64), turn, opening], axis=-1)
 

@@ -32,7 +32,6 @@ class Batch:
     last_prompt: Tensor  # (b,) index in input_ids of the prompt's last token
     values: Tensor  # (b, numbers) in [-1, 1], nan = not supervised
     rows: NDArray[np.int64]  # (b,) of the examples, for further labels
-    choices: NDArray[np.int64]  # (b,) which of the row's instructions was drawn
     instructions_per_image: int = 1
 
 
@@ -102,7 +101,6 @@ class BatchMaker:
             last_prompt=move([len(prompt) - 1 for prompt in prompts], torch.int64),
             values=move(values, torch.float32),
             rows=rows,
-            choices=choices,
             instructions_per_image=instructions_per_image,
         )
 

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from policies.interface import ACTION_DIM
 from policies.openvla.preprocess import resize
-from policies.openvla.state import state_vector
+from policies.openvla.state import DATASET_STATE_NAMES, state_vector
 from policies.training.examples import Examples
 
-STATE_NAMES = ("x", "y", "z", "qw", "qx", "qy", "qz", "gripper_opening")
 TARGET, GOAL = "observation.target_position", "observation.goal_position"
 
 
@@ -47,9 +46,10 @@ def open_dataset(folder: Path, camera: str) -> LeRobotDataset:
         cameras = [key for key in features if key.startswith("observation.images.")]
         raise DatasetError(f"{folder}: camera: expected {image_key!r}, it has {cameras}")
     names = tuple(features.get("observation.state", {}).get("names") or ())
-    if names != STATE_NAMES:
+    if names != DATASET_STATE_NAMES:
         raise DatasetError(
-            f"{folder}: observation.state: expected {list(STATE_NAMES)}, it has {list(names)}"
+            f"{folder}: observation.state: expected {list(DATASET_STATE_NAMES)}, "
+            f"it has {list(names)}"
         )
     shape = tuple(features.get("action", {}).get("shape", ()))
     if shape != (ACTION_DIM,):

@@ -107,7 +107,6 @@ class Loop:
         self._loss = loss
         self._folder = folder
         self._device = device
-        self._names = [name for name, value in module.named_parameters() if value.requires_grad]
         decayed: list[nn.Parameter] = []
         other: list[nn.Parameter] = []
         for name, value in module.named_parameters():

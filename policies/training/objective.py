@@ -14,11 +14,10 @@ from policies.openvla.model import OpenVLA, patch_features
 from policies.training.batches import Batch, BatchMaker
 from policies.training.examples import Examples
 from policies.training.losses import number_loss, siglip_loss
-from policies.training.pointing import WordPointing
+from policies.training.pointing import CENTRE_M, POSITION_SCALE_M, WordPointing
 
 SIGMA_BINS = 2.0  # width of the soft labels
 TEXT_WIDTH = 128
-POSITION_SCALE_M = 0.1  # positions are regressed in this unit
 
 
 class SeeingHeads(nn.Module):
@@ -139,7 +138,7 @@ class Learner(nn.Module):
             class_logits.flatten(0, 1), torch.as_tensor(classes, device=device).flatten(), weight
         )
         mask = torch.as_tensor(seen, device=device)
-        wanted = torch.as_tensor(positions - _CENTRE, dtype=torch.float32, device=device)
+        wanted = torch.as_tensor(positions - np.array(CENTRE_M), dtype=torch.float32, device=device)
         error = (heads.patch_position(features).float() - wanted / POSITION_SCALE_M)[mask].abs()
         position_loss = error.mean()
         contrast = self._contrast([patches.captions[row] for row in rows], siglip_features)
@@ -168,9 +167,6 @@ class Learner(nn.Module):
         if text not in self._captions:
             self._captions[text] = self._tokenizer.encode(" " + text, add_special_tokens=False)
         return self._captions[text]
-
-
-_CENTRE = np.array([0.48, 0.0, 0.03], dtype=np.float32)  # [m], middle of the workspace
 
 
 @torch.no_grad()

@@ -22,8 +22,8 @@ from policies.training.examples import PatchLabels
 POINTING_LAYER = 1  # the second: the first can already tell a word what stands before it
 ROUTING_LAYER = 2  # the next
 POINTING_HEAD = 0  # in both
-POSITION_SCALE_M = 0.1  # the probe's unit
-CENTRE_M = (0.48, 0.0, 0.03)  # its origin, the middle of the table, base frame
+POSITION_SCALE_M = 0.1  # positions are regressed in this unit,
+CENTRE_M = (0.48, 0.0, 0.03)  # from the middle of the table, base frame
 
 
 class WordPointing(nn.Module):

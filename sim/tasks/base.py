@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from policies.openvla.state import DOWN
 from sim import robot
-from sim.kinematics import DOWN, Kinematics, displaced, displacement
+from sim.kinematics import Kinematics, displaced, displacement
 from sim.scene import BOWL_RADIUS_M, COLORS, Item, Scene
 from sim.tabletop import Tabletop
 

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from policies.openvla.state import DOWN
 from sim import robot
-from sim.kinematics import DOWN, Kinematics, displaced, displacement
+from sim.kinematics import Kinematics, displaced, displacement
 
 # franka_description, robots/fr3/kinematics.yaml: x, y, z [m] and roll [rad] of each joint's frame.
 FRAMES = [

@@ -6,7 +6,8 @@
 import numpy as np
 
 from policies.interface import ActionChunk, Observation
-from sim.kinematics import DOWN, displacement
+from policies.openvla.state import DOWN
+from sim.kinematics import displacement
 from vla_ros.policy_node import PolicyNode
 from vla_ros.runtime import run_node
 
