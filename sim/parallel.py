@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 
 
 class WorkerError(RuntimeError):
@@ -52,7 +53,7 @@ def ordered_map[Job, Result](
     pending: deque[Future[Result]] = deque()
     try:
         for job in jobs:
-            with interrupts_ignored():  # the first call starts the processes, which inherit it
+            with interrupts_kept_from_children():  # the first calls start the processes
                 pending.append(pool.submit(work, job))
             if len(pending) >= 4 * workers:
                 yield pending.popleft().result()
@@ -68,16 +69,14 @@ def ordered_map[Job, Result](
 
 
 @contextmanager
-def interrupts_ignored() -> Iterator[None]:
-    """Ctrl-C does nothing within; it is the caller's to notice afterwards."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def interrupts_kept_from_children() -> Iterator[None]:
+    """Processes started within never get a Ctrl-C; this one gets it, at the latest afterwards."""
+    resource_tracker.ensure_running()  # starting it would let signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

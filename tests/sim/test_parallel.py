@@ -1,13 +1,19 @@
 """Jobs in several processes: the order, the errors, and no process left behind."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
 
-from sim.parallel import WorkerError, interrupts_deferred, ordered_map
+from sim.parallel import (
+    WorkerError,
+    interrupts_deferred,
+    interrupts_kept_from_children,
+    ordered_map,
+)
 
 
 def test_results_come_in_the_order_of_the_jobs():
@@ -75,6 +81,23 @@ def test_the_first_interrupt_is_only_noted():
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), 2)
             time.sleep(1)
+
+
+def test_an_interrupt_while_processes_start_is_not_lost():
+    with pytest.raises(KeyboardInterrupt), interrupts_kept_from_children():
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_processes_started_meanwhile_survive_an_interrupt():
+    with interrupts_kept_from_children():
+        child = subprocess.Popen(["sleep", "600"])
+    try:
+        child.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(timeout=0.3)
+    finally:
+        child.kill()
+        child.wait()
 
 
 def _is_running(pid: int) -> bool:
