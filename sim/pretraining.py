@@ -138,8 +138,8 @@ class ViewSampler:
                 tool = np.array([*(centre + rng.normal(0, 0.03, 2)), rng.uniform(0.07, 0.17)])
             else:
                 tool = rng.uniform((0.36, -0.2, 0.02), (0.6, 0.2, 0.24))
-                if rng.uniform() < 0.3:
-                    tool[2] = rng.uniform(0.018, 0.05)
+                if rng.uniform() < 0.5:  # where fingers have just closed: the rarest of states
+                    tool[2] = max(0.016, item.height_m - 0.002) + rng.uniform(-0.004, 0.02)
             opening = (item.size_m - 0.0005) / robot.FINGER_TRAVEL_M
         else:
             along = np.array(push.DIRECTIONS[base.choose(rng, tuple(push.DIRECTIONS))])
@@ -156,7 +156,10 @@ class ViewSampler:
         data.qpos[7:9] = opening * robot.FINGER_TRAVEL_M
         mujoco.mj_forward(world.model, data)
         if kind == "hold":
-            _put(world, replace(item, yaw_rad=float(tilt[2])), world.ee_position)
+            # The fingers close across y; along x and z the item is where they happened to meet it.
+            in_hand = rng.normal(0.0, (0.004, 0.0, 0.004))
+            centre = world.ee_position + np.array([*in_hand[:2], abs(in_hand[2])])
+            _put(world, replace(item, yaw_rad=float(tilt[2])), centre)
             mujoco.mj_forward(world.model, data)
         return bool(kind == "hold" and world.is_held(target))
 
@@ -189,7 +192,7 @@ class ViewSampler:
         )
 
 
-_KIND_SHARES = (0.15, 0.3, 0.2, 0.2, 0.15)
+_KIND_SHARES = (0.13, 0.27, 0.2, 0.27, 0.13)
 
 
 def _put(world: Tabletop, item: Item, position) -> None:

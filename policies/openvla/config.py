@@ -3,14 +3,14 @@
 Field names are the original's (`prismatic/extern/hf/configuration_prismatic.py`), so that published
 folders load unchanged. What OpenVLA does not have is optional and absent there: `vision_towers`
 (sizes other than the timm architectures'), `proprio` (the state token of OpenVLA-OFT,
-arXiv 2502.19645) and `grounding` (positions named before the action, after embodied
-chain-of-thought, arXiv 2407.08693).
+arXiv 2502.19645), `grounding` (positions named before the action, after embodied chain-of-thought,
+arXiv 2407.08693) and `chunk` (OpenVLA-OFT's parallel decoding).
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,18 @@ class GroundingConfig:
 
 
 @dataclass(frozen=True)
+class ChunkConfig:
+    """Actions are regressed, a chunk at once, by `policies.openvla.chunk_head`, not decoded."""
+
+    length: int  # actions in a chunk
+    blocks: int = 2  # of the residual MLP
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.length <= 100:
+            raise CheckpointError(f"chunk: expected 1 to 100 actions, got {self.length}")
+
+
+@dataclass(frozen=True)
 class OpenVLAConfig:
     """Everything needed to build the network and to un-normalize its actions."""
 
@@ -67,10 +79,16 @@ class OpenVLAConfig:
     pad_to_multiple_of: int = 64  # padding rows at the end of the embedding; no tokens
     proprio: ProprioConfig | None = None
     grounding: GroundingConfig | None = None
+    chunk: ChunkConfig | None = None
     camera: str = "front"  # the camera it was trained on
     rate_hz: float = 5.0  # actions per second it was trained on; BridgeData V2: 5
     instruction_words: tuple[str, ...] | None = None  # all it was trained on; None = open
     extra: dict[str, Any] = field(default_factory=dict)  # fields kept but not used
+
+    @property
+    def grounded_numbers(self) -> int:
+        """How many numbers are named before the action."""
+        return len(self.grounding.names) if self.grounding else 0
 
     @property
     def tokenizer_vocab_size(self) -> int:
@@ -96,7 +114,7 @@ class OpenVLAConfig:
         known = {
             "text_config", "norm_stats", "vision_backbone_id", "timm_model_ids", "image_sizes",
             "vision_towers", "n_action_bins", "pad_to_multiple_of", "proprio", "grounding",
-            "camera", "rate_hz", "instruction_words",
+            "chunk", "camera", "rate_hz", "instruction_words",
         }  # fmt: skip
         towers = values.get("vision_towers")
         proprio, grounding = values.get("proprio"), values.get("grounding")
@@ -111,6 +129,7 @@ class OpenVLAConfig:
             pad_to_multiple_of=int(values.get("pad_to_multiple_of", 64)),
             proprio=ProprioConfig(**_tuples(proprio)) if proprio else None,
             grounding=GroundingConfig(**_tuples(grounding)) if grounding else None,
+            chunk=ChunkConfig(**values["chunk"]) if values.get("chunk") else None,
             camera=str(values.get("camera", "front")),
             rate_hz=float(values.get("rate_hz", 5.0)),
             instruction_words=(
@@ -143,6 +162,8 @@ class OpenVLAConfig:
             values["vision_towers"] = list(self.vision_towers)
         if self.proprio:
             values["proprio"] = {"q01": list(self.proprio.q01), "q99": list(self.proprio.q99)}
+        if self.chunk:
+            values["chunk"] = asdict(self.chunk)
         if self.grounding:
             values["grounding"] = {
                 "names": list(self.grounding.names),

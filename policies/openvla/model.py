@@ -13,7 +13,9 @@ import timm
 import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.modeling_outputs import BaseModelOutputWithPast
 
+from policies.openvla.chunk_head import ChunkHead, slot_attention, slot_positions
 from policies.openvla.config import OpenVLAConfig
 
 
@@ -90,6 +92,12 @@ class ProprioProjector(nn.Module):
         return self.fc2(self.act(self.fc1(state))).unsqueeze(1)  # (b, 1, llm_dim)
 
 
+def additive_mask(allowed: Tensor, dtype: torch.dtype) -> Tensor:
+    """What to add to attention scores: 0 where looking is allowed, else the lowest number."""
+    mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+    return mask.masked_fill_(~allowed, torch.finfo(dtype).min)
+
+
 class OpenVLA(nn.Module):
     """Image, instruction and (optionally) state to next-token logits."""
 
@@ -103,6 +111,16 @@ class OpenVLA(nn.Module):
         self.language_model = LlamaForCausalLM(llm_config)
         self.proprio_projector = (
             ProprioProjector(config.proprio.dim, llm_config.hidden_size) if config.proprio else None
+        )
+        self.chunk_head = (
+            ChunkHead(
+                config.grounded_numbers,
+                config.chunk.length,
+                config.chunk.blocks,
+                llm_config.hidden_size,
+            )
+            if config.chunk
+            else None
         )
 
     def embed_context(self, pixel_values: Tensor, state: Tensor | None) -> Tensor:
@@ -122,6 +140,37 @@ class OpenVLA(nn.Module):
         """Insert the context behind the first token: (b, 1 + context + rest, llm_dim)."""
         tokens = self.language_model.get_input_embeddings()(input_ids)
         return torch.cat([tokens[:, :1], context.to(tokens.dtype), tokens[:, 1:]], dim=1)
+
+    def slot_outputs(
+        self,
+        context: Tensor,
+        input_ids: Tensor,
+        lengths: Tensor,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+    ) -> tuple[Tensor, BaseModelOutputWithPast]:
+        """One pass with the chunk head's slots behind each prompt.
+
+        `input_ids` (b, n): prompts of `lengths` (b,), padded on the right by at least the count of
+        slots. Returns the numbers (b, grounded + 7 k) in [-1, 1] and the language model's output.
+        """
+        if self.chunk_head is None:
+            raise ValueError("chunk: this model has no chunk head; it decodes token by token")
+        slots = self.chunk_head.slots
+        embeddings = self.splice(context, input_ids)
+        rows = torch.arange(len(embeddings), device=embeddings.device)[:, None]
+        spliced = lengths + context.shape[1]
+        places = slot_positions(spliced, len(slots))
+        embeddings = embeddings.index_put((rows, places), slots.to(embeddings.dtype)[None])
+        allowed = slot_attention(spliced, len(slots), embeddings.shape[1])
+        output = self.language_model.model(
+            inputs_embeds=embeddings,
+            attention_mask=additive_mask(allowed, embeddings.dtype)[:, None],
+            use_cache=False,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+        )
+        return self.chunk_head(output.last_hidden_state[rows, places]), output
 
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, state: Tensor | None = None

@@ -21,14 +21,15 @@ from policies.training.examples import Examples
 
 @dataclass(frozen=True)
 class Batch:
-    """b sequences: prompt, then the numbers as tokens (teacher forcing).
+    """b sequences: prompt, then the numbers as tokens (teacher forcing) or room for slots.
 
     Each image is used for `instructions_per_image` sequences, one behind the other.
     """
 
     pixel_values: Tensor  # (b / instructions_per_image, 6, s, s)
     states: Tensor  # (b, 7), normalized
-    input_ids: Tensor  # (b, longest): prompt and all numbers but the last, padded on the right
+    input_ids: Tensor  # (b, longest): prompt and all numbers but the last (a model with a chunk
+    # head: and a 0 for each slot), padded on the right
     last_prompt: Tensor  # (b,) index in input_ids of the prompt's last token
     values: Tensor  # (b, numbers) in [-1, 1], nan = not supervised
     rows: NDArray[np.int64]  # (b,) of the examples, for further labels
@@ -46,7 +47,8 @@ class BatchMaker:
         device: torch.device,
     ) -> None:
         self.config = config
-        self.numbers = (len(config.grounding.names) if config.grounding else 0) + ACTION_DIM
+        self.chunk_length = config.chunk.length if config.chunk else 1
+        self.numbers = config.grounded_numbers + ACTION_DIM * self.chunk_length
         self.action_tokenizer = ActionTokenizer(config.tokenizer_vocab_size, config.n_action_bins)
         self._tokenizer = tokenizer
         self._statistics = statistics
@@ -84,11 +86,14 @@ class BatchMaker:
             for row, choice in zip(rows, choices, strict=True)
         ]
         values = self._values(examples, rows, choices)  # (b, numbers)
-        ids = self.action_tokenizer.encode(np.nan_to_num(values))
-        longest = max(len(prompt) for prompt in prompts) + self.numbers - 1
+        if self.config.chunk:
+            behind = np.zeros((len(rows), self.config.grounded_numbers + self.chunk_length), int)
+        else:
+            behind = self.action_tokenizer.encode(np.nan_to_num(values))[:, :-1]
+        longest = max(len(prompt) for prompt in prompts) + behind.shape[1]
         input_ids = np.zeros((len(rows), longest), dtype=np.int64)
         for index, prompt in enumerate(prompts):
-            sequence = [*prompt, *ids[index, :-1]]
+            sequence = [*prompt, *behind[index]]
             input_ids[index, : len(sequence)] = sequence
         states = self._states(examples.states[rows])
         if augment:
@@ -116,7 +121,8 @@ class BatchMaker:
         return to_unit(states, np.array(proprio.q01), np.array(proprio.q99))
 
     def _values(self, examples: Examples, rows: NDArray, choices: NDArray) -> NDArray[np.float64]:
-        actions = self._statistics.normalize(examples.actions[rows, choices])
+        chunks = examples.chunks(rows, choices, self.chunk_length)  # (b, k, 7)
+        actions = self._statistics.normalize(chunks).reshape(len(rows), -1)
         grounding = self.config.grounding
         if grounding is None:
             return actions

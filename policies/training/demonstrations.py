@@ -17,6 +17,7 @@ from policies.openvla.state import DATASET_STATE_NAMES, state_vector
 from policies.training.examples import Examples
 
 TARGET, GOAL = "observation.target_position", "observation.goal_position"
+EXECUTED = "executed_action"  # what the arm was told, where that differs from the label
 
 
 class DatasetError(ValueError):
@@ -62,8 +63,12 @@ def load_demonstrations(
     camera: str,
     image_size_px: int,
     on_progress: Callable[[int, int], None] | None = None,
+    chunk_length: int = 1,
 ) -> Demonstrations:
-    """Read a whole dataset into memory; `on_progress(done, episodes)` is called per episode."""
+    """Read a whole dataset into memory; `on_progress(done, episodes)` is called per episode.
+
+    With a `chunk_length` above 1 every frame also knows the actions that follow its own.
+    """
     dataset = open_dataset(folder, camera)
     rows = dataset.hf_dataset.with_format("numpy")
     action = np.stack(rows["action"]).astype(np.float32)
@@ -83,14 +88,43 @@ def load_demonstrations(
             images[start + offset] = resize(frame, image_size_px)
         if on_progress is not None:
             on_progress(done, dataset.meta.total_episodes)
+    later = None
+    if chunk_length > 1:
+        followed = np.ones(len(action), dtype=bool)
+        if EXECUTED in dataset.meta.features:
+            followed = np.isclose(np.stack(rows[EXECUTED]), action, atol=1e-6).all(1)
+        later = later_actions(action, followed, np.array(starts), chunk_length)[:, None]
     examples = Examples(
         images=images,
         states=state_vector(state[:, :3], state[:, 3:7], state[:, 7]).astype(np.float32),
         instructions=[[task_of_index[index]] for index in task_index],
         grounding=grounding[:, None],
         actions=action[:, None],
+        later_actions=later,
     )
     return Demonstrations(examples, np.array(starts), float(dataset.meta.fps))
+
+
+def later_actions(
+    actions: NDArray[np.float32],
+    followed: NDArray[np.bool_],
+    episode_starts: NDArray[np.int64],
+    chunk_length: int,
+) -> NDArray[np.float32]:
+    """(n, chunk_length - 1, 7): the actions after each frame's own.
+
+    nan from the end of the episode on, and from the first frame on whose action was not `followed`
+    (n,): what comes then answers a disturbance that nobody could foresee.
+    """
+    count = len(actions)
+    later = np.full((count, chunk_length - 1, actions.shape[1]), np.nan, dtype=np.float32)
+    episode = np.searchsorted(episode_starts, np.arange(count), side="right")
+    known = np.ones(count, dtype=bool)
+    for ahead in range(1, min(chunk_length, count)):
+        known = known[: count - ahead] & followed[ahead - 1 : count - 1]
+        known &= episode[: count - ahead] == episode[ahead:]
+        later[: count - ahead][known, ahead - 1] = actions[ahead:][known]
+    return later
 
 
 def _episodes(dataset: LeRobotDataset, camera: str) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -122,4 +156,9 @@ def join(parts: list[Examples]) -> Examples:
         instructions=[row for part in parts for row in part.instructions],
         grounding=np.concatenate([part.grounding for part in parts]),
         actions=np.concatenate([part.actions for part in parts]),
+        later_actions=(
+            np.concatenate([part.later_actions for part in parts])  # type: ignore[misc]
+            if all(part.later_actions is not None for part in parts)
+            else None
+        ),
     )

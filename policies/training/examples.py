@@ -41,6 +41,7 @@ class Examples:
     grounding: NDArray[np.float32]  # (n, m, g) [m], nan where unknown
     actions: NDArray[np.float32]  # (n, m, 7), nan where unknown
     patches: PatchLabels | None = None
+    later_actions: NDArray[np.float32] | None = None  # (n, m, k, 7) after those, nan where unknown
 
     def __post_init__(self) -> None:
         count = len(self.images)
@@ -61,6 +62,15 @@ class Examples:
     def __len__(self) -> int:
         return len(self.images)
 
+    def chunks(self, rows: NDArray, choices: NDArray, length: int) -> NDArray[np.float32]:
+        """(b, length, 7): the actions of these rows and what follows them, nan where unknown."""
+        chunk = np.full((len(rows), length, ACTION_DIM), np.nan, dtype=np.float32)
+        chunk[:, 0] = self.actions[rows, choices]
+        if self.later_actions is not None and length > 1:
+            later = self.later_actions[rows, choices, : length - 1]
+            chunk[:, 1 : 1 + later.shape[1]] = later
+        return chunk
+
     @cached_property
     def instruction_weights(self) -> NDArray[np.float64]:
         """(n, m): how often to draw each instruction, so that every item of an image is named as
@@ -79,4 +89,5 @@ class Examples:
             self.instructions[rows],
             self.grounding[rows],
             self.actions[rows],
+            later_actions=None if self.later_actions is None else self.later_actions[rows],
         )

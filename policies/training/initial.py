@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from policies.openvla.config import GroundingConfig, OpenVLAConfig, ProprioConfig
+from policies.openvla.chunk_head import ChunkHead
+from policies.openvla.config import (
+    CheckpointError,
+    ChunkConfig,
+    GroundingConfig,
+    OpenVLAConfig,
+    ProprioConfig,
+)
 from policies.openvla.model import OpenVLA
 from policies.openvla.statistics import action_norm_stats
 from policies.openvla.text import train_tokenizer, words
@@ -58,6 +66,21 @@ def mini_config(examples: Examples, dataset_name: str) -> OpenVLAConfig:
         rate_hz=10.0,
         instruction_words=words_of(text for row in examples.instructions for text in row),
     )
+
+
+def add_chunk_head(model: OpenVLA, length: int, seed: int) -> OpenVLA:
+    """Give a model that decodes token by token a fresh head for chunks of `length` actions."""
+    if model.config.chunk is not None:
+        raise CheckpointError(
+            f"chunk length: this model has a head for {model.config.chunk.length} actions already; "
+            "leave the length out to go on with it"
+        )
+    torch.manual_seed(seed)
+    chunk = ChunkConfig(length)
+    model.config = replace(model.config, chunk=chunk)
+    hidden = int(model.config.text_config["hidden_size"])
+    model.chunk_head = ChunkHead(model.config.grounded_numbers, length, chunk.blocks, hidden)
+    return model
 
 
 def words_of(instructions: Iterable[str]) -> tuple[str, ...]:

@@ -41,6 +41,16 @@ def number_loss(
     return losses.sum(0) / known.sum(0).clamp(min=1)
 
 
+def l1_loss(numbers: Tensor, values: Tensor) -> Tensor:
+    """Mean distance per number, (numbers,), over the rows in which it is known.
+
+    `numbers`, `values`: (b, numbers) in [-1, 1]; unknown values are nan.
+    """
+    known = ~torch.isnan(values)
+    distances = (numbers.float() - torch.nan_to_num(values)).abs() * known
+    return distances.sum(0) / known.sum(0).clamp(min=1)
+
+
 def siglip_loss(images: Tensor, texts: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
     """Sigmoid image-text contrast (arXiv 2303.15343, algorithm 1); (b, d) features each."""
     logits = F.normalize(images, dim=-1) @ F.normalize(texts, dim=-1).T * scale.exp() + bias

@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
-from policies.interface import ACTION_NAMES
 from policies.openvla.model import OpenVLA, patch_features
 from policies.training.batches import Batch, BatchMaker
 from policies.training.examples import Examples
-from policies.training.losses import number_loss, siglip_loss
+from policies.training.losses import l1_loss, number_loss, siglip_loss
 from policies.training.pointing import CENTRE_M, POSITION_SCALE_M, WordPointing
 
 SIGMA_BINS = 2.0  # width of the soft labels
 TEXT_WIDTH = 128
+L1_WEIGHT = 10.0  # of regressed numbers, beside the other losses
 
 
 class SeeingHeads(nn.Module):
@@ -74,16 +74,22 @@ class Learner(nn.Module):
         siglip_features = patch_features(backbone.fused_featurizer, second)
         features = torch.cat([patch_features(backbone.featurizer, first), siglip_features], dim=2)
         patches = examples.patches
-        logits, attentions, hidden = self._number_logits(features, batch, patches is not None)
-        per_number = number_loss(logits, batch.values, self.maker.action_tokenizer, SIGMA_BINS)
-        grounded = self.maker.numbers - len(ACTION_NAMES)
-        total = per_number[grounded:].mean()
+        outputs, attentions, hidden = self._outputs(features, batch, patches is not None)
+        if model.chunk_head is None:
+            per_number = number_loss(outputs, batch.values, self.maker.action_tokenizer, SIGMA_BINS)
+        else:
+            per_number = L1_WEIGHT * l1_loss(outputs, batch.values)
+        grounded = self.maker.config.grounded_numbers
+        known = ~torch.isnan(batch.values[:, grounded:]).all(0)  # views know no later actions
+        total = per_number[grounded:][known].mean()
         figures = {"action": total.item()}
         if grounded:
             total = total + per_number[:grounded].mean()
             figures["grounding"] = per_number[:grounded].mean().item()
         if patches is not None and self.pointing is not None:
-            shown = self.pointing.losses(attentions, hidden, batch, patches)
+            shown = self.pointing.losses(
+                attentions, hidden, batch, patches, int(model.chunk_head is not None)
+            )
             total = total + torch.stack(list(shown.values())).sum()
             figures |= {name: value.item() for name, value in shown.items()}
         if patches is not None and self.heads is not None:
@@ -93,10 +99,11 @@ class Learner(nn.Module):
             figures |= parts
         return total, figures
 
-    def _number_logits(
+    def _outputs(
         self, features: Tensor, batch: Batch, with_attention: bool = False
     ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """(b, numbers, vocabulary) logits at the positions that name numbers.
+        """(b, numbers, vocabulary) logits at the positions that name numbers; of a model with a
+        chunk head the numbers themselves, (b, numbers) in [-1, 1].
 
         With `with_attention` (which needs "eager") also every layer's attention, (b, heads, n, n),
         and the hidden states before the first layer and after each, (b, n, hidden).
@@ -106,6 +113,11 @@ class Learner(nn.Module):
         context = model.append_state(
             model.projector(features), batch.states if model.proprio_projector else None
         )
+        if model.chunk_head is not None:
+            numbers, output = model.slot_outputs(
+                context, batch.input_ids, batch.last_prompt + 1, with_attention, with_attention
+            )
+            return numbers, output.attentions or (), output.hidden_states or ()
         output = model.language_model.model(
             inputs_embeds=model.splice(context, batch.input_ids),
             use_cache=False,
@@ -118,6 +130,16 @@ class Learner(nn.Module):
         rows = torch.arange(len(hidden), device=hidden.device)[:, None]
         logits = model.language_model.lm_head(hidden[rows, where])
         return logits, output.attentions or (), output.hidden_states or ()
+
+    def numbers(self, features: Tensor, batch: Batch) -> NDArray[np.float64]:
+        """(b, numbers) in [-1, 1]: the model's choice of each, those before it given."""
+        outputs = self._outputs(features, batch)[0].float()
+        if self.model.chunk_head is not None:
+            return outputs.clamp(-1.0, 1.0).cpu().numpy().astype(np.float64)
+        tokenizer = self.maker.action_tokenizer
+        first = tokenizer.first_id
+        chosen = outputs[..., first : tokenizer.vocab_size].argmax(-1).cpu().numpy() + first
+        return tokenizer.decode(chosen)
 
     def _seeing_loss(
         self, examples: Examples, rows: NDArray, features: Tensor, siglip_features: Tensor
@@ -177,21 +199,18 @@ def bin_errors(
 
     `constant` (numbers,): the training set's median of every number, in [-1, 1]. While the two are
     equal the model is blind, whatever its loss. Teacher forcing; greedy choice among the numbers.
+    Of a chunk the later actions follow the first.
     """
     maker = learner.maker
-    tokenizer = maker.action_tokenizer
+    width = 2.0 / (maker.action_tokenizer.bins - 1)  # of a bin
     errors, constant_errors, counts = (np.zeros(maker.numbers) for _ in range(3))
     rng = np.random.default_rng(0)
     for start in range(0, len(rows), 64):
         batch = maker.make(examples, rows[start : start + 64], rng, augment=False)
-        features = learner.model.vision_backbone(batch.pixel_values)
-        logits = learner._number_logits(features, batch)[0].float()
-        first = tokenizer.first_id
-        chosen = logits[..., first : tokenizer.vocab_size].argmax(-1).cpu().numpy() + first
-        values = batch.values.cpu().numpy()
-        known = ~np.isnan(values)
-        truth = tokenizer.encode(np.nan_to_num(values))
-        errors += (np.abs(chosen - truth) * known).sum(0)
-        constant_errors += (np.abs(tokenizer.encode(constant)[None] - truth) * known).sum(0)
+        chosen = learner.numbers(learner.model.vision_backbone(batch.pixel_values), batch)
+        truth = np.clip(batch.values.cpu().numpy(), -1.0, 1.0)
+        known = ~np.isnan(truth)
+        errors += np.where(known, np.abs(chosen - truth), 0.0).sum(0) / width
+        constant_errors += np.where(known, np.abs(constant - truth), 0.0).sum(0) / width
         counts += known.sum(0)
     return errors / np.maximum(counts, 1), constant_errors / np.maximum(counts, 1)

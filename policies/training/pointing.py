@@ -68,8 +68,9 @@ class WordPointing(nn.Module):
         hidden_states: tuple[Tensor, ...],
         batch: Batch,
         patches: PatchLabels,
+        offset: int = 0,
     ) -> dict[str, Tensor]:
-        """The three losses, by name.
+        """The three losses, by name. The first number is named `offset` behind the prompt's end.
 
         `attentions`: per layer (b, heads, n, n) over the spliced sequence; `hidden_states`: before
         the first layer and after each, (b, n, hidden).
@@ -84,7 +85,7 @@ class WordPointing(nn.Module):
             "placing": self._placing(
                 hidden_states[self.layer + 1], classes, ends, context, batch, patches
             ),
-            "routing": self._routing(attentions[self.routing_layer], ends, context, batch),
+            "routing": self._routing(attentions[self.routing_layer], ends, context, batch, offset),
         }
 
     def _pointing(
@@ -143,7 +144,12 @@ class WordPointing(nn.Module):
         return (error * weight).sum() / weight.sum().clamp(min=1)
 
     def _routing(
-        self, attention: Tensor, ends: NDArray[np.bool_], context: int, batch: Batch
+        self,
+        attention: Tensor,
+        ends: NDArray[np.bool_],
+        context: int,
+        batch: Batch,
+        offset: int,
     ) -> Tensor:
         """-log of the attention that naming numbers gives the names they are about.
 
@@ -154,7 +160,8 @@ class WordPointing(nn.Module):
         first, last = ends.argmax(1), length - 1 - ends[:, ::-1].argmax(1)  # (b,)
         names = np.stack([first, first, last, last], axis=1) + context  # (b, 4)
         device = attention.device
-        where = batch.last_prompt[:, None] + context + torch.arange(4, device=device)
+        first_number = batch.last_prompt[:, None] + context + offset
+        where = first_number + torch.arange(4, device=device)  # (b, 4)
         rows = torch.arange(len(ends), device=device)[:, None]
         given = attention[:, POINTING_HEAD][rows, where, torch.as_tensor(names, device=device)]
         has_name = torch.as_tensor(ends.any(1), device=device)[:, None].expand_as(given)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from policies.interface import ACTION_NAMES
 from policies.openvla.checkpoint import save_checkpoint
 from policies.openvla.state import state_vector
 from policies.openvla.statistics import ActionStatistics
@@ -126,7 +127,9 @@ def training_median(examples: Examples, maker: BatchMaker) -> NDArray[np.float64
 
 
 def number_names(maker: BatchMaker) -> tuple[str, ...]:
-    from policies.interface import ACTION_NAMES
-
+    """The names of the numbers in a row of a batch's values."""
     grounding = maker.config.grounding
-    return (*(grounding.names if grounding else ()), *ACTION_NAMES)
+    names = [*(grounding.names if grounding else ()), *ACTION_NAMES]
+    for step in range(2, maker.chunk_length + 1):
+        names += [f"{name}_{step}" for name in ACTION_NAMES]
+    return tuple(names)

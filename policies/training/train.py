@@ -16,7 +16,13 @@ from policies.openvla.text import load_tokenizer
 from policies.training.batches import BatchMaker
 from policies.training.demonstrations import DatasetError, Demonstrations, join
 from policies.training.examples import Examples
-from policies.training.initial import fit_tokenizer, fresh_model, mini_config, words_of
+from policies.training.initial import (
+    add_chunk_head,
+    fit_tokenizer,
+    fresh_model,
+    mini_config,
+    words_of,
+)
 from policies.training.loop import Loop, LoopConfig, use_plain_attention
 from policies.training.objective import Learner, bin_errors
 from policies.training.pretrain import Validation, number_names, training_median
@@ -33,6 +39,7 @@ class TrainConfig:
     views_share: float = 0.6  # of the steps, when views are given
     instructions_per_view: int = 2  # sequences per image of the views
     dataset_name: str = "vla_ros_sim"  # the statistics' key
+    chunk_length: int | None = None  # give the model a head for so many actions at once
 
 
 def split_demonstrations(
@@ -84,6 +91,9 @@ def train(
         if known is not None:
             new = words_of(text for row in training.instructions for text in row)
             model_config = replace(model_config, instruction_words=tuple(sorted({*known, *new})))
+    if config.chunk_length is not None:
+        model = add_chunk_head(model, config.chunk_length, loop_config.seed)
+        model_config = replace(model_config, chunk=model.config.chunk)
     model_config = replace(model_config, rate_hz=rates.pop())
     model = model.to(device)
     use_plain_attention(model, device)

@@ -184,7 +184,10 @@ def grasp(world: Tabletop, target: str) -> NDArray[np.float64]:
     tool = world.ee_position
     distance = float(np.linalg.norm(item[:2] - tool[:2]))
     grasp_height = max(0.016, float(item[2]) - 0.002)
-    if distance < 0.014 and abs(tool[2] - grasp_height) < 0.012:
+    # Fingers that have begun to close go on, unless they are clearly beside the item.
+    begun = world.gripper_opening < 0.95
+    reach, reach_height = (0.018, 0.016) if begun else (0.014, 0.012)
+    if distance < reach and abs(tool[2] - grasp_height) < reach_height:
         return servo(world, np.array([*item[:2], grasp_height]), CLOSED)
     # An item below the fingers would be pushed down by a closed hand: open on the way.
     if world.gripper_opening < 0.7 and tool[2] < 0.06 and distance < 0.05:

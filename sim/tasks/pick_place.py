@@ -14,8 +14,10 @@ from sim.tasks import base
 from sim.tasks.base import Episode, Task
 
 CARRY_HEIGHT_M = 0.13  # tool height on the way to the bowl
-RELEASE_HEIGHT_M = 0.08
-RELEASE_RADIUS_M = 0.022
+SINK_HEIGHT_M = 0.08  # where the tool sinks to over the bowl ...
+RELEASE_HEIGHT_M = 0.12  # ... letting go as soon as it is below this
+RELEASE_RADIUS_M = 0.035  # the item still falls inside the wall, which is at 0.062
+RIM_CLEARANCE_M = 0.085  # an item held lower than this would strike the rim
 
 PHRASES = (
     "put the {target} into the {destination}",
@@ -68,11 +70,10 @@ class PickPlace(Task):
         bowl = self.goal_position(world, episode)
         distance = float(np.linalg.norm(bowl[:2] - tool[:2]))
         if world.is_held(episode.target):
-            if distance < RELEASE_RADIUS_M and tool[2] < RELEASE_HEIGHT_M + 0.02:
-                return base.servo(world, np.array([*bowl[:2], RELEASE_HEIGHT_M]), base.OPEN)
             if distance < RELEASE_RADIUS_M:
-                return base.servo(world, np.array([*bowl[:2], RELEASE_HEIGHT_M]), base.CLOSED)
-            if tool[2] < CARRY_HEIGHT_M - 0.04:
+                gripper = base.OPEN if tool[2] < RELEASE_HEIGHT_M else base.CLOSED
+                return base.servo(world, np.array([*bowl[:2], SINK_HEIGHT_M]), gripper)
+            if tool[2] < RIM_CLEARANCE_M:
                 return base.servo(world, np.array([*tool[:2], CARRY_HEIGHT_M]), base.CLOSED)
             return base.servo(world, np.array([*bowl[:2], CARRY_HEIGHT_M]), base.CLOSED)
         if _in_bowl(world, episode):

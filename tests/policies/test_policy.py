@@ -44,7 +44,7 @@ def test_is_a_policy_and_repeats_itself(policy):
 @torch.inference_mode()
 def test_cached_decoding_equals_full_forward_passes(policy):
     observation = observe()
-    tokens = policy._decode(observation.images["front"], observation)
+    values = policy._numbers([observation])[0]
     config = policy.config
     pixels = pixel_values(observation.images["front"], 28)
     unit = to_unit(
@@ -52,10 +52,11 @@ def test_cached_decoding_equals_full_forward_passes(policy):
     )
     state = torch.tensor(unit, dtype=torch.float32)[None]
     ids = encode_prompt(policy._tokenizer, observation.instruction)
-    for token in tokens:
+    for value in values:
         hidden = policy.model(pixels, torch.tensor([ids]), state)
-        assert int(policy.model.language_model.lm_head(hidden[:, -1]).argmax()) == token
-        ids.append(int(token))
+        token = int(policy.model.language_model.lm_head(hidden[:, -1]).argmax())
+        assert policy._tokens.decode(token) == value
+        ids.append(token)
 
 
 def test_looks_and_listens_even_untrained(policy):

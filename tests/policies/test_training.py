@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from policies.factory import load_policy
+from policies.interface import Observation
+from policies.openvla.checkpoint import save_checkpoint
+from policies.openvla.config import CheckpointError
+from policies.openvla.policy import OpenVLAPolicy
 from policies.openvla.statistics import ActionStatistics
 from policies.openvla.tokens import ActionTokenizer
 from policies.training.batches import BatchMaker, augment_images
-from policies.training.initial import fresh_model
+from policies.training.demonstrations import later_actions
+from policies.training.initial import add_chunk_head, fresh_model
 from policies.training.loop import (
     Loop,
     LoopConfig,
@@ -249,3 +255,51 @@ def test_pretrain_then_train_gives_a_policy(tmp_path, tiny_examples, monkeypatch
         lambda *_: None, lambda *_: None, initial=tmp_path / "pre", views=examples,
     )  # fmt: skip
     assert load_policy(str(tmp_path / "out")).config.rate_hz == 10.0
+
+
+def test_later_actions_stop_at_disturbances_and_episode_ends():
+    actions = np.arange(12, dtype=np.float32).reshape(6, 2)
+    followed = np.array([True, True, False, True, True, True])
+    later = later_actions(actions, followed, np.array([0, 4]), 4)  # episodes of 4 and 2 frames
+    expected = {0: [1, 2], 1: [2], 2: [], 3: [], 4: [5], 5: []}
+    for row, rows in expected.items():
+        assert np.array_equal(later[row, : len(rows)], actions[rows])
+        assert np.isnan(later[row, len(rows) :]).all()
+
+
+def test_the_chunk_head_learns_and_its_checkpoint_acts(
+    tmp_path, tiny_model, tiny_tokenizer, tiny_examples
+):
+    """Later actions are each the double of the first: the head must tell its steps apart."""
+    first = tiny_examples.actions
+    later = np.stack([first * 2, np.full_like(first, np.nan)], axis=2)  # (n, m, 2, 7)
+    examples = replace(tiny_examples, later_actions=later, patches=None)
+    model = add_chunk_head(tiny_model, 3, seed=0)
+    with pytest.raises(CheckpointError, match="has a head for 3 actions already"):
+        add_chunk_head(model, 2, seed=0)
+    statistics = ActionStatistics.from_norm_stats(model.config.norm_stats, None)
+    maker = BatchMaker(model.config, tiny_tokenizer, statistics, torch.device("cpu"))
+    learner = Learner(model, maker, tiny_tokenizer)
+    rng = np.random.default_rng(0)
+    optimizer = torch.optim.AdamW(learner.parameters(), lr=3e-3)
+    for _ in range(80):
+        total, _ = learner.loss(examples, maker.make(examples, rng.integers(32, size=16), rng))
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+    ours, constant = bin_errors(learner.eval(), examples, np.arange(32), np.zeros(maker.numbers))
+    x_first, x_second = 2, 2 + 7  # two numbers are named before the actions
+    assert ours[x_first] < 0.6 * constant[x_first]
+    assert ours[x_second] < 0.6 * constant[x_second]
+    assert ours[2 + 14] == constant[2 + 14] == 0.0  # never known
+
+    save_checkpoint(tmp_path / "chunk", model, model.config, tiny_tokenizer)
+    policy = OpenVLAPolicy(tmp_path / "chunk")
+    image = np.repeat(np.repeat(examples.images[0], 2, axis=0), 2, axis=1)
+    chunk = policy.predict_chunk(
+        Observation(
+            {"front": image}, np.zeros(7), 1.0, np.array([0.5, 0, 0.2]),
+            np.array([0, 1.0, 0, 0]), examples.instructions[0][0], 5,
+        )
+    )  # fmt: skip
+    assert chunk.actions.shape == (3, 7) and chunk.stamp_ns == 5

@@ -36,6 +36,12 @@ def command(
     views_share: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Of the steps, with --views.")
     ] = TrainConfig.views_share,
+    chunk: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=100, help="Add OpenVLA-OFT's head: so many actions in one pass, by L1."
+        ),
+    ] = None,
     steps: Steps = 2500,
     batch_size: BatchSize = 64,
     learning_rate: Annotated[float, typer.Option(help="Peak of the schedule.")] = 5e-4,
@@ -51,10 +57,11 @@ def command(
     are equal the policy is blind, whatever its loss.
     """
     start = policy_folder(initial) if initial else None
-    camera, size = "front", 112
+    camera, size, chunk_length = "front", 112, chunk or 1
     if start is not None:
         model = read_config(start)
         camera, size = model.camera, model.image_sizes[0]
+        chunk_length = model.chunk.length if model.chunk else chunk_length
     for folder in dataset:  # what does not fit is said before anything starts
         open_dataset(folder, camera)
     config = LoopConfig(
@@ -66,8 +73,9 @@ def command(
         seed=seed,
         precision=precision,
     )
-    about = TrainConfig(views_share=views_share)
-    learn(processes, _train, output, config, device, dataset, start, views, camera, size, about)
+    about = TrainConfig(views_share=views_share, chunk_length=chunk)
+    reading = (camera, size, chunk_length)
+    learn(processes, _train, output, config, device, dataset, start, views, reading, about)
     typer.echo(f"wrote {output}; measure it with: vla-ros evaluate --policy {output} --env ...")
 
 
@@ -80,17 +88,17 @@ def _train(
     datasets: list[Path],
     initial: Path | None,
     views: Path | None,
-    camera: str,
-    image_size_px: int,
+    reading: tuple[str, int, int],
     about: TrainConfig,
 ) -> None:
-    """What each process does."""
+    """What each process does; `reading`: camera, image size [px], actions in a chunk."""
+    camera, size, chunk_length = reading
     console = Console(stderr=True)
     demonstrations = []
     for folder in datasets:
         if rank() == 0:
             console.print(f"reading {folder}")
-        demonstrations.append(load_demonstrations(folder, camera, image_size_px))
+        demonstrations.append(load_demonstrations(folder, camera, size, None, chunk_length))
     mixed_in = None
     if views is not None:
         mixed_in, _ = views_as_examples(load_views(views), CLASS_NAMES)
