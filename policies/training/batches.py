@@ -86,6 +86,7 @@ class BatchMaker:
             for row, choice in zip(rows, choices, strict=True)
         ]
         values = self._values(examples, rows, choices)  # (b, numbers)
+        behind: NDArray[np.int64]
         if self.config.chunk:
             behind = np.zeros((len(rows), self.config.grounded_numbers + self.chunk_length), int)
         else:

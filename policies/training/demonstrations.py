@@ -90,9 +90,10 @@ def load_demonstrations(
             on_progress(done, dataset.meta.total_episodes)
     later = None
     if chunk_length > 1:
-        followed = np.ones(len(action), dtype=bool)
+        followed: NDArray[np.bool_] = np.ones(len(action), dtype=bool)
         if EXECUTED in dataset.meta.features:
-            followed = np.isclose(np.stack(rows[EXECUTED]), action, atol=1e-6).all(1)
+            executed = np.stack(rows[EXECUTED])
+            followed = np.asarray(np.all(np.abs(executed - action) < 1e-6, axis=1))
         later = later_actions(action, followed, np.array(starts), chunk_length)[:, None]
     examples = Examples(
         images=images,
@@ -119,7 +120,7 @@ def later_actions(
     count = len(actions)
     later = np.full((count, chunk_length - 1, actions.shape[1]), np.nan, dtype=np.float32)
     episode = np.searchsorted(episode_starts, np.arange(count), side="right")
-    known = np.ones(count, dtype=bool)
+    known: NDArray[np.bool_] = np.ones(count, dtype=bool)
     for ahead in range(1, min(chunk_length, count)):
         known = known[: count - ahead] & followed[ahead - 1 : count - 1]
         known &= episode[: count - ahead] == episode[ahead:]
@@ -157,7 +158,7 @@ def join(parts: list[Examples]) -> Examples:
         grounding=np.concatenate([part.grounding for part in parts]),
         actions=np.concatenate([part.actions for part in parts]),
         later_actions=(
-            np.concatenate([part.later_actions for part in parts])  # type: ignore[misc]
+            np.concatenate([part.later_actions for part in parts])
             if all(part.later_actions is not None for part in parts)
             else None
         ),

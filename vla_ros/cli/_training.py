@@ -93,11 +93,12 @@ class TrainingDisplay:
     def validation(self, step: int, result: Validation) -> None:
         """Bin errors beside those of a constant."""
         table = Table(title=f"step {step}: mean error in bins of 256, on held-out data")
-        table.add_column("")
-        for name in result.names:
-            table.add_column(name, justify="right")
-        table.add_row("model", *(f"{value:.1f}" for value in result.model_bins))
-        table.add_row("constant", *(f"{value:.1f}" for value in result.constant_bins))
+        for heading in ("", "model", "constant"):
+            table.add_column(heading, justify="right" if heading else "left")
+        for name, model, constant in zip(
+            result.names, result.model_bins, result.constant_bins, strict=True
+        ):
+            table.add_row(name, f"{model:.1f}", f"{constant:.1f}")
         self._console.print(table)
         self._append(
             {

@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 import typer
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
 from policies.training.loop import LoopConfig
 from policies.training.pretrain import VALIDATION_VIEWS, pretrain, views_as_examples
@@ -49,9 +49,11 @@ def command(
         raise UserError(f"count: expected more than {VALIDATION_VIEWS}, got {count}")
     folder = views or output / "views"
     made = make_views(folder, count, seed, IMAGE_SIZE_PX, workers)
-    total = -(-count // SHARD_VIEWS)
-    for _ in track(made, "rendering views", total=total + 1, console=Console(stderr=True)):
-        pass
+    total = -(-count // SHARD_VIEWS) * SHARD_VIEWS
+    with Progress(*Progress.get_default_columns(), console=Console(stderr=True)) as progress:
+        task = progress.add_task("rendering views", total=total)
+        for done in made:
+            progress.update(task, completed=done)
     config = LoopConfig(
         steps=steps,
         batch_size=batch_size,
