@@ -65,6 +65,43 @@ class ChunkConfig:
             raise CheckpointError(f"chunk: expected 1 to 100 actions, got {self.length}")
 
 
+CONNECTORS = ("openvla", "linear", "mlp", "qformer", "perceiver", "moe")
+
+
+@dataclass(frozen=True)
+class ConnectorConfig:
+    """How patches become tokens, see `policies.openvla.connectors`."""
+
+    type: str = "openvla"
+    queries: int = 32  # tokens of qformer and perceiver
+    layers: int = 2  # of qformer and perceiver
+    heads: int = 4  # of qformer and perceiver
+    experts: int = 4  # of moe
+    active_experts: int = 2  # of moe, per token
+    pool: int = 1  # neighbouring patches along a side that become one
+
+    def __post_init__(self) -> None:
+        if self.type not in CONNECTORS:
+            raise CheckpointError(
+                f"connector: expected one of {', '.join(CONNECTORS)}, got {self.type!r}"
+            )
+        for name in ("queries", "layers", "heads", "experts", "active_experts", "pool"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise CheckpointError(
+                    f"connector.{name}: expected 1 or more, got {getattr(self, name)!r}"
+                )
+        if self.active_experts > self.experts:
+            raise CheckpointError(
+                f"connector.active_experts: expected at most {self.experts}, "
+                f"got {self.active_experts}"
+            )
+
+    @property
+    def tokens_are_patches(self) -> bool:
+        """Whether every token stands for a place in the image."""
+        return self.type not in ("qformer", "perceiver")
+
+
 @dataclass(frozen=True)
 class OpenVLAConfig:
     """Everything needed to build the network and to un-normalize its actions."""
@@ -80,6 +117,7 @@ class OpenVLAConfig:
     proprio: ProprioConfig | None = None
     grounding: GroundingConfig | None = None
     chunk: ChunkConfig | None = None
+    connector: ConnectorConfig | None = None  # None: the original's
     camera: str = "front"  # the camera it was trained on
     rate_hz: float = 5.0  # actions per second it was trained on; BridgeData V2: 5
     instruction_words: tuple[str, ...] | None = None  # all it was trained on; None = open
@@ -114,7 +152,7 @@ class OpenVLAConfig:
         known = {
             "text_config", "norm_stats", "vision_backbone_id", "timm_model_ids", "image_sizes",
             "vision_towers", "n_action_bins", "pad_to_multiple_of", "proprio", "grounding",
-            "chunk", "camera", "rate_hz", "instruction_words",
+            "chunk", "connector", "camera", "rate_hz", "instruction_words",
         }  # fmt: skip
         towers = values.get("vision_towers")
         proprio, grounding = values.get("proprio"), values.get("grounding")
@@ -130,6 +168,7 @@ class OpenVLAConfig:
             proprio=ProprioConfig(**_tuples(proprio)) if proprio else None,
             grounding=GroundingConfig(**_tuples(grounding)) if grounding else None,
             chunk=ChunkConfig(**values["chunk"]) if values.get("chunk") else None,
+            connector=ConnectorConfig(**values["connector"]) if values.get("connector") else None,
             camera=str(values.get("camera", "front")),
             rate_hz=float(values.get("rate_hz", 5.0)),
             instruction_words=(
@@ -164,6 +203,8 @@ class OpenVLAConfig:
             values["proprio"] = {"q01": list(self.proprio.q01), "q99": list(self.proprio.q99)}
         if self.chunk:
             values["chunk"] = asdict(self.chunk)
+        if self.connector:
+            values["connector"] = asdict(self.connector)
         if self.grounding:
             values["grounding"] = {
                 "names": list(self.grounding.names),

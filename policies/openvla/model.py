@@ -1,8 +1,9 @@
 """OpenVLA's network (arXiv 2406.09246) on current timm and transformers.
 
 Two vision towers see the same image; the patch features of each tower's second-to-last block are
-stacked on channels, projected by a three-layer MLP and inserted behind the language model's first
-token. Attribute names follow the original, so that its weights load by name.
+stacked on channels, projected by a connector (the original's: a three-layer MLP) and inserted
+behind the language model's first token. Attribute names follow the original, so that its weights
+load by name.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from policies.openvla.chunk_head import ChunkHead, slot_attention, slot_positions
 from policies.openvla.config import OpenVLAConfig
+from policies.openvla.connectors import build_connector
 
 
 class VisionBackbone(nn.Module):
@@ -65,20 +67,6 @@ def patch_features(tower: Any, images: Tensor) -> Tensor:
     return features
 
 
-class Projector(nn.Module):
-    """The original's fused projector: up to four times the width, then to the language model's."""
-
-    def __init__(self, vision_dim: int, llm_dim: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(vision_dim, 4 * vision_dim)
-        self.fc2 = nn.Linear(4 * vision_dim, llm_dim)
-        self.fc3 = nn.Linear(llm_dim, llm_dim)
-        self.act = nn.GELU()
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.fc3(self.act(self.fc2(self.act(self.fc1(features)))))
-
-
 class ProprioProjector(nn.Module):
     """The robot's normalized state as one token (OpenVLA-OFT, arXiv 2502.19645)."""
 
@@ -107,7 +95,9 @@ class OpenVLA(nn.Module):
         llm_config = LlamaConfig(**{**config.text_config, "torch_dtype": None})
         llm_config._attn_implementation = "sdpa"
         self.vision_backbone = VisionBackbone(config)
-        self.projector = Projector(self.vision_backbone.embed_dim, llm_config.hidden_size)
+        self.projector = build_connector(
+            config.connector, self.vision_backbone.embed_dim, llm_config.hidden_size
+        )
         self.language_model = LlamaForCausalLM(llm_config)
         self.proprio_projector = (
             ProprioProjector(config.proprio.dim, llm_config.hidden_size) if config.proprio else None

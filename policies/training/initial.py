@@ -13,10 +13,12 @@ from policies.openvla.chunk_head import ChunkHead
 from policies.openvla.config import (
     CheckpointError,
     ChunkConfig,
+    ConnectorConfig,
     GroundingConfig,
     OpenVLAConfig,
     ProprioConfig,
 )
+from policies.openvla.connectors import build_connector
 from policies.openvla.model import OpenVLA
 from policies.openvla.statistics import action_norm_stats
 from policies.openvla.text import train_tokenizer, words
@@ -31,7 +33,9 @@ GROUNDING = GroundingConfig(
 )
 
 
-def mini_config(examples: Examples, dataset_name: str) -> OpenVLAConfig:
+def mini_config(
+    examples: Examples, dataset_name: str, connector: ConnectorConfig | None = None
+) -> OpenVLAConfig:
     """`openvla-mini`: two towers of 4 blocks x 192 at 112 px, Llama of 4 layers x 256."""
     tower = {"embed_dim": 192, "depth": 4, "num_heads": 3}
     known = examples.actions[~np.isnan(examples.actions).any(-1)]
@@ -62,6 +66,7 @@ def mini_config(examples: Examples, dataset_name: str) -> OpenVLAConfig:
             q99=tuple(np.quantile(examples.states, 0.99, axis=0).astype(float).tolist()),
         ),
         grounding=GROUNDING,
+        connector=connector,
         camera="front",
         rate_hz=10.0,
         instruction_words=words_of(text for row in examples.instructions for text in row),
@@ -80,6 +85,15 @@ def add_chunk_head(model: OpenVLA, length: int, seed: int) -> OpenVLA:
     model.config = replace(model.config, chunk=chunk)
     hidden = int(model.config.text_config["hidden_size"])
     model.chunk_head = ChunkHead(model.config.grounded_numbers, length, chunk.blocks, hidden)
+    return model
+
+
+def exchange_connector(model: OpenVLA, connector: ConnectorConfig, seed: int) -> OpenVLA:
+    """Give a model a fresh connector of another kind; everything else stays."""
+    torch.manual_seed(seed)
+    model.config = replace(model.config, connector=connector)
+    hidden = int(model.config.text_config["hidden_size"])
+    model.projector = build_connector(connector, model.vision_backbone.embed_dim, hidden)
     return model
 
 

@@ -9,14 +9,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
+from policies.openvla.connectors import MixtureOfExperts
 from policies.openvla.model import OpenVLA, patch_features
 from policies.training.batches import Batch, BatchMaker
 from policies.training.examples import Examples
 from policies.training.losses import l1_loss, number_loss, siglip_loss
-from policies.training.pointing import CENTRE_M, POSITION_SCALE_M, WordPointing
+from policies.training.pointing import CENTRE_M, POSITION_SCALE_M, Layout, WordPointing
 
 SIGMA_BINS = 2.0  # width of the soft labels
 TEXT_WIDTH = 128
+IMBALANCE_WEIGHT = 0.01  # Switch Transformer's
 L1_WEIGHT = 10.0  # of regressed numbers, beside the other losses
 
 
@@ -87,11 +89,13 @@ class Learner(nn.Module):
             total = total + per_number[:grounded].mean()
             figures["grounding"] = per_number[:grounded].mean().item()
         if patches is not None and self.pointing is not None:
-            shown = self.pointing.losses(
-                attentions, hidden, batch, patches, int(model.chunk_head is not None)
-            )
+            shown = self.pointing.losses(attentions, hidden, batch, patches, self._layout())
             total = total + torch.stack(list(shown.values())).sum()
             figures |= {name: value.item() for name, value in shown.items()}
+        experts = [part for part in model.projector.modules() if isinstance(part, MixtureOfExperts)]
+        for part in experts:  # else a few experts take all tokens
+            total = total + IMBALANCE_WEIGHT * part.imbalance
+            figures["imbalance"] = part.imbalance.item()
         if patches is not None and self.heads is not None:
             rows = batch.rows[:: batch.instructions_per_image]
             seeing, parts = self._seeing_loss(examples, rows, features, siglip_features)
@@ -130,6 +134,14 @@ class Learner(nn.Module):
         rows = torch.arange(len(hidden), device=hidden.device)[:, None]
         logits = model.language_model.lm_head(hidden[rows, where])
         return logits, output.attentions or (), output.hidden_states or ()
+
+    def _layout(self) -> Layout:
+        config = self.maker.config
+        return Layout(
+            first_number=int(config.chunk is not None),
+            pool=config.connector.pool if config.connector else 1,
+            tokens_are_patches=config.connector is None or config.connector.tokens_are_patches,
+        )
 
     def numbers(self, features: Tensor, batch: Batch) -> NDArray[np.float64]:
         """(b, numbers) in [-1, 1]: the model's choice of each, those before it given."""

@@ -10,6 +10,8 @@ are losses on views, where simulation knows the truth; nothing changes at run ti
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,6 +26,15 @@ ROUTING_LAYER = 2  # the next
 POINTING_HEAD = 0  # in both
 POSITION_SCALE_M = 0.1  # positions are regressed in this unit,
 CENTRE_M = (0.48, 0.0, 0.03)  # from the middle of the table, base frame
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a model lays out its sequence."""
+
+    first_number: int = 0  # tokens from the prompt's last to where the first number is named
+    pool: int = 1  # patches along a side that share a token
+    tokens_are_patches: bool = True  # otherwise no token can be pointed at
 
 
 class WordPointing(nn.Module):
@@ -68,9 +79,9 @@ class WordPointing(nn.Module):
         hidden_states: tuple[Tensor, ...],
         batch: Batch,
         patches: PatchLabels,
-        offset: int = 0,
+        layout: Layout = Layout(),  # noqa: B008 (frozen)
     ) -> dict[str, Tensor]:
-        """The three losses, by name. The first number is named `offset` behind the prompt's end.
+        """The three losses, by name; without the first where tokens are no patches.
 
         `attentions`: per layer (b, heads, n, n) over the spliced sequence; `hidden_states`: before
         the first layer and after each, (b, n, hidden).
@@ -80,13 +91,19 @@ class WordPointing(nn.Module):
         classes, ends = self.named_classes(ids)
         classes, ends = classes & in_prompt[..., None], ends & in_prompt
         context = attentions[0].shape[-1] - ids.shape[1]
-        return {
-            "pointing": self._pointing(attentions[self.layer], classes, context, batch, patches),
+        losses = {
             "placing": self._placing(
                 hidden_states[self.layer + 1], classes, ends, context, batch, patches
             ),
-            "routing": self._routing(attentions[self.routing_layer], ends, context, batch, offset),
+            "routing": self._routing(
+                attentions[self.routing_layer], ends, context, batch, layout.first_number
+            ),
         }
+        if layout.tokens_are_patches:
+            losses["pointing"] = self._pointing(
+                attentions[self.layer], classes, context, batch, patches, layout.pool
+            )
+        return losses
 
     def _pointing(
         self,
@@ -95,6 +112,7 @@ class WordPointing(nn.Module):
         context: int,
         batch: Batch,
         patches: PatchLabels,
+        pool: int,
     ) -> Tensor:
         """-log of the attention given to patches that show what a word names, averaged over words.
 
@@ -105,8 +123,12 @@ class WordPointing(nn.Module):
         shown = np.take_along_axis(patches.item_classes[batch.rows], np.maximum(index, 0), axis=1)
         # (words, patches): whether the patch shows what the word names
         mask = np.take_along_axis(classes[rows, words], shown[rows], axis=1) & (index[rows] >= 0)
+        if pool > 1:  # a token shows what any of its patches shows
+            side = round(mask.shape[1] ** 0.5)
+            blocks = mask.reshape(len(mask), side // pool, pool, side // pool, pool)
+            mask = blocks.any((2, 4)).reshape(len(mask), -1)
         attention = attention[:, POINTING_HEAD]  # (b, n, n)
-        count = index.shape[1]
+        count = mask.shape[1]
         device = attention.device
         looked = attention[
             torch.as_tensor(rows, device=device), torch.as_tensor(words + context, device=device)

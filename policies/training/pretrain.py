@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from policies.interface import ACTION_NAMES
 from policies.openvla.checkpoint import save_checkpoint
+from policies.openvla.config import ConnectorConfig
 from policies.openvla.state import state_vector
 from policies.openvla.statistics import ActionStatistics
 from policies.training.batches import BatchMaker
@@ -86,12 +87,13 @@ def pretrain(
     report: Callable[[int, dict[str, float]], None],
     on_validation: Callable[[int, Validation], None],
     dataset_name: str = "vla_ros_sim",
+    connector: ConnectorConfig | None = None,
 ) -> None:
     """Train a fresh `openvla-mini` on views and write it to `output`; resumes what was begun."""
     texts = sorted({text for row in training.instructions for text in row})
     captions = training.patches.captions[:2000] if training.patches else []
     tokenizer = fit_tokenizer([*texts, *captions])
-    model_config = mini_config(training, dataset_name)
+    model_config = mini_config(training, dataset_name, connector)
     statistics = ActionStatistics.from_norm_stats(model_config.norm_stats, dataset_name)
     model = fresh_model(model_config, config.seed).to(device)
     use_plain_attention(model, device)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from policies.openvla.checkpoint import load_model, save_checkpoint
-from policies.openvla.config import OpenVLAConfig
+from policies.openvla.config import ConnectorConfig, OpenVLAConfig
 from policies.openvla.statistics import ActionStatistics
 from policies.openvla.text import load_tokenizer
 from policies.training.batches import BatchMaker
@@ -18,6 +18,7 @@ from policies.training.demonstrations import DatasetError, Demonstrations, join
 from policies.training.examples import Examples
 from policies.training.initial import (
     add_chunk_head,
+    exchange_connector,
     fit_tokenizer,
     fresh_model,
     mini_config,
@@ -39,6 +40,7 @@ class TrainConfig:
     views_share: float = 0.6  # of the steps, when views are given
     instructions_per_view: int = 2  # sequences per image of the views
     dataset_name: str = "vla_ros_sim"  # the statistics' key
+    connector: ConnectorConfig | None = None  # exchange the model's for a fresh one of this kind
     chunk_length: int | None = None  # give the model a head for so many actions at once
 
 
@@ -91,6 +93,9 @@ def train(
         if known is not None:
             new = words_of(text for row in training.instructions for text in row)
             model_config = replace(model_config, instruction_words=tuple(sorted({*known, *new})))
+    if config.connector is not None:
+        model = exchange_connector(model, config.connector, loop_config.seed)
+        model_config = replace(model_config, connector=config.connector)
     if config.chunk_length is not None:
         model = add_chunk_head(model, config.chunk_length, loop_config.seed)
         model_config = replace(model_config, chunk=model.config.chunk)

@@ -19,6 +19,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from policies.openvla.config import CONNECTORS, ConnectorConfig
 from policies.training.loop import LoopConfig, TrainingError
 from policies.training.pretrain import Validation
 from policies.training.processes import rank, run_in_processes
@@ -32,6 +33,24 @@ Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16.")]
 Processes = Annotated[
     int, typer.Option(min=1, help="That train together; on a CPU one per core is fastest.")
 ]
+
+
+Connector = Annotated[
+    str | None,
+    typer.Option(help=f"From patches to tokens: one of {', '.join(CONNECTORS)}.", show_default=""),
+]
+Pool = Annotated[
+    int, typer.Option(min=1, help="With --connector: patches along a side that share a token.")
+]
+
+
+def connector_config(connector: str | None, pool: int) -> ConnectorConfig | None:
+    """The options `--connector` and `--pool`; None where the model's own stays."""
+    if connector is None:
+        if pool != 1:
+            raise UserError("pool: expected a --connector with it, such as openvla")
+        return None
+    return ConnectorConfig(connector, pool=pool)
 
 
 def learn(

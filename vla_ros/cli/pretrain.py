@@ -11,11 +11,23 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from policies.openvla.config import ConnectorConfig
 from policies.training.loop import LoopConfig
 from policies.training.pretrain import VALIDATION_VIEWS, pretrain, views_as_examples
 from sim.pretraining import CLASS_NAMES
 from sim.views import SHARD_VIEWS, load_views, make_views
-from vla_ros.cli._training import BatchSize, Device, Precision, Processes, SaveEvery, Steps, learn
+from vla_ros.cli._training import (
+    BatchSize,
+    Connector,
+    Device,
+    Pool,
+    Precision,
+    Processes,
+    SaveEvery,
+    Steps,
+    connector_config,
+    learn,
+)
 from vla_ros.errors import UserError
 
 IMAGE_SIZE_PX = 112
@@ -28,6 +40,8 @@ def command(
         typer.Option(help="Folder of the labelled views.", show_default="OUTPUT/views"),
     ] = None,
     count: Annotated[int, typer.Option(help="Views to make; those that exist are kept.")] = 30000,
+    connector: Connector = None,
+    pool: Pool = 1,
     steps: Steps = 3000,
     batch_size: BatchSize = 64,
     learning_rate: Annotated[float, typer.Option(help="Peak of the schedule.")] = 8e-4,
@@ -47,6 +61,7 @@ def command(
     """
     if count <= VALIDATION_VIEWS:
         raise UserError(f"count: expected more than {VALIDATION_VIEWS}, got {count}")
+    chosen = connector_config(connector, pool)
     folder = views or output / "views"
     made = make_views(folder, count, seed, IMAGE_SIZE_PX, workers)
     total = -(-count // SHARD_VIEWS) * SHARD_VIEWS
@@ -62,11 +77,28 @@ def command(
         seed=seed,
         precision=precision,
     )
-    learn(processes, _pretrain, output, config, device, folder)
+    learn(processes, _pretrain, output, config, device, folder, chosen)
     typer.echo(f"wrote {output}; go on with: vla-ros train --initial {output} --views {folder} ...")
 
 
-def _pretrain(report, validated, output: Path, config: LoopConfig, device: str, views: Path):
+def _pretrain(
+    report,
+    validated,
+    output: Path,
+    config: LoopConfig,
+    device: str,
+    views: Path,
+    connector: ConnectorConfig | None,
+) -> None:
     """What each process does."""
     training, validation = views_as_examples(load_views(views), CLASS_NAMES)
-    pretrain(training, validation, output, config, torch.device(device), report, validated)
+    pretrain(
+        training,
+        validation,
+        output,
+        config,
+        torch.device(device),
+        report,
+        validated,
+        connector=connector,
+    )

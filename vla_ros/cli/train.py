@@ -18,7 +18,18 @@ from policies.training.processes import rank
 from policies.training.train import TrainConfig, train
 from sim.pretraining import CLASS_NAMES
 from sim.views import load_views
-from vla_ros.cli._training import BatchSize, Device, Precision, Processes, SaveEvery, Steps, learn
+from vla_ros.cli._training import (
+    BatchSize,
+    Connector,
+    Device,
+    Pool,
+    Precision,
+    Processes,
+    SaveEvery,
+    Steps,
+    connector_config,
+    learn,
+)
 
 
 def command(
@@ -42,6 +53,8 @@ def command(
             min=1, max=100, help="Add OpenVLA-OFT's head: so many actions in one pass, by L1."
         ),
     ] = None,
+    connector: Connector = None,
+    pool: Pool = 1,
     steps: Steps = 2500,
     batch_size: BatchSize = 64,
     learning_rate: Annotated[float, typer.Option(help="Peak of the schedule.")] = 5e-4,
@@ -73,7 +86,9 @@ def command(
         seed=seed,
         precision=precision,
     )
-    about = TrainConfig(views_share=views_share, chunk_length=chunk)
+    about = TrainConfig(
+        views_share=views_share, connector=connector_config(connector, pool), chunk_length=chunk
+    )
     reading = (camera, size, chunk_length)
     learn(processes, _train, output, config, device, dataset, start, views, reading, about)
     typer.echo(f"wrote {output}; measure it with: vla-ros evaluate --policy {output} --env ...")
