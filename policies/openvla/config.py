@@ -65,6 +65,24 @@ class ChunkConfig:
             raise CheckpointError(f"chunk: expected 1 to 100 actions, got {self.length}")
 
 
+@dataclass(frozen=True)
+class DropConfig:
+    """Image tokens end between layers, see `policies.openvla.pyramid_drop`."""
+
+    layers: tuple[int, ...]  # before which some are dropped
+    keep: float  # share of the image tokens there are that goes on, at each of these layers
+
+    def __post_init__(self) -> None:
+        if not self.layers or min(self.layers) < 1:
+            raise CheckpointError(
+                f"pyramid_drop.layers: expected layers from 1 on, got {list(self.layers)}"
+            )
+        if not 0.0 < self.keep < 1.0:
+            raise CheckpointError(
+                f"pyramid_drop.keep: expected a share between 0 and 1, got {self.keep}"
+            )
+
+
 CONNECTORS = ("openvla", "linear", "mlp", "qformer", "perceiver", "moe")
 
 
@@ -118,10 +136,26 @@ class OpenVLAConfig:
     grounding: GroundingConfig | None = None
     chunk: ChunkConfig | None = None
     connector: ConnectorConfig | None = None  # None: the original's
+    pyramid_drop: DropConfig | None = None  # needs a chunk head
     camera: str = "front"  # the camera it was trained on
     rate_hz: float = 5.0  # actions per second it was trained on; BridgeData V2: 5
     instruction_words: tuple[str, ...] | None = None  # all it was trained on; None = open
     extra: dict[str, Any] = field(default_factory=dict)  # fields kept but not used
+
+    def __post_init__(self) -> None:
+        if self.pyramid_drop is None:
+            return
+        if self.chunk is None:
+            raise CheckpointError(
+                "pyramid_drop: expected a model with a chunk head, which runs its layers once; "
+                "this one decodes token by token"
+            )
+        count = int(self.text_config["num_hidden_layers"])
+        if max(self.pyramid_drop.layers) >= count:
+            raise CheckpointError(
+                f"pyramid_drop.layers: expected layers below {count}, "
+                f"got {list(self.pyramid_drop.layers)}"
+            )
 
     @property
     def grounded_numbers(self) -> int:
@@ -152,7 +186,8 @@ class OpenVLAConfig:
         known = {
             "text_config", "norm_stats", "vision_backbone_id", "timm_model_ids", "image_sizes",
             "vision_towers", "n_action_bins", "pad_to_multiple_of", "proprio", "grounding",
-            "chunk", "connector", "camera", "rate_hz", "instruction_words",
+            "chunk", "connector", "pyramid_drop",
+            "camera", "rate_hz", "instruction_words",
         }  # fmt: skip
         towers = values.get("vision_towers")
         proprio, grounding = values.get("proprio"), values.get("grounding")
@@ -169,6 +204,11 @@ class OpenVLAConfig:
             grounding=GroundingConfig(**_tuples(grounding)) if grounding else None,
             chunk=ChunkConfig(**values["chunk"]) if values.get("chunk") else None,
             connector=ConnectorConfig(**values["connector"]) if values.get("connector") else None,
+            pyramid_drop=(
+                DropConfig(tuple(values["pyramid_drop"]["layers"]), values["pyramid_drop"]["keep"])
+                if values.get("pyramid_drop")
+                else None
+            ),
             camera=str(values.get("camera", "front")),
             rate_hz=float(values.get("rate_hz", 5.0)),
             instruction_words=(
@@ -205,6 +245,8 @@ class OpenVLAConfig:
             values["chunk"] = asdict(self.chunk)
         if self.connector:
             values["connector"] = asdict(self.connector)
+        if self.pyramid_drop:
+            values["pyramid_drop"] = asdict(self.pyramid_drop)
         if self.grounding:
             values["grounding"] = {
                 "names": list(self.grounding.names),

@@ -19,6 +19,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from policies.openvla.chunk_head import ChunkHead, slot_attention, slot_positions
 from policies.openvla.config import OpenVLAConfig
 from policies.openvla.connectors import build_connector
+from policies.openvla.pyramid_drop import LayerOutputs, run_dropping
 
 
 class VisionBackbone(nn.Module):
@@ -138,7 +139,7 @@ class OpenVLA(nn.Module):
         lengths: Tensor,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
-    ) -> tuple[Tensor, BaseModelOutputWithPast]:
+    ) -> tuple[Tensor, BaseModelOutputWithPast | LayerOutputs]:
         """One pass with the chunk head's slots behind each prompt.
 
         `input_ids` (b, n): prompts of `lengths` (b,), padded on the right by at least the count of
@@ -153,6 +154,18 @@ class OpenVLA(nn.Module):
         places = slot_positions(spliced, len(slots))
         embeddings = embeddings.index_put((rows, places), slots.to(embeddings.dtype)[None])
         allowed = slot_attention(spliced, len(slots), embeddings.shape[1])
+        drop = self.config.pyramid_drop
+        if drop is not None:
+            shorter = run_dropping(
+                self.language_model.model,
+                embeddings,
+                allowed,
+                context.shape[1] - (self.proprio_projector is not None),
+                spliced - 1,
+                dict.fromkeys(drop.layers, drop.keep),
+            )
+            places = places - (embeddings.shape[1] - shorter.last_hidden_state.shape[1])
+            return self.chunk_head(shorter.last_hidden_state[rows, places]), shorter
         output = self.language_model.model(
             inputs_embeds=embeddings,
             attention_mask=additive_mask(allowed, embeddings.dtype)[:, None],

@@ -14,7 +14,13 @@ from policies.openvla.model import OpenVLA, patch_features
 from policies.training.batches import Batch, BatchMaker
 from policies.training.examples import Examples
 from policies.training.losses import l1_loss, number_loss, siglip_loss
-from policies.training.pointing import CENTRE_M, POSITION_SCALE_M, Layout, WordPointing
+from policies.training.pointing import (
+    CENTRE_M,
+    POINTING_LAYER,
+    POSITION_SCALE_M,
+    Layout,
+    WordPointing,
+)
 
 SIGMA_BINS = 2.0  # width of the soft labels
 TEXT_WIDTH = 128
@@ -137,12 +143,16 @@ class Learner(nn.Module):
 
     def _layout(self) -> Layout:
         config = self.maker.config
+        connector, drop = config.connector, config.pyramid_drop
+        resampled = connector is not None and not connector.tokens_are_patches
+        dropped_before = min(drop.layers) if drop else POINTING_LAYER + 1
         return Layout(
             first_number=int(config.chunk is not None),
-            pool=config.connector.pool if config.connector else 1,
-            tokens_are_patches=config.connector is None or config.connector.tokens_are_patches,
+            pool=connector.pool if connector else 1,
+            tokens_are_patches=not resampled and dropped_before > POINTING_LAYER,
         )
 
+    @torch.no_grad()
     def numbers(self, features: Tensor, batch: Batch) -> NDArray[np.float64]:
         """(b, numbers) in [-1, 1]: the model's choice of each, those before it given."""
         outputs = self._outputs(features, batch)[0].float()

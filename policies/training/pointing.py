@@ -90,18 +90,20 @@ class WordPointing(nn.Module):
         in_prompt = np.arange(ids.shape[1]) <= batch.last_prompt.cpu().numpy()[:, None]
         classes, ends = self.named_classes(ids)
         classes, ends = classes & in_prompt[..., None], ends & in_prompt
-        context = attentions[0].shape[-1] - ids.shape[1]
+        # Tokens may be dropped on the way: what stands before the prompt becomes shorter.
+        placed, routed = hidden_states[self.layer + 1], attentions[self.routing_layer]
+        pointed = attentions[self.layer]
         losses = {
             "placing": self._placing(
-                hidden_states[self.layer + 1], classes, ends, context, batch, patches
+                placed, classes, ends, placed.shape[1] - ids.shape[1], batch, patches
             ),
             "routing": self._routing(
-                attentions[self.routing_layer], ends, context, batch, layout.first_number
+                routed, ends, routed.shape[-1] - ids.shape[1], batch, layout.first_number
             ),
         }
         if layout.tokens_are_patches:
             losses["pointing"] = self._pointing(
-                attentions[self.layer], classes, context, batch, patches, layout.pool
+                pointed, classes, pointed.shape[-1] - ids.shape[1], batch, patches, layout.pool
             )
         return losses
 

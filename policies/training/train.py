@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from policies.openvla.checkpoint import load_model, save_checkpoint
-from policies.openvla.config import ConnectorConfig, OpenVLAConfig
+from policies.openvla.config import ConnectorConfig, DropConfig, OpenVLAConfig
 from policies.openvla.statistics import ActionStatistics
 from policies.openvla.text import load_tokenizer
 from policies.training.batches import BatchMaker
@@ -41,6 +41,7 @@ class TrainConfig:
     instructions_per_view: int = 2  # sequences per image of the views
     dataset_name: str = "vla_ros_sim"  # the statistics' key
     connector: ConnectorConfig | None = None  # exchange the model's for a fresh one of this kind
+    pyramid_drop: DropConfig | None = None  # drop image tokens between layers from now on
     chunk_length: int | None = None  # give the model a head for so many actions at once
 
 
@@ -99,7 +100,10 @@ def train(
     if config.chunk_length is not None:
         model = add_chunk_head(model, config.chunk_length, loop_config.seed)
         model_config = replace(model_config, chunk=model.config.chunk)
+    if config.pyramid_drop is not None:
+        model_config = replace(model_config, pyramid_drop=config.pyramid_drop)
     model_config = replace(model_config, rate_hz=rates.pop())
+    model.config = model_config
     model = model.to(device)
     use_plain_attention(model, device)
     statistics = ActionStatistics.from_norm_stats(model_config.norm_stats, None)

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from policies.factory import policy_folder
-from policies.openvla.config import read_config
+from policies.openvla.config import DropConfig, read_config
 from policies.training.demonstrations import load_demonstrations, open_dataset
 from policies.training.loop import LoopConfig
 from policies.training.pretrain import views_as_examples
@@ -55,6 +55,13 @@ def command(
     ] = None,
     connector: Connector = None,
     pool: Pool = 1,
+    drop_before: Annotated[
+        list[int] | None,
+        typer.Option(help="PyramidDrop: image tokens are dropped before this layer; repeatable."),
+    ] = None,
+    drop_keep: Annotated[
+        float, typer.Option(help="With --drop-before: the share that goes on.")
+    ] = 0.5,
     steps: Steps = 2500,
     batch_size: BatchSize = 64,
     learning_rate: Annotated[float, typer.Option(help="Peak of the schedule.")] = 5e-4,
@@ -87,7 +94,10 @@ def command(
         precision=precision,
     )
     about = TrainConfig(
-        views_share=views_share, connector=connector_config(connector, pool), chunk_length=chunk
+        views_share=views_share,
+        connector=connector_config(connector, pool),
+        pyramid_drop=DropConfig(tuple(drop_before), drop_keep) if drop_before else None,
+        chunk_length=chunk,
     )
     reading = (camera, size, chunk_length)
     learn(processes, _train, output, config, device, dataset, start, views, reading, about)
