@@ -105,6 +105,16 @@ class OpenVLA(nn.Module):
             ProprioProjector(config.proprio.dim, llm_config.hidden_size) if config.proprio else None
         )
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, and of the pixels and states it takes."""
+        return self.projector.fc1.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.projector.fc1.weight.device
+
     def embed_context(self, pixel_values: Tensor, state: Tensor | None) -> Tensor:
         """(b, 6, h, w) and (b, n) -> (b, patches [+ 1], llm_dim), what stands behind BOS."""
         return self.append_state(self.projector(self.vision_backbone(pixel_values)), state)

@@ -7,41 +7,56 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from policies.interface import ACTION_DIM, ActionChunk, Observation, ObservationError
+from policies.interface import (
+    ACTION_DIM,
+    ActionChunk,
+    Observation,
+    ObservationError,
+    ToolLimits,
+)
 from policies.openvla.checkpoint import load_model
-from policies.openvla.config import CheckpointError
+from policies.openvla.config import CheckpointError, read_config
+from policies.openvla.decode import decode_greedily
 from policies.openvla.model import OpenVLA
 from policies.openvla.preprocess import pixel_values
 from policies.openvla.state import STATE_DIM, observation_state
 from policies.openvla.statistics import ActionStatistics
-from policies.openvla.text import encode_prompt, load_tokenizer, words
+from policies.openvla.text import check_tokenizer, encode_prompt, load_tokenizer, words
 from policies.openvla.tokens import ActionTokenizer, from_unit, to_unit
 
 
 class OpenVLAPolicy:
     """A checkpoint folder, ready to act. Deterministic: there is nothing to seed."""
 
-    def __init__(self, folder: Path, device: str = "cpu", unnorm_key: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        device: str = "cpu",
+        unnorm_key: str | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """Load it onto `device`. Raises `CheckpointError` for what does not fit, and everything
+        that can be seen without the weights before they are read.
+        """
         self.name = folder.name
+        self.folder = folder
         self._device = torch.device(device)
-        self.model: OpenVLA = load_model(folder).to(self._device)
-        self.config = self.model.config
-        self.cameras: tuple[str, ...] = (self.config.camera,)
+        config = read_config(folder)
+        self.cameras: tuple[str, ...] = (config.camera,)
         self.statistics = ActionStatistics.from_norm_stats(
-            self.config.norm_stats, unnorm_key, ACTION_DIM
+            config.norm_stats, unnorm_key, ACTION_DIM
         )
-        if self.config.proprio is not None and self.config.proprio.dim != STATE_DIM:
+        if config.proprio is not None and config.proprio.dim != STATE_DIM:
             raise CheckpointError(
-                f"{folder}: proprio: expected {STATE_DIM} numbers, got {self.config.proprio.dim}"
+                f"{folder}: proprio: expected {STATE_DIM} numbers, got {config.proprio.dim}"
             )
-        self._tokenizer = load_tokenizer(folder)
-        self._numbers = ActionTokenizer(self.config.tokenizer_vocab_size, self.config.n_action_bins)
-        if len(self._tokenizer) > self.config.tokenizer_vocab_size:
-            raise CheckpointError(
-                f"{folder}: the tokenizer has {len(self._tokenizer)} tokens, the model only "
-                f"{self.config.tokenizer_vocab_size}"
-            )
+        self.tokenizer = load_tokenizer(folder)
+        check_tokenizer(self.tokenizer, int(config.text_config["vocab_size"]), str(folder))
+        self.numbers = ActionTokenizer(config.tokenizer_vocab_size, config.n_action_bins)
+        self.model: OpenVLA = load_model(folder, dtype, device)
+        self.config = self.model.config
         self.grounding: dict[str, float] = {}  # what the model last named [m], by name
 
     def reset(self, seed: int | None = None) -> None:
@@ -54,7 +69,7 @@ class OpenVLAPolicy:
         self._check_instruction(observation.instruction)
         image = observation.camera(self.config.camera)
         token_ids = self._decode(image, observation)
-        values = self._numbers.decode(token_ids)
+        values = self.numbers.decode(token_ids)
         grounded = len(values) - ACTION_DIM
         if self.config.grounding is not None:
             named = from_unit(
@@ -90,33 +105,37 @@ class OpenVLAPolicy:
                 f"it knows {', '.join(known)}"
             )
 
-    @torch.inference_mode()
-    def _decode(self, image: np.ndarray, observation: Observation) -> np.ndarray:
-        """Token ids of all numbers, greedily, with a key-value cache."""
-        config, model = self.config, self.model
-        grounded = len(config.grounding.names) if config.grounding else 0
-        pixels = pixel_values(image, config.image_sizes[0]).to(self._device)
-        state = None
-        if config.proprio is not None:
-            unit = to_unit(
-                observation_state(observation),
-                np.array(config.proprio.q01),
-                np.array(config.proprio.q99),
-            )
-            state = torch.as_tensor(unit, dtype=torch.float32, device=self._device)[None]
-        ids = encode_prompt(self._tokenizer, observation.instruction)
-        embeddings = model.splice(
-            model.embed_context(pixels, state), torch.tensor([ids], device=self._device)
+    def check_fit(self, limits: ToolLimits) -> None:
+        """See `policies.openvla.alive`. Raises `UnfitPolicyError`."""
+        from policies.openvla.alive import check_alive
+
+        check_alive(self, limits)
+
+    def pixels(self, image: NDArray[np.uint8]) -> torch.Tensor:
+        """(h, w, 3) uint8 RGB -> (1, 6, size, size) as the network takes it."""
+        values = pixel_values(image, self.config.image_sizes[0], self.config.normalization)
+        return values.to(self._device, self.model.dtype)
+
+    def unit_state(self, observation: Observation) -> torch.Tensor | None:
+        """The state's (1, n) numbers in [-1, 1]; None for a model without a state token."""
+        if self.config.proprio is None:
+            return None
+        unit = to_unit(
+            observation_state(observation),
+            np.array(self.config.proprio.q01),
+            np.array(self.config.proprio.q99),
         )
-        cache = None
-        chosen: list[int] = []
-        for _ in range(grounded + ACTION_DIM):
-            output = model.language_model.model(
-                inputs_embeds=embeddings, past_key_values=cache, use_cache=True
-            )
-            cache = output.past_key_values
-            logits = model.language_model.lm_head(output.last_hidden_state[:, -1])
-            token = logits.argmax(-1, keepdim=True)  # (1, 1)
-            chosen.append(int(token))
-            embeddings = model.language_model.get_input_embeddings()(token)
-        return np.array(chosen)
+        return torch.as_tensor(unit, dtype=self.model.dtype, device=self._device)[None]
+
+    @torch.inference_mode()
+    def _decode(self, image: NDArray[np.uint8], observation: Observation) -> NDArray[np.int64]:
+        """Token ids of all numbers, greedily."""
+        ids = encode_prompt(self.tokenizer, observation.instruction)
+        context = self.model.embed_context(self.pixels(image), self.unit_state(observation))
+        token_ids, _ = decode_greedily(
+            self.model,
+            context,
+            torch.tensor([ids], device=self._device),
+            self.config.numbers_per_action,
+        )
+        return token_ids.cpu().numpy()

@@ -51,7 +51,7 @@ def test_cached_decoding_equals_full_forward_passes(policy):
         observation_state(observation), np.array(config.proprio.q01), np.array(config.proprio.q99)
     )
     state = torch.tensor(unit, dtype=torch.float32)[None]
-    ids = encode_prompt(policy._tokenizer, observation.instruction)
+    ids = encode_prompt(policy.tokenizer, observation.instruction)
     for token in tokens:
         hidden = policy.model(pixels, torch.tensor([ids]), state)
         assert int(policy.model.language_model.lm_head(hidden[:, -1]).argmax()) == token
@@ -64,7 +64,7 @@ def test_looks_and_listens_even_untrained(policy):
 
     def logits(value):
         with torch.inference_mode():
-            ids = encode_prompt(policy._tokenizer, value.instruction)
+            ids = encode_prompt(policy.tokenizer, value.instruction)
             pixels = pixel_values(value.images["front"], 28)
             return policy.model(pixels, torch.tensor([ids]), torch.zeros(1, 7))[0, -1]
 
