@@ -20,7 +20,7 @@ from policies.openvla.checkpoint import load_model
 from policies.openvla.config import CheckpointError, read_config
 from policies.openvla.decode import decode_greedily
 from policies.openvla.model import OpenVLA
-from policies.openvla.preprocess import pixel_values
+from policies.openvla.stages import model_pixels, model_state
 from policies.openvla.state import STATE_DIM, observation_state
 from policies.openvla.statistics import ActionStatistics
 from policies.openvla.text import check_tokenizer, encode_prompt, load_tokenizer, words
@@ -42,7 +42,6 @@ class OpenVLAPolicy:
         """
         self.name = folder.name
         self.folder = folder
-        self._device = torch.device(device)
         config = read_config(folder)
         self.cameras: tuple[str, ...] = (config.camera,)
         self.statistics = ActionStatistics.from_norm_stats(
@@ -111,31 +110,24 @@ class OpenVLAPolicy:
 
         check_alive(self, limits)
 
-    def pixels(self, image: NDArray[np.uint8]) -> torch.Tensor:
-        """(h, w, 3) uint8 RGB -> (1, 6, size, size) as the network takes it."""
-        values = pixel_values(image, self.config.image_sizes[0], self.config.normalization)
-        return values.to(self._device, self.model.dtype)
-
-    def unit_state(self, observation: Observation) -> torch.Tensor | None:
-        """The state's (1, n) numbers in [-1, 1]; None for a model without a state token."""
-        if self.config.proprio is None:
+    def unit_state(self, observation: Observation) -> NDArray[np.float64] | None:
+        """The state's (n,) numbers in [-1, 1]; None for a model without a state token."""
+        proprio = self.config.proprio
+        if proprio is None:
             return None
-        unit = to_unit(
-            observation_state(observation),
-            np.array(self.config.proprio.q01),
-            np.array(self.config.proprio.q99),
-        )
-        return torch.as_tensor(unit, dtype=self.model.dtype, device=self._device)[None]
+        state = observation_state(observation)
+        return to_unit(state, np.array(proprio.q01), np.array(proprio.q99))
 
     @torch.inference_mode()
     def _decode(self, image: NDArray[np.uint8], observation: Observation) -> NDArray[np.int64]:
         """Token ids of all numbers, greedily."""
         ids = encode_prompt(self.tokenizer, observation.instruction)
-        context = self.model.embed_context(self.pixels(image), self.unit_state(observation))
+        state = model_state(self.model, self.unit_state(observation))
+        context = self.model.embed_context(model_pixels(self.model, image), state)
         token_ids, _ = decode_greedily(
             self.model,
             context,
-            torch.tensor([ids], device=self._device),
+            torch.tensor([ids], device=self.model.device),
             self.config.numbers_per_action,
         )
         return token_ids.cpu().numpy()
