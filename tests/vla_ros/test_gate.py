@@ -1,0 +1,126 @@
+"""The policy node asks a policy whether it may move the robot before it is configured."""
+
+import os
+
+import numpy as np
+import pytest
+
+from policies.interface import ActionChunk, ToolLimits, UnfitPolicyError
+from vla_ros.planning import FR3_LIMITS
+
+
+class CheckedPolicy:
+    """Of a kind of its own, with a gate of its own; `reason` is why it is refused."""
+
+    name = "checked"
+    cameras = ("front",)
+
+    def __init__(self, reason=""):
+        self.reason = reason
+        self.limits = None
+
+    def reset(self, seed=None):
+        pass
+
+    def predict_chunk(self, observation):
+        return ActionChunk(np.zeros((1, 7)), observation.stamp_ns, dt_s=0.1)
+
+    def check_fit(self, limits):
+        self.limits = limits
+        if self.reason:
+            raise UnfitPolicyError(self.reason)
+
+
+class UncheckedPolicy:
+    name = "unchecked"
+    cameras = ("front",)
+    reset = CheckedPolicy.reset
+    predict_chunk = CheckedPolicy.predict_chunk
+
+
+@pytest.fixture(scope="module")
+def make_node():
+    """Makes policy nodes around a policy, alone in a ROS domain."""
+    import rclpy
+
+    from vla_ros.graph import shared_environment
+    from vla_ros.policy_node import PolicyNode
+    from vla_ros.processes import private_environment
+
+    before = dict(os.environ)
+    os.environ.update({**shared_environment(), **private_environment()})
+    rclpy.init(signal_handler_options=rclpy.SignalHandlerOptions.NO)
+    nodes = []
+
+    def make(policy):
+        nodes.append(PolicyNode(load=lambda name, device, unnorm_key: policy))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+    rclpy.try_shutdown()
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def test_a_policy_that_is_refused_leaves_the_node_unconfigured_and_says_why(make_node):
+    from rclpy.lifecycle import TransitionCallbackReturn
+
+    node = make_node(CheckedPolicy("it sleeps"))
+    published = []
+    node._diagnostics.publish = published.append
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert node._state_machine.current_state[1] == "unconfigured"
+    node._publish_diagnostics()
+    (status,) = published[-1].status
+    assert status.level == b"\x02"  # ERROR
+    assert status.message == "refused policy 'openvla-mini': it sleeps"
+
+
+@pytest.mark.parametrize("policy", [CheckedPolicy(), UncheckedPolicy()])
+def test_a_policy_that_passes_or_has_no_gate_is_configured(make_node, policy):
+    from rclpy.lifecycle import TransitionCallbackReturn
+
+    node = make_node(policy)
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert node._state_machine.current_state[1] == "inactive"
+
+
+def test_the_limits_are_the_controllers(make_node):
+    policy = CheckedPolicy()
+    make_node(policy).trigger_configure()
+    assert policy.limits == FR3_LIMITS.tool
+    assert policy.limits == ToolLimits(
+        speed_m_s=FR3_LIMITS.speed_m_s,
+        turn_rad_s=pytest.approx(0.9 * 5.26),
+        step_m=FR3_LIMITS.step_m,
+    )
+
+
+# --- a real checkpoint in a real graph ------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_blind_checkpoint_is_not_activated(start_graph, arm_of, tmp_path):
+    import shutil
+
+    from lifecycle_msgs.srv import GetState
+    from safetensors.torch import load_file, save_file
+
+    from policies.factory import CHECKPOINTS
+    from vla_ros.operator_node import GraphError
+
+    folder = tmp_path / "blind"
+    shutil.copytree(CHECKPOINTS / "openvla-mini", folder)
+    shutil.rmtree(folder / "golden", ignore_errors=True)
+    weights = load_file(folder / "model.safetensors")
+    weights["projector.fc3.weight"].zero_()
+    save_file(weights, folder / "model.safetensors")
+    with start_graph({"policy": str(folder), "cameras": "front"}) as (processes, operator):
+        arm = arm_of(operator)
+        with pytest.raises(GraphError, match="policy_node: refused policy .* ignores the image"):
+            operator.wait_until_ready(90.0)
+        state = arm.call(GetState, "/policy_node/get_state").current_state.label
+        assert state == "unconfigured"
+        assert not processes.ended()
