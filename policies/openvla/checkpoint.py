@@ -126,9 +126,7 @@ def _rebuild_buffers(model: OpenVLA, device: str | torch.device) -> None:
     rotary = model.language_model.model.rotary_emb
     model.language_model.model.rotary_emb = type(rotary)(model.language_model.config).to(device)
     left = [
-        name
-        for name, value in [*model.named_buffers(), *model.named_parameters()]
-        if value.is_meta
+        name for name, value in [*model.named_buffers(), *model.named_parameters()] if value.is_meta
     ]
     if left:
         raise RuntimeError(f"values that nothing filled: {left}")

@@ -18,7 +18,6 @@ from policies.interface import ACTION_DIM
 from policies.openvla.errors import CheckpointError
 from policies.openvla.normalization import ImageNormalization, read_normalization
 
-
 # `vision_backbone_id` -> the timm architectures of its towers (DINOv2 first), their image size.
 VISION_BACKBONES: dict[str, tuple[tuple[str, ...], int]] = {
     "dinosiglip-vit-so-224px": (

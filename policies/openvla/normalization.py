@@ -60,9 +60,7 @@ def read_normalization(folder: Path, image_sizes: tuple[int, ...]) -> ImageNorma
     ):  # fmt: skip
         if given.get(name, ours[name]) != ours[name]:
             raise CheckpointError(f"{path}: {name}: expected {ours[name]}, got {given[name]}")
-    means, stds = (
-        _channels(path, name, given.get(name, ours[name])) for name in ("means", "stds")
-    )
+    means, stds = (_channels(path, name, given.get(name, ours[name])) for name in ("means", "stds"))
     if min(stds[0] + stds[1]) <= 0:
         raise CheckpointError(f"{path}: stds: expected positive numbers, got {given['stds']}")
     return ImageNormalization(means, stds)

@@ -156,10 +156,10 @@ def test_the_published_configuration_is_understood(tmp_path):
 
 def llama_tokenizer():
     """Built like Llama's: byte fallback, "▁" for spaces, 32000 tokens of which few are used."""
-    text = "in what action should the robot take to lift it out ?:.\n".split() + list("▁InO")
+    text = "In: What action should the robot take to lift it?Out"
     vocabulary = {"<unk>": 0, "<s>": 1, "</s>": 2}
     vocabulary |= {f"<0x{byte:02X}>": 3 + byte for byte in range(256)}
-    letters = sorted({letter for word in text for letter in word} - {"▁"})
+    letters = sorted(set(text) - {" "})
     vocabulary |= {letter: 300 + i for i, letter in enumerate(letters)}
     vocabulary |= {"▁t": 400, "▁th": 401}
     vocabulary["▁"] = LLAMA_EMPTY_ID
