@@ -85,7 +85,7 @@ def check_looks_and_listens(policy: OpenVLAPolicy) -> None:
 
 def check_golden(policy: OpenVLAPolicy) -> None:
     """What the folder says it computes is what comes out here."""
-    if not has_expectations(policy.folder):
+    if policy.folder is None or not has_expectations(policy.folder):
         return
     try:
         expectations = read_expectations(policy.folder)

@@ -16,6 +16,7 @@ from policies.interface import (
     ObservationError,
     ToolLimits,
 )
+from policies.openvla.alive import check_alive
 from policies.openvla.checkpoint import load_model
 from policies.openvla.config import CheckpointError, read_config
 from policies.openvla.decode import decode_greedily
@@ -41,7 +42,7 @@ class OpenVLAPolicy:
         that can be seen without the weights before they are read.
         """
         self.name = folder.name
-        self.folder = folder
+        self.folder: Path | None = folder  # None: a network that lies in no folder
         config = read_config(folder)
         self.cameras: tuple[str, ...] = (config.camera,)
         self.statistics = ActionStatistics.from_norm_stats(
@@ -106,8 +107,6 @@ class OpenVLAPolicy:
 
     def check_fit(self, limits: ToolLimits) -> None:
         """See `policies.openvla.alive`. Raises `UnfitPolicyError`."""
-        from policies.openvla.alive import check_alive
-
         check_alive(self, limits)
 
     def unit_state(self, observation: Observation) -> NDArray[np.float64] | None:
