@@ -98,6 +98,23 @@ def test_the_limits_are_the_controllers(make_node):
     )
 
 
+def test_a_shipped_policy_passes_until_it_is_blind(make_node):
+    import torch
+    from rclpy.lifecycle import TransitionCallbackReturn
+
+    from policies.factory import load_policy
+
+    policy = load_policy("openvla-mini")
+    assert make_node(policy).trigger_configure() == TransitionCallbackReturn.SUCCESS
+    with torch.no_grad():
+        policy.model.projector.fc3.weight.zero_()
+    node = make_node(policy)
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    level, reason = node._health
+    assert level == "ERROR"
+    assert "ignores the image" in reason
+
+
 # --- a real checkpoint in a real graph ------------------------------------------------------
 
 
