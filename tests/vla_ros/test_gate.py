@@ -113,31 +113,3 @@ def test_a_shipped_policy_passes_until_it_is_blind(make_node):
     level, reason = node._health
     assert level == "ERROR"
     assert "ignores the image" in reason
-
-
-# --- a real checkpoint in a real graph ------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_a_blind_checkpoint_is_not_activated(start_graph, arm_of, tmp_path):
-    import shutil
-
-    from lifecycle_msgs.srv import GetState
-    from safetensors.torch import load_file, save_file
-
-    from policies.factory import CHECKPOINTS
-    from vla_ros.operator_node import GraphError
-
-    folder = tmp_path / "blind"
-    shutil.copytree(CHECKPOINTS / "openvla-mini", folder)
-    shutil.rmtree(folder / "golden", ignore_errors=True)
-    weights = load_file(folder / "model.safetensors")
-    weights["projector.fc3.weight"].zero_()
-    save_file(weights, folder / "model.safetensors")
-    with start_graph({"policy": str(folder), "cameras": "front"}) as (processes, operator):
-        arm = arm_of(operator)
-        with pytest.raises(GraphError, match="policy_node: refused policy .* ignores the image"):
-            operator.wait_until_ready(90.0)
-        state = arm.call(GetState, "/policy_node/get_state").current_state.label
-        assert state == "unconfigured"
-        assert not processes.ended()
