@@ -37,6 +37,7 @@ SERVICE_TIMEOUT_S = 15.0
 class GraphError(RuntimeError):
     """The graph does not work: a node has died, will not start, or nothing flows."""
 
+
 NO_POLICY = ("cannot load", "refused policy")  # how the policy node's reasons to stay idle begin
 
 
