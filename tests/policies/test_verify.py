@@ -147,7 +147,7 @@ def perturb(folder, name, change):
 @pytest.mark.parametrize(
     ("weight", "first_failure", "unharmed"),
     [
-        ("vision_backbone.featurizer.blocks.0.ls1.scale_factor", "patch features", "pixel values"),
+        ("vision_backbone.featurizer.pos_embed", "patch features", "pixel values"),
         ("vision_backbone.fused_featurizer.pos_embed", "patch features", "pixel values"),
         ("projector.fc2.weight", "projection", "patch features"),
         ("language_model.model.layers.1.self_attn.v_proj.weight", "logits", "projection"),
