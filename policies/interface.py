@@ -25,6 +25,10 @@ class ActionError(ValueError):
     """An action chunk no robot should execute: not finite, wrong shape or outside its range."""
 
 
+class UnfitPolicyError(ValueError):
+    """A policy that must not move this robot; the message says what is wrong with it."""
+
+
 @dataclass(frozen=True)
 class Observation:
     """What the robot knows at one instant. Validated when built; arrays are not copied."""
@@ -120,3 +124,20 @@ class Policy(Protocol):
 
     def predict_chunk(self, observation: Observation) -> ActionChunk:
         """Choose the next actions. Raises `ObservationError` for what it cannot use."""
+
+
+@dataclass(frozen=True)
+class ToolLimits:
+    """What the controller carries out; a policy that asks for more was made for another robot."""
+
+    speed_m_s: float  # tool centre point, along any axis
+    turn_rad_s: float  # about any axis
+    step_m: float  # between two actions, along any axis
+
+
+@runtime_checkable
+class SelfChecking(Protocol):
+    """A policy with a gate of its own, passed before it may move a robot."""
+
+    def check_fit(self, limits: ToolLimits) -> None:
+        """Raises `UnfitPolicyError` for a policy that is broken or does not fit this robot."""

@@ -123,16 +123,20 @@ def check_torch() -> Result:
 
 
 def check_checkpoint(policy_name: str, device: str) -> Result:
-    """The policy loads, and acts on a picture from the simulator."""
+    """The policy loads, may move the robot, and acts on a picture from the simulator."""
     import gymnasium
 
     import sim  # noqa: F401  (registers the environments)
     from policies.factory import load_policy
+    from policies.interface import SelfChecking
     from sim.env import to_observation
+    from vla_ros.planning import FR3_LIMITS
 
     start_s = time.perf_counter()
     try:
         policy = load_policy(policy_name, device=device)
+        if isinstance(policy, SelfChecking):
+            policy.check_fit(FR3_LIMITS.tool)
     except Exception as error:
         text = " ".join(str(error).split())
         raise CheckFailed(

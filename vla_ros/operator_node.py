@@ -38,6 +38,9 @@ class GraphError(RuntimeError):
     """The graph does not work: a node has died, will not start, or nothing flows."""
 
 
+NO_POLICY = ("cannot load", "refused policy")  # how the policy node's reasons to stay idle begin
+
+
 class OperatorNode(Node):
     """Everything happens in the caller's thread, while it waits."""
 
@@ -84,9 +87,9 @@ class OperatorNode(Node):
 
         def ready() -> bool:
             level, text = self.health.get("policy_node", (messages.LEVELS["STALE"], ""))
-            if level == messages.LEVELS["ERROR"] and text.startswith("cannot load"):
+            if level == messages.LEVELS["ERROR"] and text.startswith(NO_POLICY):
                 raise GraphError(f"policy_node: {text}")
-            active = text and not text.startswith(("not ", "configured", "cannot load"))
+            active = text and not text.startswith(("not ", "configured", *NO_POLICY))
             return bool(self.status and active and "executor_node" in self.health)
 
         self.wait_until(ready, timeout_s, "waiting for the nodes to start")

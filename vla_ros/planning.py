@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from policies.interface import ActionError
+from policies.interface import ActionError, ToolLimits
 from sim import robot
 
 
@@ -43,6 +43,15 @@ class Limits:
     joint_step_rad: float = 1.0  # between two poses of a chunk: more is another arm posture
     reach_error_m: float = 0.02  # that IK may leave
     horizon_s: float = 0.1  # the shortest time in which a new target is approached
+
+    @property
+    def tool(self) -> ToolLimits:
+        """What a policy may ask of the tool. It turns no faster than the fastest joint alone."""
+        return ToolLimits(
+            speed_m_s=self.speed_m_s,
+            turn_rad_s=self.velocity_fraction * float(np.max(self.velocity_rad_s)),
+            step_m=self.step_m,
+        )
 
 
 FR3_LIMITS = Limits(robot.POSITION_LOWER_RAD, robot.POSITION_UPPER_RAD, robot.VELOCITY_LIMIT_RAD_S)

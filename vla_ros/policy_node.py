@@ -11,13 +11,20 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory, MultiDOFJointTrajectory
 
-from policies.interface import Observation, ObservationError, Policy
+from policies.interface import (
+    Observation,
+    ObservationError,
+    Policy,
+    SelfChecking,
+    ToolLimits,
+    UnfitPolicyError,
+)
 from sim import robot
 from sim.kinematics import Kinematics
 from vla_ros import messages, topics
 from vla_ros.inference import InferenceLoop, observe
 from vla_ros.joints import JointsError, positions_by_name
-from vla_ros.planning import PoseChunk
+from vla_ros.planning import FR3_LIMITS, PoseChunk
 from vla_ros.runtime import (
     NEWEST,
     RELIABLE,
@@ -29,6 +36,7 @@ from vla_ros.runtime import (
 )
 from vla_ros.synchronizer import StreamError, Synchronizer
 
+LIMITS = FR3_LIMITS.tool
 PARAMETERS = (
     Parameter("policy", "openvla-mini", "Name of a policy that ships here, or a folder"),
     Parameter("device", "cpu", "Where it runs: cpu, cuda or cuda:<index>"),
@@ -38,6 +46,13 @@ PARAMETERS = (
     Parameter("rate_hz", 10.0, "Most predictions a second", 0.1, 100.0),
     Parameter("tolerance_s", 0.05, "Streams further apart than this do not match", 0.001, 1.0),
     Parameter("max_age_s", 0.5, "Streams older than this are stale", 0.01, 10.0),
+    Parameter(
+        "speed_m_s", LIMITS.speed_m_s, "Refuse policies that move the tool faster", 0.01, 5.0
+    ),
+    Parameter(
+        "turn_rad_s", LIMITS.turn_rad_s, "Refuse policies that turn the tool faster", 0.01, 50.0
+    ),
+    Parameter("step_m", LIMITS.step_m, "Refuse policies with longer steps", 0.001, 5.0),
     Parameter("autostart", True, "Configure and activate at once, without a lifecycle manager"),
 )
 JOINT_NAMES = robot.JOINT_NAMES + robot.FINGER_JOINT_NAMES
@@ -77,6 +92,14 @@ class PolicyNode(LifecycleNode):
         try:
             self._policy = self._load(values["policy"], values["device"], values["unnorm_key"])
             cameras = check_cameras(values["cameras"], self._policy)
+            check_fit(
+                self._policy,
+                ToolLimits(values["speed_m_s"], values["turn_rad_s"], values["step_m"]),
+            )
+        except UnfitPolicyError as error:
+            self._report("ERROR", f"refused policy {values['policy']!r}: {error}")
+            self._policy = None
+            return TransitionCallbackReturn.FAILURE
         except Exception as error:  # a missing, truncated or unknown checkpoint, in many shapes
             self._report("ERROR", f"cannot load policy {values['policy']!r}: {error}")
             self._policy = None
@@ -235,6 +258,12 @@ def check_cameras(wanted: list[str], policy: Policy) -> tuple[str, ...]:
     if missing:
         raise ValueError(f"cameras: {policy.name} looks at {missing}, got {list(cameras)}")
     return cameras
+
+
+def check_fit(policy: Policy, limits: ToolLimits) -> None:
+    """A policy with a gate of its own passes it; raises `UnfitPolicyError` when it does not."""
+    if isinstance(policy, SelfChecking):
+        policy.check_fit(limits)
 
 
 def main() -> None:

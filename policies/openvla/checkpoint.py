@@ -8,52 +8,56 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast
 
 from policies.openvla.config import CheckpointError, OpenVLAConfig, read_config
 from policies.openvla.model import OpenVLA
+from policies.openvla.normalization import PREPROCESSOR, preprocessor_config
+from policies.openvla.weights import WEIGHTS, find_weights, read_weight, weight_files
 
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
-PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+LM_HEAD = "language_model.lm_head.weight"  # not stored where it is tied to the embedding
 
 
-def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> OpenVLA:
+def load_model(
+    folder: Path, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
+) -> OpenVLA:
     """Build the network of a checkpoint folder and fill it with its weights.
 
+    Every file's names and shapes are checked before the first number is read. Then each weight
+    goes to `device` as `dtype` by itself: the host holds one model for "cpu", and one weight for a
+    GPU. Only safetensors are read; Python and pickled files beside them are ignored.
+
     Raises `CheckpointError` for a missing, truncated or pickled file and for weights that are
-    unknown, missing or of another shape, naming them.
+    unknown, missing, there twice or of another shape, naming them.
     """
     config = read_config(folder)
-    files = _weight_files(folder)
-    with torch.device("meta"):
-        model = OpenVLA(config)
-    model = model.to(dtype)
-    expected = {to_original(name): value for name, value in model.state_dict().items()}
-    loaded: dict[str, torch.Tensor] = {}
-    for path in files:
-        for name, tensor in _read(path):
-            if name not in expected:
-                raise CheckpointError(f"{path}: unknown weight {name!r}")
-            if tensor.shape != expected[name].shape:
-                raise CheckpointError(
-                    f"{path}: {name!r}: expected shape {tuple(expected[name].shape)}, "
-                    f"got {tuple(tensor.shape)}"
-                )
-            if not torch.isfinite(tensor).all():
-                raise CheckpointError(f"{path}: {name!r} has numbers that are not finite")
-            loaded[from_original(name)] = tensor.to(dtype)
-    missing = sorted(set(expected) - {to_original(name) for name in loaded})
+    files = weight_files(folder)
+    model = build_empty(config, dtype, str(folder / "config.json"))
+    shapes = {to_original(name): value.shape for name, value in model.state_dict().items()}
+    found = find_weights(files, shapes)
+    tied = bool(model.language_model.config.tie_word_embeddings)
+    missing = sorted(set(shapes) - set(found) - ({LM_HEAD} if tied else set()))
     if missing:
         raise CheckpointError(
             f"{folder}: {len(missing)} weights are missing: {', '.join(missing[:5])}"
         )
-    # Not persistent, so not in the file: rotary frequencies; rebuilt by a fresh module.
-    model.load_state_dict(loaded, assign=True)
-    _rebuild_buffers(model, config)
+    for name, path in found.items():
+        _place(model, from_original(name), read_weight(path, name, dtype, device))
+    if tied:
+        model.language_model.lm_head.weight = model.language_model.model.embed_tokens.weight
+    _rebuild_buffers(model, device)
     return model.eval()
+
+
+def build_empty(config: OpenVLAConfig, dtype: torch.dtype, source: str) -> OpenVLA:
+    """The network without weights, on the meta device; sizes that cannot be are errors."""
+    try:
+        with torch.device("meta"):
+            return OpenVLA(config).to(dtype)
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        text = " ".join(str(error).split())
+        raise CheckpointError(f"{source}: no network has these sizes: {text}") from error
 
 
 def save_checkpoint(
@@ -74,13 +78,14 @@ def save_checkpoint(
         to_original(name): value.detach().to(dtype).contiguous()
         for name, value in model.state_dict().items()
     }
+    if model.language_model.config.tie_word_embeddings:
+        del weights[LM_HEAD]
     partial = folder / (WEIGHTS + ".partial")
     save_file(weights, partial, metadata={"format": "pt"})
     os.replace(partial, folder / WEIGHTS)
     write_text(folder / "tokenizer.json", tokenizer.backend_tokenizer.to_str(pretty=False))
-    write_text(
-        folder / "preprocessor_config.json", json.dumps(preprocessor_config(config), indent=1)
-    )
+    preprocessor = preprocessor_config(config.normalization, config.image_sizes)
+    write_text(folder / PREPROCESSOR, json.dumps(preprocessor, indent=1))
     for name, text in (files or {}).items():
         write_text(folder / name, text)
     write_text(folder / "config.json", json.dumps(config.to_dict(), indent=1))
@@ -91,21 +96,6 @@ def write_text(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text)
     os.replace(partial, path)
-
-
-def preprocessor_config(config: OpenVLAConfig) -> dict:
-    """The original's `preprocessor_config.json`."""
-    from policies.openvla.preprocess import MEANS, STDS
-
-    return {
-        "image_processor_type": "PrismaticImageProcessor",
-        "image_resize_strategy": "resize-naive",
-        "input_sizes": [[3, size, size] for size in config.image_sizes],
-        "interpolations": ["bicubic", "bicubic"],
-        "means": [list(mean) for mean in MEANS],
-        "stds": [list(std) for std in STDS],
-        "use_fused_vision_backbone": True,
-    }
 
 
 def to_original(name: str) -> str:
@@ -121,41 +111,22 @@ def from_original(name: str) -> str:
     )
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    if (folder / WEIGHTS).is_file():
-        return [folder / WEIGHTS]
-    if (folder / INDEX).is_file():
-        try:
-            names = sorted(set(json.loads((folder / INDEX).read_text())["weight_map"].values()))
-        except (json.JSONDecodeError, KeyError, AttributeError) as error:
-            raise CheckpointError(f"{folder / INDEX}: not a weight index ({error})") from None
-        paths = [folder / name for name in names]
-        missing = [path.name for path in paths if not path.is_file()]
-        if missing:
-            raise CheckpointError(f"{folder}: missing shards {', '.join(missing)}")
-        return paths
-    pickled = [path.name for pattern in PICKLED for path in folder.glob(pattern)]
-    if pickled:
-        raise CheckpointError(
-            f"{folder}: expected {WEIGHTS}, found only pickled weights ({pickled[0]}), which can "
-            "run code and are never loaded; convert them to safetensors first"
-        )
-    raise CheckpointError(f"{folder}: expected {WEIGHTS} or {INDEX}, found neither")
+def _place(model: OpenVLA, name: str, tensor: torch.Tensor) -> None:
+    """Put a weight where the module still has one without numbers."""
+    owner, _, leaf = name.rpartition(".")
+    module = model.get_submodule(owner)
+    if leaf in module._parameters:
+        setattr(module, leaf, torch.nn.Parameter(tensor))
+    else:
+        setattr(module, leaf, tensor)
 
 
-def _read(path: Path):
-    try:
-        with safe_open(path, "pt") as file:
-            for name in file.keys():  # noqa: SIM118 (not a dictionary)
-                yield name, file.get_tensor(name)
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}: not a whole safetensors file ({error})") from None
-
-
-def _rebuild_buffers(model: OpenVLA, config: OpenVLAConfig) -> None:
+def _rebuild_buffers(model: OpenVLA, device: str | torch.device) -> None:
     """Buffers that are not stored were left on the meta device; compute them."""
     rotary = model.language_model.model.rotary_emb
-    model.language_model.model.rotary_emb = type(rotary)(model.language_model.config)
-    left = [name for name, buffer in model.named_buffers() if buffer.is_meta]
+    model.language_model.model.rotary_emb = type(rotary)(model.language_model.config).to(device)
+    left = [
+        name for name, value in [*model.named_buffers(), *model.named_parameters()] if value.is_meta
+    ]
     if left:
-        raise RuntimeError(f"buffers without values: {left}")
+        raise RuntimeError(f"values that nothing filled: {left}")

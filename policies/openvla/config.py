@@ -10,14 +10,13 @@ arXiv 2407.08693) and `chunk` (OpenVLA-OFT's parallel decoding).
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-
-class CheckpointError(ValueError):
-    """A checkpoint folder that cannot be used; the message says what was expected."""
-
+from policies.interface import ACTION_DIM
+from policies.openvla.errors import CheckpointError
+from policies.openvla.normalization import ImageNormalization, read_normalization
 
 # `vision_backbone_id` -> the timm architectures of its towers (DINOv2 first), their image size.
 VISION_BACKBONES: dict[str, tuple[tuple[str, ...], int]] = {
@@ -29,6 +28,29 @@ VISION_BACKBONES: dict[str, tuple[tuple[str, ...], int]] = {
         ("vit_large_patch14_reg4_dinov2.lvd142m", "vit_so400m_patch14_siglip_224"),
         112,
     ),
+    "dinosiglip-vit-so-384px": (
+        ("vit_large_patch14_reg4_dinov2.lvd142m", "vit_so400m_patch14_siglip_384"),
+        384,
+    ),
+}
+# Published folders leave out of `text_config` what equals the defaults of the transformers 4.40.1
+# they were written with: Llama-2-7B. Written out here, so that no other version changes a model.
+LLAMA_DEFAULTS: dict[str, Any] = {
+    "hidden_size": 4096,
+    "intermediate_size": 11008,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "max_position_embeddings": 2048,
+    "hidden_act": "silu",
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 10000.0,
+    "tie_word_embeddings": False,
+}
+# What the original can be told to do, and this implementation does in one way only.
+SUPPORTED: dict[str, tuple[Any, ...]] = {
+    "image_resize_strategy": ("resize-naive",),
+    "use_fused_vision_backbone": (True,),
+    "timm_override_act_layers": (None, [], [None], [None, None]),
 }
 
 
@@ -130,6 +152,7 @@ class OpenVLAConfig:
     timm_model_ids: tuple[str, ...] = VISION_BACKBONES["dinosiglip-vit-so-224px"][0]
     image_sizes: tuple[int, int] = (224, 224)
     vision_towers: tuple[dict[str, Any], ...] | None = None  # overrides of timm's sizes
+    normalization: ImageNormalization = ImageNormalization()  # in preprocessor_config.json
     n_action_bins: int = 256
     pad_to_multiple_of: int = 64  # padding rows at the end of the embedding; no tokens
     proprio: ProprioConfig | None = None
@@ -167,15 +190,35 @@ class OpenVLAConfig:
         """Ids below this are tokens; the last `n_action_bins` of them stand for actions."""
         return int(self.text_config["vocab_size"]) - self.pad_to_multiple_of
 
+    @property
+    def numbers_per_action(self) -> int:
+        """Tokens behind the prompt: the grounding's numbers, then the action's."""
+        return ACTION_DIM + (len(self.grounding.names) if self.grounding else 0)
+
     @classmethod
     def from_dict(cls, values: dict[str, Any], source: str = "config.json") -> OpenVLAConfig:
         """Build from the fields of a `config.json`; errors name `source` and the field."""
         for key in ("text_config", "norm_stats"):
             if not isinstance(values.get(key), dict):
                 raise CheckpointError(f"{source}: expected an object {key!r}")
+        if values["text_config"].get("model_type", "llama") != "llama":
+            raise CheckpointError(
+                f"{source}: text_config.model_type: expected 'llama', "
+                f"got {values['text_config']['model_type']!r}"
+            )
+        for key, supported in SUPPORTED.items():
+            if key in values and values[key] not in supported:
+                raise CheckpointError(
+                    f"{source}: {key}: expected {supported[0]!r}, got {values[key]!r}"
+                )
+        text_config = {**LLAMA_DEFAULTS, **values["text_config"]}
+        if "rope_parameters" in text_config:  # the newer name, which holds rope_theta
+            del text_config["rope_theta"]
         for key in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"):
-            if not isinstance(values["text_config"].get(key), int):
-                raise CheckpointError(f"{source}: expected an integer text_config.{key}")
+            _positive_integer(text_config, f"text_config.{key}", source)
+        for key in ("n_action_bins", "pad_to_multiple_of"):
+            if key in values:
+                _positive_integer(values, key, source, least=0 if key.startswith("pad") else 2)
         backbone = values.get("vision_backbone_id", "dinosiglip-vit-so-224px")
         if backbone not in VISION_BACKBONES:
             raise CheckpointError(
@@ -190,9 +233,8 @@ class OpenVLAConfig:
             "camera", "rate_hz", "instruction_words",
         }  # fmt: skip
         towers = values.get("vision_towers")
-        proprio, grounding = values.get("proprio"), values.get("grounding")
-        return cls(
-            text_config=values["text_config"],
+        config = cls(
+            text_config=text_config,
             norm_stats=values["norm_stats"],
             vision_backbone_id=backbone,
             timm_model_ids=tuple(values.get("timm_model_ids", model_ids)),
@@ -200,15 +242,11 @@ class OpenVLAConfig:
             vision_towers=tuple(towers) if towers else None,
             n_action_bins=int(values.get("n_action_bins", 256)),
             pad_to_multiple_of=int(values.get("pad_to_multiple_of", 64)),
-            proprio=ProprioConfig(**_tuples(proprio)) if proprio else None,
-            grounding=GroundingConfig(**_tuples(grounding)) if grounding else None,
-            chunk=ChunkConfig(**values["chunk"]) if values.get("chunk") else None,
-            connector=ConnectorConfig(**values["connector"]) if values.get("connector") else None,
-            pyramid_drop=(
-                DropConfig(tuple(values["pyramid_drop"]["layers"]), values["pyramid_drop"]["keep"])
-                if values.get("pyramid_drop")
-                else None
-            ),
+            proprio=_part(ProprioConfig, "proprio", values, source),
+            grounding=_part(GroundingConfig, "grounding", values, source),
+            chunk=_part(ChunkConfig, "chunk", values, source),
+            connector=_part(ConnectorConfig, "connector", values, source),
+            pyramid_drop=_part(DropConfig, "pyramid_drop", values, source),
             camera=str(values.get("camera", "front")),
             rate_hz=float(values.get("rate_hz", 5.0)),
             instruction_words=(
@@ -216,6 +254,35 @@ class OpenVLAConfig:
             ),
             extra={key: value for key, value in values.items() if key not in known},
         )
+        config._check_vision(source)
+        config._check_vocabulary(source)
+        return config
+
+    def _check_vision(self, source: str) -> None:
+        for name, given in (
+            ("timm_model_ids", self.timm_model_ids),
+            ("image_sizes", self.image_sizes),
+            ("vision_towers", self.vision_towers or ({}, {})),
+        ):
+            if len(given) != 2:
+                raise CheckpointError(
+                    f"{source}: {name}: expected one entry for each of the 2 towers, "
+                    f"got {len(given)}"
+                )
+        if self.image_sizes[0] != self.image_sizes[1]:
+            raise CheckpointError(
+                f"{source}: image_sizes: expected the same for both towers, "
+                f"got {list(self.image_sizes)}"
+            )
+
+    def _check_vocabulary(self, source: str) -> None:
+        if self.n_action_bins >= self.tokenizer_vocab_size:
+            raise CheckpointError(
+                f"{source}: n_action_bins: expected fewer than the "
+                f"{max(self.tokenizer_vocab_size, 0)} tokens (text_config.vocab_size "
+                f"{self.text_config['vocab_size']} less pad_to_multiple_of "
+                f"{self.pad_to_multiple_of}), got {self.n_action_bins}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The fields of `config.json`."""
@@ -257,7 +324,10 @@ class OpenVLAConfig:
 
 
 def read_config(folder: Path) -> OpenVLAConfig:
-    """Read `folder/config.json`. Raises `CheckpointError` when it is missing or not valid."""
+    """Read `folder/config.json`, and how images are normalized from `preprocessor_config.json`.
+
+    Raises `CheckpointError` when something is missing or not valid.
+    """
     path = folder / "config.json"
     try:
         values = json.loads(path.read_text())
@@ -269,8 +339,22 @@ def read_config(folder: Path) -> OpenVLAConfig:
         raise CheckpointError(f"{path}: not valid JSON ({error}); is the file truncated?") from None
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: expected a JSON object, got {type(values).__name__}")
-    return OpenVLAConfig.from_dict(values, str(path))
+    config = OpenVLAConfig.from_dict(values, str(path))
+    return replace(config, normalization=read_normalization(folder, config.image_sizes))
 
 
-def _tuples(values: dict[str, Any]) -> dict[str, tuple]:
-    return {key: tuple(value) for key, value in values.items()}
+def _positive_integer(values: dict[str, Any], name: str, source: str, least: int = 1) -> None:
+    value = values.get(name.split(".")[-1])
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise CheckpointError(f"{source}: {name}: expected an integer from {least}, got {value!r}")
+
+
+def _part[Part](kind: type[Part], name: str, values: dict[str, Any], source: str) -> Part | None:
+    """An optional object of the configuration; lists become tuples."""
+    given = values.get(name)
+    if not given:
+        return None
+    try:
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+    except (TypeError, AttributeError) as error:
+        raise CheckpointError(f"{source}: {name}: {error}") from None

@@ -8,6 +8,7 @@ load by name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import timm
@@ -114,6 +115,16 @@ class OpenVLA(nn.Module):
             else None
         )
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, and of the pixels and states it takes."""
+        return self.language_model.get_input_embeddings().weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.language_model.get_input_embeddings().weight.device
+
     def embed_context(self, pixel_values: Tensor, state: Tensor | None) -> Tensor:
         """(b, 6, h, w) and (b, n) -> (b, patches [+ 1], llm_dim), what stands behind BOS."""
         return self.append_state(self.projector(self.vision_backbone(pixel_values)), state)
@@ -131,6 +142,19 @@ class OpenVLA(nn.Module):
         """Insert the context behind the first token: (b, 1 + context + rest, llm_dim)."""
         tokens = self.language_model.get_input_embeddings()(input_ids)
         return torch.cat([tokens[:, :1], context.to(tokens.dtype), tokens[:, 1:]], dim=1)
+
+    def predict_numbers(self, context: Tensor, prompts: Sequence[Sequence[int]]) -> Tensor:
+        """(b, c, llm_dim) and b prompts -> the chunk head's numbers (b, grounded + 7 k)."""
+        if self.chunk_head is None:
+            raise ValueError("chunk: this model has no chunk head; it decodes token by token")
+        lengths = torch.tensor([len(prompt) for prompt in prompts])
+        padded = torch.zeros(
+            len(prompts), int(lengths.max()) + len(self.chunk_head.slots), dtype=torch.int64
+        )
+        for row, prompt in enumerate(prompts):
+            padded[row, : len(prompt)] = torch.as_tensor(prompt)
+        device = context.device
+        return self.slot_outputs(context, padded.to(device), lengths.to(device))[0]
 
     def slot_outputs(
         self,

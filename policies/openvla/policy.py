@@ -10,42 +10,55 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from policies.interface import ACTION_DIM, ActionChunk, Observation, ObservationError
+from policies.interface import (
+    ACTION_DIM,
+    ActionChunk,
+    Observation,
+    ObservationError,
+    ToolLimits,
+)
+from policies.openvla.alive import check_alive
 from policies.openvla.checkpoint import load_model
-from policies.openvla.config import CheckpointError
+from policies.openvla.config import CheckpointError, read_config
 from policies.openvla.decoding import GreedyDecoder
 from policies.openvla.model import OpenVLA
-from policies.openvla.preprocess import pixel_values
+from policies.openvla.stages import model_pixels, model_state
 from policies.openvla.state import STATE_DIM, observation_state
 from policies.openvla.statistics import ActionStatistics
-from policies.openvla.text import encode_prompt, load_tokenizer, words
+from policies.openvla.text import check_tokenizer, encode_prompt, load_tokenizer, words
 from policies.openvla.tokens import ActionTokenizer, from_unit, to_unit
 
 
 class OpenVLAPolicy:
     """A checkpoint folder, ready to act. Deterministic: there is nothing to seed."""
 
-    def __init__(self, folder: Path, device: str = "cpu", unnorm_key: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        device: str = "cpu",
+        unnorm_key: str | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """Load it onto `device`. Raises `CheckpointError` for what does not fit, and everything
+        that can be seen without the weights before they are read.
+        """
         self.name = folder.name
-        self._device = torch.device(device)
-        self.model: OpenVLA = load_model(folder).to(self._device)
-        self.config = self.model.config
-        self.cameras: tuple[str, ...] = (self.config.camera,)
+        self.folder: Path | None = folder  # None: a network that lies in no folder
+        config = read_config(folder)
+        self.cameras: tuple[str, ...] = (config.camera,)
         self.statistics = ActionStatistics.from_norm_stats(
-            self.config.norm_stats, unnorm_key, ACTION_DIM
+            config.norm_stats, unnorm_key, ACTION_DIM
         )
-        if self.config.proprio is not None and self.config.proprio.dim != STATE_DIM:
+        if config.proprio is not None and config.proprio.dim != STATE_DIM:
             raise CheckpointError(
-                f"{folder}: proprio: expected {STATE_DIM} numbers, got {self.config.proprio.dim}"
+                f"{folder}: proprio: expected {STATE_DIM} numbers, got {config.proprio.dim}"
             )
-        self._tokenizer = load_tokenizer(folder)
-        self._tokens = ActionTokenizer(self.config.tokenizer_vocab_size, self.config.n_action_bins)
-        if len(self._tokenizer) > self.config.tokenizer_vocab_size:
-            raise CheckpointError(
-                f"{folder}: the tokenizer has {len(self._tokenizer)} tokens, the model only "
-                f"{self.config.tokenizer_vocab_size}"
-            )
-        self._decoder = GreedyDecoder(self.model, self.config.grounded_numbers + ACTION_DIM)
+        self.tokenizer = load_tokenizer(folder)
+        check_tokenizer(self.tokenizer, int(config.text_config["vocab_size"]), str(folder))
+        self.numbers = ActionTokenizer(config.tokenizer_vocab_size, config.n_action_bins)
+        self.model: OpenVLA = load_model(folder, dtype, device)
+        self.config = self.model.config
+        self._decoder = GreedyDecoder(self.model, self.config.numbers_per_action)
         self.grounding: dict[str, float] = {}  # what the model last named [m], by name
 
     def reset(self, seed: int | None = None) -> None:
@@ -67,7 +80,7 @@ class OpenVLAPolicy:
         started = time.perf_counter()
         for observation in observations:
             self._check_instruction(observation.instruction)
-        values = self._numbers(observations)
+        values = self._predict(observations)
         duration_ms = (time.perf_counter() - started) * 1e3
         return [
             self._chunk(observation, row, duration_ms)
@@ -106,28 +119,29 @@ class OpenVLAPolicy:
                 f"it knows {', '.join(known)}"
             )
 
+    def check_fit(self, limits: ToolLimits) -> None:
+        """See `policies.openvla.alive`. Raises `UnfitPolicyError`."""
+        check_alive(self, limits)
+
+    def unit_state(self, observation: Observation) -> NDArray[np.float64] | None:
+        """The state's (n,) numbers in [-1, 1]; None for a model without a state token."""
+        proprio = self.config.proprio
+        if proprio is None:
+            return None
+        state = observation_state(observation)
+        return to_unit(state, np.array(proprio.q01), np.array(proprio.q99))
+
     @torch.inference_mode()
-    def _numbers(self, observations: Sequence[Observation]) -> NDArray[np.float64]:
+    def _predict(self, observations: Sequence[Observation]) -> NDArray[np.float64]:
         """(b, numbers) in [-1, 1]: what is named before the actions, then the actions."""
-        config = self.config
-        images = [observation.camera(config.camera) for observation in observations]
-        pixels = torch.cat([pixel_values(image, config.image_sizes[0]) for image in images])
-        state = None
-        if config.proprio is not None:
-            states = np.stack([observation_state(observation) for observation in observations])
-            unit = to_unit(states, np.array(config.proprio.q01), np.array(config.proprio.q99))
-            state = torch.as_tensor(unit, dtype=torch.float32, device=self._device)
-        context = self.model.embed_context(pixels.to(self._device), state)
-        prompts = [encode_prompt(self._tokenizer, each.instruction) for each in observations]
-        if self.model.chunk_head is None:
-            token_ids = self._decoder.decode(context, prompts).cpu().numpy()
-            return self._tokens.decode(token_ids)
-        lengths = torch.tensor([len(prompt) for prompt in prompts])
-        longest = int(lengths.max()) + len(self.model.chunk_head.slots)
-        padded = torch.zeros(len(prompts), longest, dtype=torch.int64)
-        for row, prompt in enumerate(prompts):
-            padded[row, : len(prompt)] = torch.tensor(prompt)
-        values, _ = self.model.slot_outputs(
-            context, padded.to(self._device), lengths.to(self._device)
-        )
+        model, camera = self.model, self.config.camera
+        images = [observation.camera(camera) for observation in observations]
+        pixels = torch.cat([model_pixels(model, image) for image in images])
+        states = [model_state(model, self.unit_state(each)) for each in observations]
+        state = None if states[0] is None else torch.cat([row for row in states if row is not None])
+        context = model.embed_context(pixels, state)
+        prompts = [encode_prompt(self.tokenizer, each.instruction) for each in observations]
+        if model.chunk_head is None:
+            return self.numbers.decode(self._decoder.decode(context, prompts).cpu().numpy())
+        values = model.predict_numbers(context, prompts)
         return values.float().clamp(-1.0, 1.0).cpu().numpy().astype(np.float64)

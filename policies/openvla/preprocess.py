@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-MEANS = ((0.485, 0.456, 0.406), (0.5, 0.5, 0.5))  # DINOv2: ImageNet; SigLIP
-STDS = ((0.229, 0.224, 0.225), (0.5, 0.5, 0.5))
+from policies.openvla.normalization import ImageNormalization
+
+DEFAULT = ImageNormalization()
 
 
 def resize(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
@@ -21,10 +22,10 @@ def resize(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
     return np.asarray(picture)
 
 
-def normalize(images: torch.Tensor) -> torch.Tensor:
+def normalize(images: torch.Tensor, normalization: ImageNormalization = DEFAULT) -> torch.Tensor:
     """(b, 3, h, w) in [0, 1] -> (b, 6, h, w), normalized for each tower."""
     parts = []
-    for mean, std in zip(MEANS, STDS, strict=True):
+    for mean, std in zip(normalization.means, normalization.stds, strict=True):
         mean_, std_ = (
             torch.tensor(values, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
             for values in (mean, std)
@@ -38,6 +39,8 @@ def to_unit_range(images: NDArray[np.uint8]) -> torch.Tensor:
     return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float().div_(255.0)
 
 
-def pixel_values(image: NDArray[np.uint8], size_px: int) -> torch.Tensor:
+def pixel_values(
+    image: NDArray[np.uint8], size_px: int, normalization: ImageNormalization = DEFAULT
+) -> torch.Tensor:
     """One camera image (h, w, 3) uint8 RGB -> (1, 6, size_px, size_px)."""
-    return normalize(to_unit_range(resize(image, size_px)[None]))
+    return normalize(to_unit_range(resize(image, size_px)[None]), normalization)

@@ -28,6 +28,11 @@ class ActionStatistics:
         cls, norm_stats: dict[str, Any], key: str | None, action_dim: int = 7
     ) -> ActionStatistics:
         """Pick a dataset's statistics; without `key` there must be exactly one dataset."""
+        if not norm_stats:
+            raise CheckpointError(
+                "norm_stats: expected the action statistics of a data set, which unnorm_key "
+                "names, found none"
+            )
         if key is None:
             if len(norm_stats) != 1:
                 raise CheckpointError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -47,16 +48,59 @@ def train_tokenizer(instructions: Iterable[str], vocab_size: int) -> PreTrainedT
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer of a checkpoint folder, from its `tokenizer.json`; nothing else is read."""
+    """The tokenizer of a checkpoint folder, from its `tokenizer.json` and `added_tokens.json`.
+
+    What else the original publishes says nothing more: `special_tokens_map.json` and
+    `tokenizer_config.json` repeat it, and Python files are never run. Raises `CheckpointError`.
+    """
     path = folder / "tokenizer.json"
     if not path.is_file():
+        if (folder / "tokenizer.model").is_file():
+            raise CheckpointError(
+                f"{folder}: expected a tokenizer.json, found only a sentencepiece tokenizer.model; "
+                "transformers converts it where sentencepiece is installed: "
+                "LlamaTokenizerFast.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+            )
         raise CheckpointError(f"{folder}: expected a tokenizer.json, found none")
     try:
-        return PreTrainedTokenizerFast(
+        tokenizer = PreTrainedTokenizerFast(
             tokenizer_file=str(path), unk_token=UNKNOWN, bos_token=BOS, eos_token=EOS
         )
     except Exception as error:  # the Rust library raises a bare Exception
         raise CheckpointError(f"{path}: not a tokenizer ({error})") from None
+    _add_tokens(tokenizer, folder / "added_tokens.json")
+    return tokenizer
+
+
+def _add_tokens(tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
+    """Tokens that were added after training, by name and id; most files repeat known ones."""
+    if not path.is_file():
+        return
+    try:
+        added = sorted(json.loads(path.read_text()).items(), key=lambda item: int(item[1]))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"{path}: expected an object of ids by token ({error})") from None
+    for token, token_id in added:
+        if token not in tokenizer.get_vocab():
+            tokenizer.add_special_tokens(
+                {"additional_special_tokens": [token]}, replace_extra_special_tokens=False
+            )
+        got = tokenizer.convert_tokens_to_ids(token)
+        if got != token_id:
+            raise CheckpointError(f"{path}: {token!r}: expected the id {token_id}, got {got}")
+
+
+def check_tokenizer(tokenizer: PreTrainedTokenizerFast, vocab_size: int, source: str) -> None:
+    """Raise `CheckpointError` unless the model has a row for every token and BOS has its id."""
+    largest = max(tokenizer.get_vocab().values(), default=0)
+    if largest >= vocab_size:
+        raise CheckpointError(
+            f"{source}: the tokenizer has ids up to {largest}, the model's vocabulary "
+            f"(text_config.vocab_size) only {vocab_size} tokens"
+        )
+    bos = tokenizer.convert_tokens_to_ids(BOS)
+    if bos != BOS_ID:
+        raise CheckpointError(f"{source}: tokenizer: expected {BOS!r} to be {BOS_ID}, got {bos}")
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerFast, instruction: str) -> list[int]:

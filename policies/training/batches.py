@@ -101,7 +101,7 @@ class BatchMaker:
             states = states + rng.normal(0.0, 0.01, size=states.shape)
         move = lambda array, dtype: torch.as_tensor(array, dtype=dtype).to(self._device)  # noqa: E731
         return Batch(
-            pixel_values=normalize(images).to(self._device),
+            pixel_values=normalize(images, self.config.normalization).to(self._device),
             states=move(states, torch.float32),
             input_ids=move(input_ids, torch.int64),
             last_prompt=move([len(prompt) - 1 for prompt in prompts], torch.int64),

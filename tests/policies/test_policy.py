@@ -44,18 +44,18 @@ def test_is_a_policy_and_repeats_itself(policy):
 @torch.inference_mode()
 def test_cached_decoding_equals_full_forward_passes(policy):
     observation = observe()
-    values = policy._numbers([observation])[0]
+    values = policy._predict([observation])[0]
     config = policy.config
     pixels = pixel_values(observation.images["front"], 28)
     unit = to_unit(
         observation_state(observation), np.array(config.proprio.q01), np.array(config.proprio.q99)
     )
     state = torch.tensor(unit, dtype=torch.float32)[None]
-    ids = encode_prompt(policy._tokenizer, observation.instruction)
+    ids = encode_prompt(policy.tokenizer, observation.instruction)
     for value in values:
         hidden = policy.model(pixels, torch.tensor([ids]), state)
         token = int(policy.model.language_model.lm_head(hidden[:, -1]).argmax())
-        assert policy._tokens.decode(token) == value
+        assert policy.numbers.decode(token) == value
         ids.append(token)
 
 
@@ -65,7 +65,7 @@ def test_looks_and_listens_even_untrained(policy):
 
     def logits(value):
         with torch.inference_mode():
-            ids = encode_prompt(policy._tokenizer, value.instruction)
+            ids = encode_prompt(policy.tokenizer, value.instruction)
             pixels = pixel_values(value.images["front"], 28)
             return policy.model(pixels, torch.tensor([ids]), torch.zeros(1, 7))[0, -1]
 

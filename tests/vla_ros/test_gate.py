@@ -1,0 +1,115 @@
+"""The policy node asks a policy whether it may move the robot before it is configured."""
+
+import os
+
+import numpy as np
+import pytest
+
+from policies.interface import ActionChunk, ToolLimits, UnfitPolicyError
+from vla_ros.planning import FR3_LIMITS
+
+
+class CheckedPolicy:
+    """Of a kind of its own, with a gate of its own; `reason` is why it is refused."""
+
+    name = "checked"
+    cameras = ("front",)
+
+    def __init__(self, reason=""):
+        self.reason = reason
+        self.limits = None
+
+    def reset(self, seed=None):
+        pass
+
+    def predict_chunk(self, observation):
+        return ActionChunk(np.zeros((1, 7)), observation.stamp_ns, dt_s=0.1)
+
+    def check_fit(self, limits):
+        self.limits = limits
+        if self.reason:
+            raise UnfitPolicyError(self.reason)
+
+
+class UncheckedPolicy:
+    name = "unchecked"
+    cameras = ("front",)
+    reset = CheckedPolicy.reset
+    predict_chunk = CheckedPolicy.predict_chunk
+
+
+@pytest.fixture(scope="module")
+def make_node():
+    """Makes policy nodes around a policy, alone in a ROS domain."""
+    import rclpy
+
+    from vla_ros.graph import shared_environment
+    from vla_ros.policy_node import PolicyNode
+    from vla_ros.processes import private_environment
+
+    before = dict(os.environ)
+    os.environ.update({**shared_environment(), **private_environment()})
+    rclpy.init(signal_handler_options=rclpy.SignalHandlerOptions.NO)
+    nodes = []
+
+    def make(policy):
+        nodes.append(PolicyNode(load=lambda name, device, unnorm_key: policy))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+    rclpy.try_shutdown()
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def test_a_policy_that_is_refused_leaves_the_node_unconfigured_and_says_why(make_node):
+    from rclpy.lifecycle import TransitionCallbackReturn
+
+    node = make_node(CheckedPolicy("it sleeps"))
+    published = []
+    node._diagnostics.publish = published.append
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert node._state_machine.current_state[1] == "unconfigured"
+    node._publish_diagnostics()
+    (status,) = published[-1].status
+    assert status.level == b"\x02"  # ERROR
+    assert status.message == "refused policy 'openvla-mini': it sleeps"
+
+
+@pytest.mark.parametrize("policy", [CheckedPolicy(), UncheckedPolicy()])
+def test_a_policy_that_passes_or_has_no_gate_is_configured(make_node, policy):
+    from rclpy.lifecycle import TransitionCallbackReturn
+
+    node = make_node(policy)
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert node._state_machine.current_state[1] == "inactive"
+
+
+def test_the_limits_are_the_controllers(make_node):
+    policy = CheckedPolicy()
+    make_node(policy).trigger_configure()
+    assert policy.limits == FR3_LIMITS.tool
+    assert policy.limits == ToolLimits(
+        speed_m_s=FR3_LIMITS.speed_m_s,
+        turn_rad_s=pytest.approx(0.9 * 5.26),
+        step_m=FR3_LIMITS.step_m,
+    )
+
+
+def test_a_shipped_policy_passes_until_it_is_blind(make_node):
+    import torch
+    from rclpy.lifecycle import TransitionCallbackReturn
+
+    from policies.factory import load_policy
+
+    policy = load_policy("openvla-mini")
+    assert make_node(policy).trigger_configure() == TransitionCallbackReturn.SUCCESS
+    with torch.no_grad():
+        policy.model.projector.fc3.weight.zero_()
+    node = make_node(policy)
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    level, reason = node._health
+    assert level == "ERROR"
+    assert "ignores the image" in reason
