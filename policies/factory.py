@@ -1,8 +1,10 @@
-"""Policies by name or folder."""
+"""Policies by name or folder, of either kind: OpenVLA's layout or LeRobot's."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Literal
 
 from policies.interface import Policy
 from policies.openvla.config import CheckpointError
@@ -32,16 +34,34 @@ def policy_folder(name_or_path: str) -> Path:
     )
 
 
+def checkpoint_kind(folder: Path) -> Literal["openvla", "lerobot"]:
+    """Whose folder it is, by its `config.json`: LeRobot's have a `type`.
+
+    The type `openvla` is ours, written by `lerobot-train` (`policies.lerobot_plugin`). A file that
+    cannot be read counts as OpenVLA's, whose loader says what is wrong with it.
+    """
+    try:
+        values = json.loads((folder / "config.json").read_text())
+        kind = values.get("type")
+    except (OSError, ValueError, AttributeError):
+        return "openvla"
+    return "openvla" if kind in (None, "openvla") else "lerobot"
+
+
 def load_policy(name_or_path: str, device: str = "cpu", unnorm_key: str | None = None) -> Policy:
     """Load a policy onto a device. Raises `CheckpointError` for anything that does not fit."""
     folder = policy_folder(name_or_path)
     import torch
-
-    from policies.openvla.policy import OpenVLAPolicy
 
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         first_line = str(error).splitlines()[0]
         raise CheckpointError(f"device: {device!r} cannot be used here: {first_line}") from None
+    if checkpoint_kind(folder) == "lerobot":
+        from policies.lerobot_adapter.policy import LeRobotPolicy
+
+        return LeRobotPolicy(folder, device, unnorm_key)
+    from policies.openvla.policy import OpenVLAPolicy
+
     return OpenVLAPolicy(folder, device, unnorm_key)
