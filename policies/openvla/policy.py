@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import PreTrainedTokenizerFast
 
 from policies.interface import ACTION_DIM, ActionChunk, Observation, ObservationError
 from policies.openvla.checkpoint import load_model
@@ -23,9 +24,33 @@ class OpenVLAPolicy:
     """A checkpoint folder, ready to act. Deterministic: there is nothing to seed."""
 
     def __init__(self, folder: Path, device: str = "cpu", unnorm_key: str | None = None) -> None:
-        self.name = folder.name
+        self._set_up(folder.name, load_model(folder), load_tokenizer(folder), device, unnorm_key)
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        model: OpenVLA,
+        tokenizer: PreTrainedTokenizerFast,
+        device: str = "cpu",
+        unnorm_key: str | None = None,
+    ) -> OpenVLAPolicy:
+        """A network that is already in memory, which the policy shares."""
+        policy = cls.__new__(cls)
+        policy._set_up(name, model, tokenizer, device, unnorm_key)
+        return policy
+
+    def _set_up(
+        self,
+        name: str,
+        model: OpenVLA,
+        tokenizer: PreTrainedTokenizerFast,
+        device: str,
+        unnorm_key: str | None,
+    ) -> None:
+        self.name = name
         self._device = torch.device(device)
-        self.model: OpenVLA = load_model(folder).to(self._device)
+        self.model = model.to(self._device)
         self.config = self.model.config
         self.cameras: tuple[str, ...] = (self.config.camera,)
         self.statistics = ActionStatistics.from_norm_stats(
@@ -33,13 +58,13 @@ class OpenVLAPolicy:
         )
         if self.config.proprio is not None and self.config.proprio.dim != STATE_DIM:
             raise CheckpointError(
-                f"{folder}: proprio: expected {STATE_DIM} numbers, got {self.config.proprio.dim}"
+                f"{name}: proprio: expected {STATE_DIM} numbers, got {self.config.proprio.dim}"
             )
-        self._tokenizer = load_tokenizer(folder)
+        self._tokenizer = tokenizer
         self._numbers = ActionTokenizer(self.config.tokenizer_vocab_size, self.config.n_action_bins)
         if len(self._tokenizer) > self.config.tokenizer_vocab_size:
             raise CheckpointError(
-                f"{folder}: the tokenizer has {len(self._tokenizer)} tokens, the model only "
+                f"{name}: the tokenizer has {len(self._tokenizer)} tokens, the model only "
                 f"{self.config.tokenizer_vocab_size}"
             )
         self.grounding: dict[str, float] = {}  # what the model last named [m], by name

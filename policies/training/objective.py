@@ -47,6 +47,7 @@ class Learner(nn.Module):
         tokenizer: PreTrainedTokenizerFast,
         heads: SeeingHeads | None = None,
         class_names: tuple[str, ...] = (),
+        sigma_bins: float = SIGMA_BINS,
     ) -> None:
         super().__init__()
         text_config = maker.config.text_config
@@ -63,6 +64,7 @@ class Learner(nn.Module):
         self.model = model
         self.heads = heads
         self.maker = maker
+        self.sigma_bins = sigma_bins
         self._tokenizer = tokenizer
         self._captions: dict[str, list[int]] = {}
 
@@ -75,7 +77,7 @@ class Learner(nn.Module):
         features = torch.cat([patch_features(backbone.featurizer, first), siglip_features], dim=2)
         patches = examples.patches
         logits, attentions, hidden = self._number_logits(features, batch, patches is not None)
-        per_number = number_loss(logits, batch.values, self.maker.action_tokenizer, SIGMA_BINS)
+        per_number = number_loss(logits, batch.values, self.maker.action_tokenizer, self.sigma_bins)
         grounded = self.maker.numbers - len(ACTION_NAMES)
         total = per_number[grounded:].mean()
         figures = {"action": total.item()}
