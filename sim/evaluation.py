@@ -184,8 +184,8 @@ def run_episode(
     """Let `policy` act in the episode of `seed`: look, carry out the chunk, look again.
 
     Of every chunk the first `execute_steps` actions are carried out (receding horizon), without it
-    all of them. `env` renders what the policy looks at (nothing, if `blackout`). `on_step` is called before
-    every action and after the last.
+    all of them. `env` renders what the policy looks at (nothing, if `blackout`). `on_step` is
+    called before every action and after the last.
     """
     values, info = env.reset(seed=seed)
     if swap_instruction:

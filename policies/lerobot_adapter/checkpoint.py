@@ -32,6 +32,8 @@ from lerobot.processor.converters import (
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from policies.interface import ACTION_DIM
+from policies.lerobot_adapter.features import FeatureMap
 from policies.openvla.config import CheckpointError
 
 WEIGHTS = "model.safetensors"
@@ -47,7 +49,7 @@ class LeRobotCheckpoint:
     policy: PreTrainedPolicy
     preprocessor: PolicyProcessorPipeline  # a batch -> what the network takes
     postprocessor: PolicyProcessorPipeline  # normalized actions -> actions
-    rename: dict[str, str]  # of the pre-processor: our feature's name -> the policy's
+    features: FeatureMap  # what of an observation it takes
     rate_hz: float  # actions per second
     statistics_hash: str  # of what un-normalizes its actions
 
@@ -55,25 +57,21 @@ class LeRobotCheckpoint:
 def load_checkpoint(folder: Path, device: str = "cpu") -> LeRobotCheckpoint:
     """Load a folder that `lerobot-train` or `save_pretrained` wrote.
 
-    Raises `CheckpointError` for a type that is not registered, a library it needs, and files that
-    are missing, damaged, pickled, or name code to import.
+    Raises `CheckpointError` for a type that is not registered, a library it needs, inputs and
+    actions that are not ours, and files that are missing, damaged, pickled, or name code to import.
     """
     config = read_config(folder, device)
-    if not (folder / WEIGHTS).is_file():
-        found = "an adapter without its base" if config.use_peft else "none"
-        raise CheckpointError(f"{folder}: expected {WEIGHTS}, found {found}")
-    if config.use_peft:
-        raise CheckpointError(f"{folder}: it is an adapter; merge it into its base policy first")
-    try:
-        policy_class = get_policy_class(config.type)
-        with contextlib.redirect_stdout(io.StringIO()):  # LeRobot prints what it does
-            policy = policy_class.from_pretrained(folder, config=config, strict=True)
-    except SafetensorError as error:
-        raise CheckpointError(f"{folder}: not a whole safetensors file ({error})") from None
-    except (ImportError, RuntimeError, ValueError, OSError) as error:
-        raise CheckpointError(f"{folder}: LeRobot cannot load {config.type!r}: {error}") from error
+    action = config.action_feature
+    if action is None or tuple(action.shape) != (ACTION_DIM,):
+        raise CheckpointError(
+            f"{folder}: action: expected {ACTION_DIM} numbers, the checkpoint gives "
+            f"{None if action is None else tuple(action.shape)}"
+        )
     before, before_state = read_processor(folder, PREPROCESSOR, config)
     after, after_state = read_processor(folder, POSTPROCESSOR, config)
+    features = FeatureMap.of(
+        config.input_features or {}, _rename_map(before), config.type, str(folder)
+    )
     preprocessor = _pipeline(
         folder, before, before_state, device, batch_to_transition, transition_to_batch
     )
@@ -81,13 +79,28 @@ def load_checkpoint(folder: Path, device: str = "cpu") -> LeRobotCheckpoint:
         folder, after, after_state, "cpu", policy_action_to_transition, transition_to_policy_action
     )
     return LeRobotCheckpoint(
-        policy=policy.eval(),
+        policy=_load_network(folder, config),
         preprocessor=preprocessor,
         postprocessor=postprocessor,
-        rename=_rename_map(before),
+        features=features,
         rate_hz=find_rate_hz(folder),
         statistics_hash=_hash(after_state),
     )
+
+
+def _load_network(folder: Path, config: PreTrainedConfig) -> PreTrainedPolicy:
+    if config.use_peft:
+        raise CheckpointError(f"{folder}: it is an adapter; merge it into its base policy first")
+    if not (folder / WEIGHTS).is_file():
+        raise CheckpointError(f"{folder}: expected {WEIGHTS}, found none")
+    try:
+        policy_class = get_policy_class(config.type)
+        with contextlib.redirect_stdout(io.StringIO()):  # LeRobot prints what it does
+            return policy_class.from_pretrained(folder, config=config, strict=True).eval()
+    except SafetensorError as error:
+        raise CheckpointError(f"{folder}: not a whole safetensors file ({error})") from None
+    except (ImportError, RuntimeError, ValueError, OSError) as error:
+        raise CheckpointError(f"{folder}: LeRobot cannot load {config.type!r}: {error}") from error
 
 
 def read_config(folder: Path, device: str) -> PreTrainedConfig:

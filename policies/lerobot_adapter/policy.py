@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from policies.interface import ACTION_DIM, ActionChunk, Observation
+from policies.interface import ActionChunk, Observation
 from policies.lerobot_adapter.checkpoint import load_checkpoint
-from policies.lerobot_adapter.features import FeatureMap
 from policies.openvla.config import CheckpointError
 
 
@@ -36,22 +35,14 @@ class LeRobotPolicy:
         """`rate_hz`: actions per second, when the folder does not say. Raises `CheckpointError`."""
         if unnorm_key is not None:
             raise CheckpointError(
-                f"unnorm_key: {folder} is LeRobot's and has one set of statistics; got {unnorm_key!r}"
+                f"unnorm_key: {folder} has one set of statistics, LeRobot's; got {unnorm_key!r}"
             )
         checkpoint = load_checkpoint(folder, device)
         config = checkpoint.policy.config
-        action = config.action_feature
-        if action is None or tuple(action.shape) != (ACTION_DIM,):
-            raise CheckpointError(
-                f"{folder}: action: expected {ACTION_DIM} numbers, the checkpoint gives "
-                f"{None if action is None else tuple(action.shape)}"
-            )
         self.name = f"{config.type} ({folder.name})"
         self.config = config
         self.rate_hz = rate_hz or checkpoint.rate_hz
-        self._features = FeatureMap.of(
-            config.input_features or {}, checkpoint.rename, config.type, str(folder)
-        )
+        self._features = checkpoint.features
         self.cameras: tuple[str, ...] = tuple(self._features.cameras)
         self.sees_every_step = (
             config.n_obs_steps > 1 or getattr(config, "temporal_ensemble_coeff", None) is not None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from lerobot.configs import NormalizationMode, PreTrainedConfig
+from lerobot.configs import NormalizationMode, PolicyFeature, PreTrainedConfig
 from lerobot.optim import AdamWConfig, CosineDecayWithWarmupSchedulerConfig
 from lerobot.utils.constants import ACTION, OBS_IMAGES, OBS_STATE
 
@@ -27,6 +28,10 @@ class OpenVLALeRobotConfig(PreTrainedConfig):
     """
 
     checkpoint: str | None = None
+    pretrained_path: Path | None = None
+    input_features: dict[str, PolicyFeature] | None = field(default_factory=dict)
+    # With --policy.path LeRobot hands its own option --policy.discover_packages_path on to here.
+    discover_packages_path: str | None = None
     camera: str = "front"  # of a new model; a checkpoint names its own
     # The network and its statistics: our `config.json`, filled in when the policy is made.
     openvla: dict[str, Any] = field(default_factory=dict)
@@ -51,6 +56,7 @@ class OpenVLALeRobotConfig(PreTrainedConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.discover_packages_path = None
         if self.label_sigma_bins < 0:
             raise ValueError(f"label_sigma_bins: expected 0 or more, got {self.label_sigma_bins}")
         if self.pretrained_path is not None and not (self.pretrained_path / PREPROCESSOR).exists():
@@ -83,7 +89,7 @@ class OpenVLALeRobotConfig(PreTrainedConfig):
         keep only that.
         """
         inputs = self.input_features or {}
-        wanted = {
+        wanted: dict[str, tuple[int | None, ...]] = {
             self.image_key: (3, None, None),
             OBS_STATE: (len(DATASET_STATE_NAMES),),
         }

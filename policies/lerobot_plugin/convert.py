@@ -16,6 +16,7 @@ from policies.training.demonstrations import GOAL, TARGET
 from policies.training.examples import Examples
 
 Batch = dict[str, Any]
+AXES = ("x", "y", "z")
 
 
 def to_images(images: Tensor) -> NDArray[np.uint8]:
@@ -41,19 +42,19 @@ def to_observations(batch: Batch, camera: str, image_key: str) -> list[Observati
     ]
 
 
-def to_examples(batch: Batch, image_key: str, image_size_px: int) -> Examples:
+def to_examples(
+    batch: Batch, image_key: str, image_size_px: int, grounding_names: tuple[str, ...] = ()
+) -> Examples:
     """The rows of a training batch, one instruction each.
 
-    Where things are (for models that name it) is known if the dataset has those columns.
+    `grounding_names`: what the model names before the action (`target_x`, `goal_y`, ...); known
+    where the dataset has the column, not supervised elsewhere.
     """
     images = [resize(image, image_size_px) for image in to_images(batch[image_key])]
     states = batch[OBS_STATE].detach().double().cpu().numpy()  # (b, 8)
     actions = batch[ACTION].detach().float().cpu().numpy().reshape(len(images), -1, ACTION_DIM)
-    if TARGET in batch and GOAL in batch:
-        where = [batch[key].detach().float().cpu().numpy()[:, :2] for key in (TARGET, GOAL)]
-        grounding = np.concatenate(where, axis=1)  # (b, 4)
-    else:
-        grounding = np.full((len(images), 4), np.nan, dtype=np.float32)
+    named = [_position(batch, name, len(images)) for name in grounding_names]
+    grounding = np.stack(named, axis=1) if named else np.zeros((len(images), 0), np.float32)
     return Examples(
         images=np.stack(images),
         states=state_vector(states[:, :3], states[:, 3:7], states[:, 7]).astype(np.float32),
@@ -61,3 +62,12 @@ def to_examples(batch: Batch, image_key: str, image_size_px: int) -> Examples:
         grounding=grounding[:, None],
         actions=actions[:, :1],
     )
+
+
+def _position(batch: Batch, name: str, count: int) -> NDArray[np.float32]:
+    """(b,) [m]: the coordinate called `target_x`, `goal_z` and so on, nan where nobody knows."""
+    which, _, axis = name.partition("_")
+    column = {"target": TARGET, "goal": GOAL}.get(which, "")
+    if column not in batch or axis not in AXES:
+        return np.full(count, np.nan, dtype=np.float32)
+    return batch[column].detach().float().cpu().numpy()[:, AXES.index(axis)]

@@ -79,17 +79,18 @@ class OpenVLALeRobotPolicy(PreTrainedPolicy):
         """
         learner = self._objective()
         config = self.config
-        examples = to_examples(batch, config.image_key, self.model.config.image_sizes[0])
+        model = self.model.config
+        names = model.grounding.names if model.grounding else ()
+        examples = to_examples(batch, config.image_key, model.image_sizes[0], names)
         rng = np.random.default_rng(int(torch.randint(2**31, (1,))))
         rows = np.arange(len(examples))
-        made = learner.maker.make(
-            examples, rows, rng, augment=self.training and config.augment
-        )
+        made = learner.maker.make(examples, rows, rng, augment=self.training and config.augment)
         return learner.loss(examples, made)
 
     def get_optim_params(self) -> list[dict[str, Any]]:
         """Matrices decay; norms, biases and embeddings do not."""
-        decayed, other = [], []
+        decayed: list[Tensor] = []
+        other: list[Tensor] = []
         for name, value in self.named_parameters():
             if value.requires_grad:
                 (decayed if value.ndim >= 2 and "embed" not in name else other).append(value)
@@ -152,8 +153,9 @@ class OpenVLALeRobotPolicy(PreTrainedPolicy):
     ) -> None:
         """OpenVLA's layout, with LeRobot's `config.json` around ours."""
         if state_dict is not None:
-            raise CheckpointError("openvla: saving a model that is spread over GPUs (FSDP) is not "
-                                  "supported; train with DDP")  # fmt: skip
+            raise CheckpointError(
+                "openvla: a model that is spread over several GPUs (FSDP) cannot be saved; use DDP"
+            )
         save_checkpoint(save_directory, self.model, self.model.config, self.tokenizer)
         config = copy.copy(self.config)
         config.checkpoint = None  # the folder stands for itself
@@ -161,7 +163,7 @@ class OpenVLALeRobotPolicy(PreTrainedPolicy):
         config._save_pretrained(save_directory)
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]
+    def from_pretrained(
         cls,
         pretrained_name_or_path: str | Path,
         *,
@@ -169,7 +171,7 @@ class OpenVLALeRobotPolicy(PreTrainedPolicy):
         dataset_meta: Any = None,
         **_: Any,
     ) -> OpenVLALeRobotPolicy:
-        """Open a folder that `lerobot-train` wrote. Raises `CheckpointError`; nothing is fetched."""
+        """Open a folder that `lerobot-train` wrote, nothing else. Raises `CheckpointError`."""
         folder = Path(pretrained_name_or_path)
         if config is None:
             config = PreTrainedConfig.from_pretrained(folder)
