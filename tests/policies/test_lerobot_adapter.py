@@ -14,6 +14,7 @@ from lerobot.policies.act.configuration_act import ACTConfig
 from lerobot.policies.act.modeling_act import ACTPolicy
 from lerobot.policies.act.processor_act import make_act_pre_post_processors
 
+from policies.chunks import absolute_poses
 from policies.factory import checkpoint_kind, load_policy
 from policies.interface import Observation, ObservationError, Policy
 from policies.lerobot_adapter.checkpoint import find_rate_hz
@@ -123,6 +124,12 @@ def test_it_does_what_lerobot_does(saved_act):
     for row in chunk.actions:
         expected = network.select_action(batch)[0] * 2.0 + torch.arange(7.0)
         np.testing.assert_allclose(row[:6], expected[:6], atol=1e-5)
+
+
+def test_its_chunks_are_poses_for_the_executor(saved_act):
+    chunk = load_policy(str(saved_act)).predict_chunk(observe())
+    positions, rotations, gripper = absolute_poses(chunk, observe())
+    assert positions.shape == (4, 3) and len(rotations) == 4 and gripper.shape == (4,)
 
 
 def test_the_state_is_the_datasets():
