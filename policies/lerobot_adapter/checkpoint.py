@@ -18,7 +18,6 @@ from typing import Any
 
 import lerobot.policies  # noqa: F401  registers LeRobot's own types
 import torch
-from draccus.utils import DecodingError
 from lerobot.configs import PreTrainedConfig
 from lerobot.policies.factory import get_policy_class
 from lerobot.policies.pretrained import PreTrainedPolicy
@@ -114,7 +113,7 @@ def read_config(folder: Path, device: str) -> PreTrainedConfig:
         )
     try:
         config = PreTrainedConfig.from_pretrained(folder, cli_overrides=[f"--device={device}"])
-    except (DecodingError, ValueError, TypeError, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # whatever its parser raises for a wrong field
         raise CheckpointError(f"{folder / 'config.json'}: LeRobot refuses it: {error}") from error
     if hasattr(config, "pretrained_backbone_weights"):
         config.pretrained_backbone_weights = None  # the folder has all weights

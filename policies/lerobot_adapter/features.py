@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from lerobot.configs import FeatureType, PolicyFeature
 from lerobot.utils.constants import OBS_IMAGES, OBS_STATE
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms.v2 import functional as images
 
 from policies.interface import Observation, ObservationError
 from policies.openvla.config import CheckpointError
@@ -109,4 +109,5 @@ class FeatureMap:
 def resized(image: NDArray[np.uint8], size_px: tuple[int, int]) -> Tensor:
     """(h, w, 3) uint8 -> (1, 3, *size_px) in [0, 1], as torchvision's `Resize` does in training."""
     tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
-    return images.resize(tensor.float() / 255.0, list(size_px), antialias=True)
+    scaled = tensor.float() / 255.0
+    return F.interpolate(scaled, size_px, mode="bilinear", antialias=True, align_corners=False)
