@@ -1,8 +1,10 @@
-"""Policies by name or folder."""
+"""Policies by name or folder, of either kind: OpenVLA's layout or LeRobot's."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Literal
 
 from policies.interface import Policy
 from policies.openvla.config import CheckpointError
@@ -33,26 +35,52 @@ def policy_folder(name_or_path: str) -> Path:
     )
 
 
+def checkpoint_kind(folder: Path) -> Literal["openvla", "lerobot"]:
+    """Whose folder it is, by its `config.json`: LeRobot's have a `type`.
+
+    The type `openvla` is ours, written by `lerobot-train` (`policies.lerobot_plugin`). A file that
+    cannot be read counts as OpenVLA's, whose loader says what is wrong with it.
+    """
+    try:
+        values = json.loads((folder / "config.json").read_text())
+        kind = values.get("type")
+    except (OSError, ValueError, AttributeError):
+        return "openvla"
+    return "openvla" if kind in (None, "openvla") else "lerobot"
+
+
 def load_policy(
     name_or_path: str,
     device: str = "cpu",
     unnorm_key: str | None = None,
     dtype: str = "float32",
+    quantization: str | None = None,
 ) -> Policy:
     """Load a policy onto a device. Raises `CheckpointError` for anything that does not fit.
 
     `unnorm_key` names the data set whose statistics un-normalize; None: the only one. `dtype` is
-    what it computes in, one of `DTYPES`.
+    what it computes in, one of `DTYPES`; `quantization` one of `policies.openvla.quantization`'s.
     """
     folder = policy_folder(name_or_path)
     if dtype not in DTYPES:
         raise CheckpointError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
     import torch
 
+    check_device(device)
+    if checkpoint_kind(folder) == "lerobot":
+        if quantization is not None:
+            raise CheckpointError("quantize: only OpenVLA's networks can be quantized")
+        from policies.lerobot_adapter.policy import LeRobotPolicy
+
+        return LeRobotPolicy(folder, device, unnorm_key)
     from policies.openvla.policy import OpenVLAPolicy
 
-    check_device(device)
-    return OpenVLAPolicy(folder, device, unnorm_key, getattr(torch, dtype))
+    policy = OpenVLAPolicy(folder, device, unnorm_key, getattr(torch, dtype))
+    if quantization is not None:
+        from policies.openvla.quantization import quantize
+
+        quantize(policy.model, quantization)
+    return policy
 
 
 def check_device(device: str) -> None:

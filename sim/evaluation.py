@@ -44,6 +44,7 @@ class Evaluation:
     swap_instruction: bool = False  # another movable item of the scene is named
     device: str = "cpu"
     workers: int = 1
+    execute_steps: int | None = None  # of every chunk, then look again; None: the whole chunk
     video_folder: Path | None = None  # an mp4 of the front camera for every episode
 
     def __post_init__(self) -> None:
@@ -58,6 +59,8 @@ class Evaluation:
             raise ValueError(f"seed: expected 0 or more, got {self.seed}")
         if self.workers < 1:
             raise ValueError(f"workers: expected 1 or more, got {self.workers}")
+        if self.execute_steps is not None and self.execute_steps < 1:
+            raise ValueError(f"execute_steps: expected 1 or more, got {self.execute_steps}")
         if self.policy not in SCRIPTED:
             _check_policy(self.policy)
 
@@ -104,6 +107,7 @@ def evaluate(
         "seed": evaluation.seed,
         "blackout": evaluation.blackout,
         "swap_instruction": evaluation.swap_instruction,
+        "execute_steps": evaluation.execute_steps,
     }
     by_env = [
         {
@@ -175,11 +179,13 @@ def run_episode(
     blackout: bool = False,
     swap_instruction: bool = False,
     on_step: Callable[[TabletopEnv], None] = lambda env: None,
+    execute_steps: int | None = None,
 ) -> EpisodeResult:
-    """Let `policy` act in the episode of `seed`: look, carry out the whole chunk, look again.
+    """Let `policy` act in the episode of `seed`: look, carry out the chunk, look again.
 
-    `env` renders what the policy looks at (nothing, if `blackout`). `on_step` is called before
-    every action and after the last.
+    Of every chunk the first `execute_steps` actions are carried out (receding horizon), without it
+    all of them. `env` renders what the policy looks at (nothing, if `blackout`). `on_step` is
+    called before every action and after the last.
     """
     values, info = env.reset(seed=seed)
     if swap_instruction:
@@ -197,7 +203,7 @@ def run_episode(
         begin = time.perf_counter()
         chunk = policy.predict_chunk(observation)
         latencies_ms.append(1e3 * (time.perf_counter() - begin))
-        for row in chunk.actions[: env.task.max_steps - steps]:
+        for row in chunk.actions[:execute_steps][: env.task.max_steps - steps]:
             on_step(env)
             env.move(env_action(env, row, chunk))
             steps += 1
@@ -276,7 +282,13 @@ def _run_job(job: tuple[Evaluation, str, int]) -> EpisodeResult:
 
     filming = {} if evaluation.video_folder is None else {"on_step": film}
     result = run_episode(
-        env, policy, seed, evaluation.blackout, evaluation.swap_instruction, **filming
+        env,
+        policy,
+        seed,
+        evaluation.blackout,
+        evaluation.swap_instruction,
+        execute_steps=evaluation.execute_steps,
+        **filming,
     )
     if evaluation.video_folder is not None:
         name = f"{env_id.split('/')[-1]}_{seed}_{'success' if result.success else 'failure'}.mp4"

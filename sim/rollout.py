@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.interface import ACTION_DIM, Policy
+from policies.openvla.state import dataset_state
 from sim.env import ACTION_HIGH, ACTION_LOW, TabletopEnv, to_observation
 
 EXPERT_SHARE = 0.25  # of a learner's roll-outs is acted by the expert,
@@ -148,7 +149,11 @@ def demonstrate(
             executed = np.clip(action, ACTION_LOW, ACTION_HIGH)
         for camera in env.cameras:
             columns[camera].append(values[camera])
-        columns["state"].append(state_vector(values))
+        columns["state"].append(
+            dataset_state(
+                values["ee_position"], values["ee_quaternion"], float(values["gripper_opening"][0])
+            )
+        )
         columns["joint_positions"].append(values["joint_positions"])
         columns["action"].append(label)
         columns["executed_action"].append(executed)
@@ -164,14 +169,3 @@ def demonstrate(
     for name, rows in columns.items():
         setattr(demonstration, name, np.stack(rows).astype(np.float32))
     return demonstration
-
-
-def state_vector(values: dict[str, NDArray]) -> NDArray[np.float64]:
-    """(8,): tool position x, y, z [m], orientation qw, qx, qy, qz, gripper opening [0, 1].
-
-    `values` is an environment's observation. Of a quaternion's two signs the one nearest to that of
-    a tool pointing straight down (0, 1, 0, 0) is taken, or it would jump as the tool sways.
-    """
-    quaternion = np.asarray(values["ee_quaternion"])
-    sign = -1.0 if quaternion[1] < 0 else 1.0
-    return np.concatenate([values["ee_position"], sign * quaternion, values["gripper_opening"]])

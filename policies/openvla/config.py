@@ -339,6 +339,8 @@ def read_config(folder: Path) -> OpenVLAConfig:
         raise CheckpointError(f"{path}: not valid JSON ({error}); is the file truncated?") from None
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: expected a JSON object, got {type(values).__name__}")
+    if values.get("type") == "openvla" and isinstance(values.get("openvla"), dict):
+        values = values["openvla"]  # written by `lerobot-train`: LeRobot's settings around ours
     config = OpenVLAConfig.from_dict(values, str(path))
     return replace(config, normalization=read_normalization(folder, config.image_sizes))
 

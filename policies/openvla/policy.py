@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerFast
 
 from policies.interface import (
     ACTION_DIM,
@@ -19,7 +20,7 @@ from policies.interface import (
 )
 from policies.openvla.alive import check_alive
 from policies.openvla.checkpoint import load_model
-from policies.openvla.config import CheckpointError, read_config
+from policies.openvla.config import CheckpointError, OpenVLAConfig, read_config
 from policies.openvla.decoding import GreedyDecoder
 from policies.openvla.model import OpenVLA
 from policies.openvla.stages import model_pixels, model_state
@@ -42,24 +43,55 @@ class OpenVLAPolicy:
         """Load it onto `device`. Raises `CheckpointError` for what does not fit, and everything
         that can be seen without the weights before they are read.
         """
-        self.name = folder.name
         self.folder: Path | None = folder  # None: a network that lies in no folder
-        config = read_config(folder)
+        self._prepare(
+            folder.name, read_config(folder), load_tokenizer(folder), unnorm_key, str(folder)
+        )
+        self._take(load_model(folder, dtype, device))
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        model: OpenVLA,
+        tokenizer: PreTrainedTokenizerFast,
+        device: str = "cpu",
+        unnorm_key: str | None = None,
+    ) -> OpenVLAPolicy:
+        """A network that is already in memory, which the policy shares."""
+        policy = cls.__new__(cls)
+        policy.folder = None
+        policy._prepare(name, model.config, tokenizer, unnorm_key, name)
+        policy._take(model.to(device))
+        return policy
+
+    def _prepare(
+        self,
+        name: str,
+        config: OpenVLAConfig,
+        tokenizer: PreTrainedTokenizerFast,
+        unnorm_key: str | None,
+        source: str,
+    ) -> None:
+        """What needs no weights; errors name `source`."""
+        self.name = name
         self.cameras: tuple[str, ...] = (config.camera,)
         self.statistics = ActionStatistics.from_norm_stats(
             config.norm_stats, unnorm_key, ACTION_DIM
         )
         if config.proprio is not None and config.proprio.dim != STATE_DIM:
             raise CheckpointError(
-                f"{folder}: proprio: expected {STATE_DIM} numbers, got {config.proprio.dim}"
+                f"{source}: proprio: expected {STATE_DIM} numbers, got {config.proprio.dim}"
             )
-        self.tokenizer = load_tokenizer(folder)
-        check_tokenizer(self.tokenizer, int(config.text_config["vocab_size"]), str(folder))
+        self.tokenizer = tokenizer
+        check_tokenizer(tokenizer, int(config.text_config["vocab_size"]), source)
         self.numbers = ActionTokenizer(config.tokenizer_vocab_size, config.n_action_bins)
-        self.model: OpenVLA = load_model(folder, dtype, device)
-        self.config = self.model.config
-        self._decoder = GreedyDecoder(self.model, self.config.numbers_per_action)
         self.grounding: dict[str, float] = {}  # what the model last named [m], by name
+
+    def _take(self, model: OpenVLA) -> None:
+        self.model = model
+        self.config = model.config
+        self._decoder = GreedyDecoder(model, self.config.numbers_per_action)
 
     def reset(self, seed: int | None = None) -> None:
         """Nothing is remembered between observations but what was last named."""

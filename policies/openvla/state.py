@@ -29,6 +29,19 @@ def state_vector(
     return np.concatenate([np.asarray(ee_position, dtype=np.float64), turn, opening], axis=-1)
 
 
+def dataset_state(
+    ee_position: NDArray, ee_quaternion: NDArray, gripper_opening: float
+) -> NDArray[np.float64]:
+    """(8,) as `DATASET_STATE_NAMES` says: [m], w x y z, [0, 1].
+
+    Of a quaternion's two signs the one nearest to that of a tool pointing straight down
+    (0, 1, 0, 0) is taken, or it would jump as the tool sways.
+    """
+    quaternion = np.asarray(ee_quaternion, dtype=np.float64)
+    sign = -1.0 if quaternion[1] < 0 else 1.0
+    return np.concatenate([ee_position, sign * quaternion, np.reshape(gripper_opening, 1)])
+
+
 def observation_state(observation: Observation) -> NDArray[np.float64]:
     """(7,) of an observation."""
     return state_vector(

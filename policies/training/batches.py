@@ -52,7 +52,7 @@ class BatchMaker:
         self.action_tokenizer = ActionTokenizer(config.tokenizer_vocab_size, config.n_action_bins)
         self._tokenizer = tokenizer
         self._statistics = statistics
-        self._device = device
+        self.device = device
         self._prompts: dict[str, list[int]] = {}
 
     def make(
@@ -99,9 +99,9 @@ class BatchMaker:
         states = self._states(examples.states[rows])
         if augment:
             states = states + rng.normal(0.0, 0.01, size=states.shape)
-        move = lambda array, dtype: torch.as_tensor(array, dtype=dtype).to(self._device)  # noqa: E731
+        move = lambda array, dtype: torch.as_tensor(array, dtype=dtype).to(self.device)  # noqa: E731
         return Batch(
-            pixel_values=normalize(images, self.config.normalization).to(self._device),
+            pixel_values=normalize(images, self.config.normalization).to(self.device),
             states=move(states, torch.float32),
             input_ids=move(input_ids, torch.int64),
             last_prompt=move([len(prompt) - 1 for prompt in prompts], torch.int64),

@@ -14,8 +14,13 @@ def number_targets(values: Tensor, bins: int, sigma_bins: float) -> Tensor:
 
     (..., ) values in [-1, 1] -> (..., bins), in the order of the token ids' bins 1..bins. The mass
     of a bin is the Gaussian's integral over it, so that neighbours of the right bin count as nearly
-    right, which plain cross-entropy does not say.
+    right, which plain cross-entropy does not say. With `sigma_bins` 0 it is plain cross-entropy:
+    one label, the bin that the tokenizer chooses.
     """
+    if sigma_bins == 0:
+        edges = torch.linspace(-1.0, 1.0, bins, dtype=torch.float64, device=values.device)
+        chosen = torch.bucketize(values.clamp(-1, 1).double(), edges, right=True) - 1  # (...,)
+        return F.one_hot(chosen, bins).to(values.dtype)
     width = 2.0 / (bins - 1)
     edges = torch.linspace(-1.0, 1.0 + width, bins + 1, device=values.device)
     scale = sigma_bins * width * 2.0**0.5

@@ -55,6 +55,7 @@ class Learner(nn.Module):
         tokenizer: PreTrainedTokenizerFast,
         heads: SeeingHeads | None = None,
         class_names: tuple[str, ...] = (),
+        sigma_bins: float = SIGMA_BINS,
     ) -> None:
         super().__init__()
         text_config = maker.config.text_config
@@ -71,6 +72,7 @@ class Learner(nn.Module):
         self.model = model
         self.heads = heads
         self.maker = maker
+        self.sigma_bins = sigma_bins
         self._tokenizer = tokenizer
         self._captions: dict[str, list[int]] = {}
 
@@ -84,7 +86,8 @@ class Learner(nn.Module):
         patches = examples.patches
         outputs, attentions, hidden = self._outputs(features, batch, patches is not None)
         if model.chunk_head is None:
-            per_number = number_loss(outputs, batch.values, self.maker.action_tokenizer, SIGMA_BINS)
+            tokenizer = self.maker.action_tokenizer
+            per_number = number_loss(outputs, batch.values, tokenizer, self.sigma_bins)
         else:
             per_number = L1_WEIGHT * l1_loss(outputs, batch.values)
         grounded = self.maker.config.grounded_numbers

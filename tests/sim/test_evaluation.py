@@ -134,6 +134,15 @@ def test_a_policy_sees_its_cameras_once_a_chunk():
     np.testing.assert_allclose(np.diff(stamps_ns), 0.3e9, atol=1)
 
 
+def test_only_the_first_steps_of_a_chunk_are_executed_when_asked():
+    env, policy = TabletopEnv("Push", cameras=("front",), image_size_px=32), Watcher()
+    result = run_episode(env, policy, 0, execute_steps=2)
+    assert result.steps == env.task.max_steps
+    assert len(policy.seen) == env.task.max_steps // 2
+    stamps_ns = [observation.stamp_ns for observation in policy.seen]
+    np.testing.assert_allclose(np.diff(stamps_ns), 0.2e9, atol=1)
+
+
 def test_blackout():
     env, policy = TabletopEnv("Push", cameras=(), image_size_px=32), Watcher()
     run_episode(env, policy, 0, blackout=True)
@@ -173,6 +182,7 @@ def test_videos(tmp_path):
         ({"episodes": 0}, "episodes: expected 1 or more, got 0"),
         ({"seed": -1}, "seed: expected 0 or more, got -1"),
         ({"workers": 0}, "workers: expected 1 or more, got 0"),
+        ({"execute_steps": 0}, "execute_steps: expected 1 or more, got 0"),
     ],
 )
 def test_bad_settings(changes, message):

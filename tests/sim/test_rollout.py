@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from policies.openvla.state import dataset_state
 from sim.env import ACTION_HIGH, ACTION_LOW, TabletopEnv
-from sim.rollout import Disturbance, Perturbation, demonstrate, state_vector
+from sim.rollout import Disturbance, Perturbation, demonstrate
 
 
 @pytest.fixture(scope="module")
@@ -93,15 +94,17 @@ def test_rows_belong_together(env):
         values = getattr(demonstration, name)
         assert values.shape == (steps, width) and values.dtype == np.float32
     values, info = env.reset(seed=6)
-    np.testing.assert_allclose(demonstration.state[0], state_vector(values), atol=1e-6)
+    state = dataset_state(
+        values["ee_position"], values["ee_quaternion"], float(values["gripper_opening"][0])
+    )
+    np.testing.assert_allclose(demonstration.state[0], state, atol=1e-6)
     np.testing.assert_allclose(demonstration.target_position[0], info["target_position"], atol=1e-6)
     np.testing.assert_array_equal(demonstration.images["front"][0], values["front"])
 
 
 def test_the_states_quaternion_does_not_jump_between_its_signs():
-    values = {"ee_position": np.zeros(3), "gripper_opening": np.ones(1)}
     for w in (-1e-3, 1e-3):
         for sign in (-1, 1):
             quaternion = sign * np.array([w, np.sqrt(1 - w**2), 0, 0])
-            state = state_vector({**values, "ee_quaternion": quaternion})
+            state = dataset_state(np.zeros(3), quaternion, 1.0)
             np.testing.assert_allclose(state[3:7], [w, 1, 0, 0], atol=1e-5)

@@ -38,6 +38,10 @@ def command(
         bool,
         typer.Option("--swap-instruction", help="Name another item of the scene; it must be used."),
     ] = False,
+    execute_steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Actions of a chunk before looking again.", show_default="all"),
+    ] = None,
     device: Annotated[str, typer.Option(help="Of the policy: cpu or cuda.")] = Evaluation.device,
     video: Annotated[Path | None, typer.Option(help="Folder for an mp4 of every episode.")] = None,
 ) -> None:
@@ -54,6 +58,7 @@ def command(
         seed=seed,
         blackout=blackout,
         swap_instruction=swap_instruction,
+        execute_steps=execute_steps,
         device=device,
         workers=workers,
         video_folder=video,

@@ -1,0 +1,1 @@
+"""Any LeRobot checkpoint (ACT, Diffusion, SmolVLA, ...) as one of our policies."""

@@ -1,0 +1,223 @@
+"""A LeRobot checkpoint folder: `config.json`, weights, and the two processors beside them.
+
+Only what cannot run code is read: JSON and safetensors. LeRobot itself would import any class that
+a processor file names, and fetch ImageNet weights to overwrite them at once; neither happens here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lerobot.policies  # noqa: F401  registers LeRobot's own types
+import torch
+from lerobot.configs import PreTrainedConfig
+from lerobot.policies.factory import get_policy_class
+from lerobot.policies.pretrained import PreTrainedPolicy
+from lerobot.processor import PolicyProcessorPipeline, ProcessorStepRegistry
+from lerobot.processor.converters import (
+    batch_to_transition,
+    policy_action_to_transition,
+    transition_to_batch,
+    transition_to_policy_action,
+)
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from policies.interface import ACTION_DIM
+from policies.lerobot_adapter.features import FeatureMap
+from policies.openvla.config import CheckpointError
+
+WEIGHTS = "model.safetensors"
+PREPROCESSOR, POSTPROCESSOR = "policy_preprocessor.json", "policy_postprocessor.json"
+DEFAULT_RATE_HZ = 10.0
+TRUST = "trust_remote_code"  # an option of some steps, always turned off
+
+
+@dataclass(frozen=True)
+class LeRobotCheckpoint:
+    """What a folder holds, on its device."""
+
+    policy: PreTrainedPolicy
+    preprocessor: PolicyProcessorPipeline  # a batch -> what the network takes
+    postprocessor: PolicyProcessorPipeline  # normalized actions -> actions
+    features: FeatureMap  # what of an observation it takes
+    rate_hz: float  # actions per second
+    statistics_hash: str  # of what un-normalizes its actions
+
+
+def load_checkpoint(folder: Path, device: str = "cpu") -> LeRobotCheckpoint:
+    """Load a folder that `lerobot-train` or `save_pretrained` wrote.
+
+    Raises `CheckpointError` for a type that is not registered, a library it needs, inputs and
+    actions that are not ours, and files that are missing, damaged, pickled, or name code to import.
+    """
+    config = read_config(folder, device)
+    action = config.action_feature
+    if action is None or tuple(action.shape) != (ACTION_DIM,):
+        raise CheckpointError(
+            f"{folder}: action: expected {ACTION_DIM} numbers, the checkpoint gives "
+            f"{None if action is None else tuple(action.shape)}"
+        )
+    before, before_state = read_processor(folder, PREPROCESSOR, config)
+    after, after_state = read_processor(folder, POSTPROCESSOR, config)
+    features = FeatureMap.of(
+        config.input_features or {}, _rename_map(before), config.type, str(folder)
+    )
+    preprocessor = _pipeline(
+        folder, before, before_state, device, batch_to_transition, transition_to_batch
+    )
+    postprocessor = _pipeline(
+        folder, after, after_state, "cpu", policy_action_to_transition, transition_to_policy_action
+    )
+    return LeRobotCheckpoint(
+        policy=_load_network(folder, config),
+        preprocessor=preprocessor,
+        postprocessor=postprocessor,
+        features=features,
+        rate_hz=find_rate_hz(folder),
+        statistics_hash=_hash(after_state),
+    )
+
+
+def _load_network(folder: Path, config: PreTrainedConfig) -> PreTrainedPolicy:
+    if config.use_peft:
+        raise CheckpointError(f"{folder}: it is an adapter; merge it into its base policy first")
+    if not (folder / WEIGHTS).is_file():
+        raise CheckpointError(f"{folder}: expected {WEIGHTS}, found none")
+    try:
+        policy_class = get_policy_class(config.type)
+        with contextlib.redirect_stdout(io.StringIO()):  # LeRobot prints what it does
+            return policy_class.from_pretrained(folder, config=config, strict=True).eval()
+    except SafetensorError as error:
+        raise CheckpointError(f"{folder}: not a whole safetensors file ({error})") from None
+    except (ImportError, RuntimeError, ValueError, OSError) as error:
+        raise CheckpointError(f"{folder}: LeRobot cannot load {config.type!r}: {error}") from error
+
+
+def read_config(folder: Path, device: str) -> PreTrainedConfig:
+    """`config.json` as LeRobot's configuration of its type."""
+    values = read_json(folder / "config.json")
+    known = PreTrainedConfig.get_known_choices()
+    if values.get("type") not in known:
+        raise CheckpointError(
+            f"{folder / 'config.json'}: type: expected one of {', '.join(sorted(known))}, "
+            f"got {values.get('type')!r}"
+        )
+    try:
+        config = PreTrainedConfig.from_pretrained(folder, cli_overrides=[f"--device={device}"])
+    except (Exception, SystemExit) as error:  # whatever its parser raises for a wrong field
+        raise CheckpointError(f"{folder / 'config.json'}: LeRobot refuses it: {error}") from error
+    if hasattr(config, "pretrained_backbone_weights"):
+        config.pretrained_backbone_weights = None  # the folder has all weights
+    return config
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, or `CheckpointError`."""
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise CheckpointError(f"{path.parent}: expected {path.name}, found none") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: not valid JSON ({error}); is the file truncated?") from None
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path}: expected a JSON object, got {type(values).__name__}")
+    return values
+
+
+def read_processor(
+    folder: Path, file_name: str, config: PreTrainedConfig
+) -> tuple[dict[str, Any], dict[str, dict[str, torch.Tensor]]]:
+    """A processor's description, checked, and its numbers by state key."""
+    path = folder / file_name
+    values = read_json(path)
+    module = type(config).__module__.replace("configuration_", "processor_")
+    with contextlib.suppress(ModuleNotFoundError):
+        importlib.import_module(module)  # registers the steps of this type of policy
+    state: dict[str, dict[str, torch.Tensor]] = {}
+    for step in values.get("steps", []):
+        name = step.get("registry_name")
+        if name is None:
+            raise CheckpointError(
+                f"{path}: a step names the class {step.get('class')!r} to import; only LeRobot's "
+                "registered steps are run"
+            )
+        try:
+            step_class = ProcessorStepRegistry.get(name)
+        except KeyError:
+            raise CheckpointError(f"{path}: step {name!r} is not one of LeRobot's") from None
+        if dataclasses.is_dataclass(step_class) and TRUST in {
+            option.name for option in dataclasses.fields(step_class)
+        }:
+            step.setdefault("config", {})[TRUST] = False
+        state_file = step.get("state_file")
+        if state_file is None:
+            continue
+        if Path(state_file).name != state_file or not state_file.endswith(".safetensors"):
+            raise CheckpointError(
+                f"{path}: state_file: expected a safetensors file of this folder, "
+                f"got {state_file!r}"
+            )
+        try:
+            state[state_file.removesuffix(".safetensors")] = load_file(folder / state_file)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{folder / state_file}: {error}") from None
+    return values, state
+
+
+def find_rate_hz(folder: Path) -> float:
+    """Actions per second: the training dataset's frame rate if it is still there, the training
+    environment's, or 10. LeRobot's configuration does not say.
+    """
+    try:
+        training = json.loads((folder / "train_config.json").read_text())
+        root = (training.get("dataset") or {}).get("root")
+        if root and (info := Path(root) / "meta" / "info.json").is_file():
+            return float(json.loads(info.read_text())["fps"])
+        if training.get("env"):
+            return float(training["env"]["fps"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    return DEFAULT_RATE_HZ
+
+
+def _pipeline(
+    folder: Path, values: dict, state: dict, device: str, to_transition: Any, to_output: Any
+) -> PolicyProcessorPipeline:
+    names = {step["registry_name"] for step in values.get("steps", [])}
+    overrides = {"device_processor": {"device": device}} if "device_processor" in names else {}
+    try:
+        return PolicyProcessorPipeline.from_config(
+            values,
+            state_dict=state,
+            overrides=overrides,
+            to_transition=to_transition,
+            to_output=to_output,
+        )
+    except (ImportError, ValueError, KeyError, OSError, RuntimeError) as error:
+        raise CheckpointError(f"{folder}: {values.get('name')}: {error}") from error
+
+
+def _rename_map(values: dict[str, Any]) -> dict[str, str]:
+    for step in values.get("steps", []):
+        if step.get("registry_name") == "rename_observations_processor":
+            return dict(step.get("config", {}).get("rename_map") or {})
+    return {}
+
+
+def _hash(state: dict[str, dict[str, torch.Tensor]]) -> str:
+    """Twelve hexadecimal digits that change with any number in there."""
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        for name in sorted(state[key]):
+            digest.update(name.encode())
+            digest.update(state[key][name].to(torch.float64).numpy().tobytes())
+    return digest.hexdigest()[:12]
