@@ -10,6 +10,7 @@ from policies.interface import Policy
 from policies.openvla.config import CheckpointError
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
+QUANTIZATIONS = ("int8", "int8-dynamic", "int4")  # see `policies.openvla.quantization`
 DTYPES = ("float32", "bfloat16")
 
 
@@ -59,11 +60,15 @@ def load_policy(
     """Load a policy onto a device. Raises `CheckpointError` for anything that does not fit.
 
     `unnorm_key` names the data set whose statistics un-normalize; None: the only one. `dtype` is
-    what it computes in, one of `DTYPES`; `quantization` one of `policies.openvla.quantization`'s.
+    what it computes in, one of `DTYPES`; `quantization` one of `QUANTIZATIONS` or None.
     """
     folder = policy_folder(name_or_path)
     if dtype not in DTYPES:
         raise CheckpointError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
+    if quantization not in (None, *QUANTIZATIONS):
+        raise CheckpointError(
+            f"quantize: expected one of {', '.join(QUANTIZATIONS)}, got {quantization!r}"
+        )
     import torch
 
     check_device(device)

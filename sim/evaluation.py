@@ -43,6 +43,7 @@ class Evaluation:
     blackout: bool = False  # the policy sees black images
     swap_instruction: bool = False  # another movable item of the scene is named
     device: str = "cpu"
+    quantization: str | None = None  # of the policy's weights, see `load_policy`
     workers: int = 1
     execute_steps: int | None = None  # of every chunk, then look again; None: the whole chunk
     video_folder: Path | None = None  # an mp4 of the front camera for every episode
@@ -108,6 +109,7 @@ def evaluate(
         "blackout": evaluation.blackout,
         "swap_instruction": evaluation.swap_instruction,
         "execute_steps": evaluation.execute_steps,
+        "quantization": evaluation.quantization,
     }
     by_env = [
         {
@@ -273,7 +275,7 @@ def _run_job(job: tuple[Evaluation, str, int]) -> EpisodeResult:
         env = _environment(env_id, ())
         policy: Policy = ExpertPolicy(env)
     else:
-        policy = _policy(evaluation.policy, evaluation.device)
+        policy = _policy(evaluation.policy, evaluation.device, evaluation.quantization)
         env = _environment(env_id, () if evaluation.blackout else tuple(policy.cameras))
     frames: list[NDArray[np.uint8]] = []
 
@@ -315,9 +317,9 @@ def _environment(env_id: str, cameras: tuple[str, ...]) -> TabletopEnv:
 
 
 @lru_cache(maxsize=1)
-def _policy(name: str, device: str) -> Policy:
+def _policy(name: str, device: str, quantization: str | None) -> Policy:
     if name == "zero":
         return ZeroPolicy()
     from policies.factory import load_policy
 
-    return load_policy(name, device=device)
+    return load_policy(name, device=device, quantization=quantization)

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from policies.factory import QUANTIZATIONS
 from policies.openvla.config import CheckpointError
 from policies.openvla.model import OpenVLA
 
-QUANTIZATIONS = ("int8", "int8-dynamic", "int4")
 INT4_GROUP_SIZES = (128, 64, 32)  # weights that share a scale
 
 

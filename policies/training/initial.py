@@ -74,7 +74,11 @@ def mini_config(
 
 
 def add_chunk_head(model: OpenVLA, length: int, seed: int) -> OpenVLA:
-    """Give a model that decodes token by token a fresh head for chunks of `length` actions."""
+    """Give a model that decodes token by token a fresh head for chunks of `length` actions.
+
+    Slots begin as the token of the number 0, which the model has learned to go on from: where it
+    named a number it already looks at what the number is about.
+    """
     if model.config.chunk is not None:
         raise CheckpointError(
             f"chunk length: this model has a head for {model.config.chunk.length} actions already; "
@@ -85,6 +89,9 @@ def add_chunk_head(model: OpenVLA, length: int, seed: int) -> OpenVLA:
     model.config = replace(model.config, chunk=chunk)
     hidden = int(model.config.text_config["hidden_size"])
     model.chunk_head = ChunkHead(model.config.grounded_numbers, length, chunk.blocks, hidden)
+    zero = model.config.tokenizer_vocab_size - model.config.n_action_bins // 2
+    with torch.no_grad():
+        model.chunk_head.slots.add_(model.language_model.get_input_embeddings().weight[zero])
     return model
 
 

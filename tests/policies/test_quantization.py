@@ -7,8 +7,9 @@ import copy
 import pytest
 import torch
 
+from policies.factory import QUANTIZATIONS
 from policies.openvla.config import CheckpointError
-from policies.openvla.quantization import QUANTIZATIONS, quantize, weight_bytes
+from policies.openvla.quantization import quantize, weight_bytes
 
 
 @torch.inference_mode()

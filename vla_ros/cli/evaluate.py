@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from policies.factory import QUANTIZATIONS
 from sim import ENV_IDS
 from sim.evaluation import EpisodeResult, Evaluation, evaluate, write_json
 from sim.parallel import WorkerError
@@ -43,6 +44,9 @@ def command(
         typer.Option(min=1, help="Actions of a chunk before looking again.", show_default="all"),
     ] = None,
     device: Annotated[str, typer.Option(help="Of the policy: cpu or cuda.")] = Evaluation.device,
+    quantize: Annotated[
+        str | None, typer.Option(help=f"The policy's weights: {', '.join(QUANTIZATIONS)}.")
+    ] = None,
     video: Annotated[Path | None, typer.Option(help="Folder for an mp4 of every episode.")] = None,
 ) -> None:
     """Measure a policy's success rate in simulation, without ROS.
@@ -60,6 +64,7 @@ def command(
         swap_instruction=swap_instruction,
         execute_steps=execute_steps,
         device=device,
+        quantization=quantize,
         workers=workers,
         video_folder=video,
     )
