@@ -75,19 +75,21 @@ class GreedyDecoder:
         ).last_hidden_state
         last = hidden[torch.arange(rows, device=device), lengths - 1]  # (b, hidden)
         logits = self._model.language_model.lm_head(last)
-        # (b, capacity): what the tokens to come may look at, the prompt first
-        seen = slots[None] < lengths[:, None]
+        # For every step: what its token may look at (steps, b, 1, 1, capacity), and its position.
+        steps = torch.arange(self._count - 1, device=device)
+        own_prompt = slots[None] < lengths[:, None]  # (b, capacity)
+        chosen_before = (slots >= prefix) & (slots <= prefix + steps[:, None])  # (steps, capacity)
+        seen = own_prompt[None] | chosen_before[:, None]
+        masks = additive_mask(seen, embeddings.dtype)[:, :, None, None]
+        positions = (lengths[None] + steps[:, None])[..., None]  # (steps, b, 1)
         chosen = []
         for index in range(self._count):
             if on_logits is not None:
                 on_logits(logits)
             token = logits.argmax(-1)  # (b,)
             chosen.append(token)
-            if index + 1 == self._count:
-                break
-            seen = seen | (slots == prefix + index)[None]
-            mask = additive_mask(seen[:, None, None], embeddings.dtype)
-            logits = self._step(token, mask, (lengths + index)[:, None], cache)
+            if index + 1 < self._count:
+                logits = self._step(token, masks[index], positions[index], cache)
         return torch.stack(chosen, dim=1)
 
     def _plain_step(self, token: Tensor, mask: Tensor, position: Tensor, cache) -> Tensor:
