@@ -14,6 +14,7 @@ from rich.table import Table
 from sim import ENV_IDS
 from sim.evaluation import EpisodeResult, Evaluation, evaluate, write_json
 from sim.parallel import WorkerError
+from sim.variants import VARIANTS
 from vla_ros.errors import UserError
 
 
@@ -40,6 +41,9 @@ def command(
     ] = False,
     device: Annotated[str, typer.Option(help="Of the policy: cpu or cuda.")] = Evaluation.device,
     video: Annotated[Path | None, typer.Option(help="Folder for an mp4 of every episode.")] = None,
+    variant: Annotated[
+        str, typer.Option(help=f"A changed world: one of {', '.join(VARIANTS)}.")
+    ] = Evaluation.variant,
 ) -> None:
     """Measure a policy's success rate in simulation, without ROS.
 
@@ -57,6 +61,7 @@ def command(
         device=device,
         workers=workers,
         video_folder=video,
+        variant=variant,
     )
     columns = (
         TextColumn("evaluating"),
