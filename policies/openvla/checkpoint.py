@@ -24,8 +24,13 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> OpenVLA:
     """Build the network of a checkpoint folder and fill it with its weights.
 
     Raises `CheckpointError` for a missing, truncated or pickled file and for weights that are
-    unknown, missing or of another shape, naming them.
+    unknown, missing or of another shape, naming them. An adapter's folder gives its base with the
+    adapter on top.
     """
+    if (folder / "adapter_config.json").is_file():
+        from policies.openvla.adapter import load_adapter  # needs PEFT, which takes seconds
+
+        return load_adapter(folder, dtype).model
     config = read_config(folder)
     files = _weight_files(folder)
     with torch.device("meta"):
