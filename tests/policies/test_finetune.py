@@ -78,7 +78,9 @@ def test_the_loss_is_the_originals():
     first = (labels != -100).int().argmax(1)  # of the seven action tokens
     places = first[:, None] + torch.arange(7)
     tokens = torch.gather(ids, 1, places).numpy()
-    values = torch.as_tensor(maker.action_tokenizer.decode(tokens), dtype=torch.float32)
+    decoded = maker.action_tokenizer.decode(tokens)
+    decoded[tokens == maker.action_tokenizer.first_id] = 1.0  # the last edge has no centre
+    values = torch.as_tensor(decoded, dtype=torch.float32)
     assert (maker.action_tokenizer.encode(values.numpy()) == tokens).all()
 
     from PIL import Image
@@ -124,8 +126,11 @@ def test_adapts_to_what_the_demonstrations_show(
     folder = tmp_path / "base"
     save_checkpoint(folder, model, model.config, tiny_tokenizer)
     before = load_file(folder / "model.safetensors")
-    reports = run(folder, demonstrations, tmp_path / "out", steps=80, save_every_steps=80)
-    assert reports[-1]["loss"] < 0.75 * reports[0]["loss"]
+    reports = run(
+        folder, demonstrations, tmp_path / "out", LoraSettings(rank=8, alpha=32),
+        steps=60, learning_rate=1e-2, save_every_steps=60,
+    )  # fmt: skip
+    assert reports[-1]["loss"] < 0.8 * reports[0]["loss"]
     adapter = load_policy(str(tmp_path / "out" / "adapter"))
     assert list(adapter.config.norm_stats) == ["new-robot"]
     assert (adapter.config.chunk is None) == (chunk is None)
