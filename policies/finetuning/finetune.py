@@ -76,9 +76,8 @@ def finetune(
     rates = sorted({dataset.rate_hz for dataset in datasets})
     if len(rates) != 1:
         raise DatasetError(f"datasets: expected one frame rate, got {rates}")
-    in_bf16 = (
-        config.lora is not None and device.type == "cuda" and _computes_in_bf16(loop_config, device)
-    )  # what is frozen needs no more digits than it is computed with
+    # What is frozen needs no more digits than it is computed with.
+    in_bf16 = config.lora is not None and _computes_in_bf16(loop_config, device)
     model = load_model(base_folder, torch.bfloat16 if in_bf16 else torch.float32)
     model.config = model_config = adapted_config(model.config, datasets, config)
     if model_config.proprio is None:
@@ -109,7 +108,8 @@ def finetune(
 
     def validate(step: int) -> None:
         rows = np.arange(0, len(validation), stride)
-        ours, theirs = bin_errors(learner, validation, rows, constant)
+        with torch.autocast(device.type, torch.bfloat16, enabled=in_bf16):
+            ours, theirs = bin_errors(learner, validation, rows, constant)
         on_validation(step, Validation(number_names(maker), ours, theirs))
 
     begun_with: dict[str, str | int] = {
@@ -178,4 +178,6 @@ def _write(
 
 
 def _computes_in_bf16(config: LoopConfig, device: torch.device) -> bool:
-    return config.precision == "bf16" or (config.precision == "auto" and bf16_is_fast(device))
+    """On a CPU only when asked for: there the memory is worth less than the digits."""
+    fast = device.type == "cuda" and bf16_is_fast(device)
+    return config.precision == "bf16" or (config.precision == "auto" and fast)

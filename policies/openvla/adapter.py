@@ -205,7 +205,8 @@ def load_adapter(
     _check_fits(folder / WEIGHTS, parameters, tensors)
     with torch.no_grad():
         for name, parameter in parameters.items():
-            parameter.data = tensors[name].float()
+            # An adapter's small numbers keep their digits; PEFT computes with both.
+            parameter.data = tensors[name].to(torch.float32 if ".lora_" in name else dtype)
     model.requires_grad_(False)
     model.eval()
     return tuner

@@ -76,7 +76,7 @@ def load_demonstrations(
     rows = dataset.hf_dataset.with_format("numpy")
     action = np.stack(rows[chosen.action]).astype(np.float32)
     action[:, 6] = opening(action[:, 6], gripper_range, f"{folder}: {chosen.action}")
-    states = np.zeros((len(action), STATE_DIM))
+    states: NDArray[np.float64] = np.zeros((len(action), STATE_DIM))
     if chosen.state is not None:
         states = to_state_vector(np.stack(rows[chosen.state]))
     task_index = np.asarray(rows["task_index"]).astype(int)

@@ -161,6 +161,8 @@ class Loop:
         leads = rank() == 0
         while self.step < last:
             rng = np.random.default_rng((config.seed, self.step, rank()))
+            dropped = np.random.default_rng((config.seed, self.step, rank(), 0xD209))
+            torch.manual_seed(int(dropped.integers(2**63)))  # what dropout draws
             for group in self._optimizer.param_groups:
                 group["lr"] = learning_rate(config, self.step)
             passes = [self._backward(rng) for _ in range(config.gradient_accumulation)]
@@ -245,10 +247,10 @@ class Loop:
                 "use that seed or another output folder"
             )
         begun_with = about.get("begun_with", {})
-        for name, value in self._begun_with.items():
-            if begun_with.get(name) != value:
+        for name, setting in self._begun_with.items():
+            if begun_with.get(name) != setting:
                 raise TrainingError(
-                    f"{source}: begun with {name} {begun_with.get(name)!r}, not {value!r}; "
+                    f"{source}: begun with {name} {begun_with.get(name)!r}, not {setting!r}; "
                     "use the same again or another output folder"
                 )
         tensors = load_file(source / STATE)

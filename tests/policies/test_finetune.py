@@ -148,6 +148,20 @@ def test_adapts_to_what_the_demonstrations_show(
     assert ours[2] < 0.8 * constant[2]  # x, behind the two numbers that are named
 
 
+def test_in_bf16_the_frozen_weights_are_bf16(tmp_path, tiny_model, tiny_tokenizer, demonstrations):
+    model = add_chunk_head(tiny_model, 3, seed=0)
+    save_checkpoint(tmp_path / "base", model, model.config, tiny_tokenizer)
+    reports = run(
+        tmp_path / "base", demonstrations, tmp_path / "out", LoraSettings(rank=4, dropout=0.1),
+        precision="bf16", merged_bf16=True,
+    )  # fmt: skip
+    assert np.isfinite(reports[-1]["loss"])
+    adapter = load_file(tmp_path / "out/adapter/adapter_model.safetensors")
+    assert {value.dtype for value in adapter.values()} == {torch.float32}
+    merged = load_file(tmp_path / "out/model.safetensors")
+    assert {value.dtype for value in merged.values()} == {torch.bfloat16}
+
+
 def test_full_fine_tuning_trains_everything(tmp_path, tiny_folder, demonstrations):
     run(tiny_folder, demonstrations, tmp_path / "out", lora=None, steps=2)
     before, after = (
