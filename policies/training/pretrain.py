@@ -7,6 +7,7 @@ the view. `policies.training.train` goes on from it with demonstrations.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +127,10 @@ def training_median(examples: Examples, maker: BatchMaker) -> NDArray[np.float64
         maker.make(examples, rows[start : start + 64], rng, augment=False).values.cpu().numpy()
         for start in range(0, len(rows), 64)
     ]
-    return np.nan_to_num(np.nanmedian(np.concatenate(values), axis=0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # numbers that nobody knows
+        median = np.nanmedian(np.concatenate(values), axis=0)
+    return np.nan_to_num(median)
 
 
 def number_names(maker: BatchMaker) -> tuple[str, ...]:
