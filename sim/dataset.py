@@ -29,6 +29,7 @@ from sim.parallel import interrupts_deferred, ordered_map
 from sim.rendering import RenderingError
 from sim.rollout import Demonstration, Perturbation, demonstrate
 from sim.scene import CAMERAS
+from sim.variants import STANDARD, check_variant
 
 RATE_HZ = int(CONTROL_RATE_HZ)
 FILE_SIZE_LIMIT_BYTES = 32 * 2**20  # of one video file; it is put together in memory
@@ -55,6 +56,7 @@ class Collection:
     image_size_px: int = IMAGE_SIZE_PX
     workers: int = 1
     policy: str | None = None  # let this one act and the expert label what it gets into (DAgger)
+    variant: str = STANDARD  # a key of `sim.variants.VARIANTS`
 
     def __post_init__(self) -> None:
         unknown = [env_id for env_id in self.env_ids if env_id not in ENV_IDS]
@@ -77,6 +79,7 @@ class Collection:
                 f"image_size: expected an even number from 16 to 640, got {self.image_size_px}"
             )
         Perturbation(self.perturb)
+        check_variant(self.variant)
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ class _Job:
     image_size_px: int
     encoder_options: tuple[tuple[str, str], ...]
     policy: str | None = None
+    variant: str = STANDARD
 
 
 @dataclass(frozen=True)
@@ -194,13 +198,14 @@ def _jobs(collection: Collection, options: Mapping[str, str]) -> Iterator[_Job]:
             image_size_px=collection.image_size_px,
             encoder_options=tuple(options.items()),
             policy=collection.policy,
+            variant=collection.variant,
         )
         attempt += 1
 
 
 @lru_cache(maxsize=8)
-def _environment(env_id: str, cameras: tuple[str, ...], image_size_px: int):
-    env = gymnasium.make(env_id, cameras=cameras, image_size_px=image_size_px)
+def _environment(env_id: str, cameras: tuple[str, ...], image_size_px: int, variant: str):
+    env = gymnasium.make(env_id, cameras=cameras, image_size_px=image_size_px, variant=variant)
     return env.unwrapped
 
 
@@ -216,7 +221,7 @@ def _learner(policy: str) -> Policy:
 
 def _record(job: _Job) -> _Recording:
     """Simulate, render and encode one attempt; runs in a worker."""
-    env = _environment(job.env_id, job.cameras, job.image_size_px)
+    env = _environment(job.env_id, job.cameras, job.image_size_px, job.variant)
     learner = _learner(job.policy) if job.policy else None
     demonstration = demonstrate(env, job.seed, job.perturbation, learner=learner)
     videos, pixels = {}, {}

@@ -7,6 +7,7 @@ centre point in the base frame and the wanted gripper opening, here at 10 Hz.
 from __future__ import annotations
 
 import string
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -19,6 +20,7 @@ from sim.kinematics import Kinematics, displaced
 from sim.scene import CAMERAS
 from sim.tabletop import Tabletop
 from sim.tasks import TASKS, Episode, Task
+from sim.variants import STANDARD, VARIANTS, check_variant
 
 CONTROL_RATE_HZ = 10.0
 IMAGE_SIZE_PX = 224
@@ -50,8 +52,12 @@ class TabletopEnv(gymnasium.Env):
         image_size_px: int = IMAGE_SIZE_PX,
         render_mode: str | None = None,
         meshes: bool = False,
+        variant: str = STANDARD,
     ) -> None:
-        """`meshes` draws the arm with those of the extra `menagerie`; see `sim.menagerie`."""
+        """`meshes` draws the arm with those of the extra `menagerie`; see `sim.menagerie`.
+
+        `variant` is a key of `sim.variants.VARIANTS`: a changed world.
+        """
         if task not in TASKS:
             raise ValueError(f"task: expected one of {', '.join(TASKS)}, got {task!r}")
         unknown = [camera for camera in cameras if camera not in CAMERAS]
@@ -66,6 +72,7 @@ class TabletopEnv(gymnasium.Env):
         self.image_size_px = image_size_px
         self.render_mode = render_mode
         self.meshes = meshes
+        self.variant = check_variant(variant)
         self.action_space = spaces.Box(
             ACTION_LOW.astype(np.float32), ACTION_HIGH.astype(np.float32), dtype=np.float32
         )
@@ -107,6 +114,7 @@ class TabletopEnv(gymnasium.Env):
         """Build the world of `episode` and put the arm at its start."""
         if self.world is not None:
             self.world.close()
+        episode = replace(episode, scene=VARIANTS[self.variant].apply(episode.scene))
         self.episode = episode
         self.world = Tabletop(episode.scene, self.meshes)
         self.world.reset(np.array(episode.joint_positions))

@@ -27,6 +27,7 @@ from sim.env import CONTROL_RATE_HZ, TabletopEnv, to_observation
 from sim.kinematics import displacement, fixed_axis_rotation
 from sim.parallel import ordered_map
 from sim.policies import SCRIPTED, ExpertPolicy, ZeroPolicy
+from sim.variants import STANDARD, check_variant
 
 CONFIDENCE = 0.95
 VIDEO_SIZE_PX = 384
@@ -47,6 +48,7 @@ class Evaluation:
     workers: int = 1
     execute_steps: int | None = None  # of every chunk, then look again; None: the whole chunk
     video_folder: Path | None = None  # an mp4 of the front camera for every episode
+    variant: str = STANDARD  # a key of `sim.variants.VARIANTS`
 
     def __post_init__(self) -> None:
         unknown = [env_id for env_id in self.env_ids if env_id not in ENV_IDS]
@@ -62,6 +64,7 @@ class Evaluation:
             raise ValueError(f"workers: expected 1 or more, got {self.workers}")
         if self.execute_steps is not None and self.execute_steps < 1:
             raise ValueError(f"execute_steps: expected 1 or more, got {self.execute_steps}")
+        check_variant(self.variant)
         if self.policy not in SCRIPTED:
             _check_policy(self.policy)
 
@@ -110,6 +113,7 @@ def evaluate(
         "swap_instruction": evaluation.swap_instruction,
         "execute_steps": evaluation.execute_steps,
         "quantization": evaluation.quantization,
+        "variant": evaluation.variant,
     }
     by_env = [
         {
@@ -272,11 +276,12 @@ def _run_job(job: tuple[Evaluation, str, int]) -> EpisodeResult:
     """One episode, in a worker."""
     evaluation, env_id, seed = job
     if evaluation.policy == "expert":
-        env = _environment(env_id, ())
+        env = _environment(env_id, (), evaluation.variant)
         policy: Policy = ExpertPolicy(env)
     else:
         policy = _policy(evaluation.policy, evaluation.device, evaluation.quantization)
-        env = _environment(env_id, () if evaluation.blackout else tuple(policy.cameras))
+        cameras = () if evaluation.blackout else tuple(policy.cameras)
+        env = _environment(env_id, cameras, evaluation.variant)
     frames: list[NDArray[np.uint8]] = []
 
     def film(env: TabletopEnv) -> None:
@@ -312,8 +317,9 @@ def _check_policy(name: str) -> None:
 
 
 @lru_cache(maxsize=8)
-def _environment(env_id: str, cameras: tuple[str, ...]) -> TabletopEnv:
-    return gymnasium.make(env_id, cameras=cameras).unwrapped  # type: ignore[return-value]
+def _environment(env_id: str, cameras: tuple[str, ...], variant: str) -> TabletopEnv:
+    env = gymnasium.make(env_id, cameras=cameras, variant=variant)
+    return env.unwrapped  # type: ignore[return-value]
 
 
 @lru_cache(maxsize=1)

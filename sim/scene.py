@@ -11,6 +11,7 @@ from typing import Literal
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from sim import menagerie, robot
 
@@ -71,6 +72,21 @@ class Item:
 
 
 @dataclass(frozen=True)
+class CameraOffset:
+    """How far the front camera stands from its usual pose."""
+
+    position: tuple[float, float, float] = (0.0, 0.0, 0.0)  # [m], base frame
+    # Rotation vector about the camera's own axes [deg]: right (tilts it up), up (pans it to its
+    # left), backward (rolls it).
+    rotation_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        for name, values in (("position", self.position), ("rotation_deg", self.rotation_deg)):
+            if len(values) != 3 or not np.all(np.isfinite(values)):
+                raise SceneError(f"{name}: expected three finite numbers, got {values}")
+
+
+@dataclass(frozen=True)
 class Scene:
     """Everything that varies between episodes and can be seen."""
 
@@ -79,6 +95,7 @@ class Scene:
     light_direction: tuple[float, float, float] = (-0.2, 0.1, -1.0)
     light_brightness: float = 0.6
     shadows: bool = False
+    camera_offset: CameraOffset = CameraOffset()
 
     def __post_init__(self) -> None:
         names = [item.name for item in self.items]
@@ -116,7 +133,7 @@ def compile_scene(scene: Scene, meshes: bool = False) -> mujoco.MjModel:
     spec.visual.map.znear = 0.01
     spec.visual.map.zfar = 10.0
     _add_room(spec, scene)
-    _add_cameras(spec, hand)
+    _add_cameras(spec, hand, scene.camera_offset)
     for item in scene.items:
         body = spec.worldbody.add_body(
             name=item.name,
@@ -174,12 +191,19 @@ FRONT_CAMERA_TARGET = (0.46, 0.0, 0.155)
 FRONT_CAMERA_FOVY_DEG = 41.0
 
 
-def _add_cameras(spec: mujoco.MjSpec, hand: mujoco.MjsBody) -> None:
+def _add_cameras(spec: mujoco.MjSpec, hand: mujoco.MjsBody, offset: CameraOffset) -> None:
+    position = np.array(FRONT_CAMERA_POSITION)
+    axes = np.array(look_at(position, np.array(FRONT_CAMERA_TARGET)))
+    if any(offset.rotation_deg):
+        right, up = axes.reshape(2, 3)
+        usual = np.stack([right, up, np.cross(right, up)], axis=1)  # columns are the camera's axes
+        turn = Rotation.from_rotvec(offset.rotation_deg, degrees=True).as_matrix()
+        axes = (usual @ turn)[:, :2].T.flatten()
     front = spec.worldbody.add_camera(
-        name="front", pos=FRONT_CAMERA_POSITION, fovy=FRONT_CAMERA_FOVY_DEG
+        name="front", pos=position + offset.position, fovy=FRONT_CAMERA_FOVY_DEG
     )
     front.alt.type = mujoco.mjtOrientation.mjORIENTATION_XYAXES
-    front.alt.xyaxes = look_at(np.array(FRONT_CAMERA_POSITION), np.array(FRONT_CAMERA_TARGET))
+    front.alt.xyaxes = axes
     # Beside the fingers, looking along them; the image's right is the hand's y axis.
     hand.add_camera(name="wrist", pos=(0.07, 0, 0.0), quat=(0, 0.7071, 0.7071, 0), fovy=75)
 

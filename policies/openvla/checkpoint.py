@@ -29,8 +29,13 @@ def load_model(
     GPU. Only safetensors are read; Python and pickled files beside them are ignored.
 
     Raises `CheckpointError` for a missing, truncated or pickled file and for weights that are
-    unknown, missing, there twice or of another shape, naming them.
+    unknown, missing, there twice or of another shape, naming them. An adapter's folder gives its
+    base with the adapter on top.
     """
+    if (folder / "adapter_config.json").is_file():
+        from policies.openvla.adapter import load_adapter  # needs PEFT, which takes seconds
+
+        return load_adapter(folder, dtype).model.to(device)
     config = read_config(folder)
     files = weight_files(folder)
     model = build_empty(config, dtype, str(folder / "config.json"))

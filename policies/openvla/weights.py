@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -94,6 +94,16 @@ def _check(
         raise CheckpointError(
             f"{path}: {name!r}: expected numbers of one of {', '.join(FLOATING)}, got {kind}"
         )
+
+
+def stored_weights(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every weight of one file as it is stored, by name."""
+    try:
+        with safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118 (not a dictionary)
+                yield name, file.get_tensor(name)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: not a whole safetensors file ({error})") from None
 
 
 def read_weight(

@@ -28,8 +28,8 @@ class Batch:
 
     pixel_values: Tensor  # (b / instructions_per_image, 6, s, s)
     states: Tensor  # (b, 7), normalized
-    input_ids: Tensor  # (b, longest): prompt and all numbers but the last (a model with a chunk
-    # head: and a 0 for each slot), padded on the right
+    input_ids: Tensor  # (b, longest): prompt and all numbers but the last (with an end token: all;
+    # a model with a chunk head: a 0 for each slot), padded on the right
     last_prompt: Tensor  # (b,) index in input_ids of the prompt's last token
     values: Tensor  # (b, numbers) in [-1, 1], nan = not supervised
     rows: NDArray[np.int64]  # (b,) of the examples, for further labels
@@ -45,8 +45,11 @@ class BatchMaker:
         tokenizer: PreTrainedTokenizerFast,
         statistics: ActionStatistics,
         device: torch.device,
+        end_token: bool = False,
     ) -> None:
+        """`end_token`: one more token is predicted, behind the numbers."""
         self.config = config
+        self.end_token = end_token
         self.chunk_length = config.chunk.length if config.chunk else 1
         self.numbers = config.grounded_numbers + ACTION_DIM * self.chunk_length
         self.action_tokenizer = ActionTokenizer(config.tokenizer_vocab_size, config.n_action_bins)
@@ -90,7 +93,8 @@ class BatchMaker:
         if self.config.chunk:
             behind = np.zeros((len(rows), self.config.grounded_numbers + self.chunk_length), int)
         else:
-            behind = self.action_tokenizer.encode(np.nan_to_num(values))[:, :-1]
+            behind = self.action_tokenizer.encode(np.nan_to_num(values))
+            behind = behind if self.end_token else behind[:, :-1]
         longest = max(len(prompt) for prompt in prompts) + behind.shape[1]
         input_ids = np.zeros((len(rows), longest), dtype=np.int64)
         for index, prompt in enumerate(prompts):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,17 +11,19 @@ from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from lerobot.datasets.video_utils import decode_video_frames
 from numpy.typing import NDArray
 
-from policies.interface import ACTION_DIM
 from policies.openvla.preprocess import resize
-from policies.openvla.state import DATASET_STATE_NAMES, state_vector
+from policies.openvla.state import STATE_DIM
 from policies.training.examples import Examples
+from policies.training.features import (
+    ACTION,
+    DatasetError,
+    FeatureMap,
+    choose_features,
+    to_state_vector,
+)
 
 TARGET, GOAL = "observation.target_position", "observation.goal_position"
 EXECUTED = "executed_action"  # what the arm was told, where that differs from the label
-
-
-class DatasetError(ValueError):
-    """A dataset that cannot be trained on; the message says what was expected and what it has."""
 
 
 @dataclass(frozen=True)
@@ -33,29 +35,25 @@ class Demonstrations:
     rate_hz: float
 
 
-def open_dataset(folder: Path, camera: str) -> LeRobotDataset:
-    """Open a LeRobotDataset folder and check that it has what training needs."""
+def open_dataset(
+    folder: Path,
+    camera: str,
+    with_state: bool = True,
+    wanted: Mapping[str, str] | None = None,
+) -> tuple[LeRobotDataset, FeatureMap]:
+    """Open a LeRobotDataset folder and find in it what training needs.
+
+    `camera` is the policy's; `with_state`: whether the policy looks at the robot's state; `wanted`:
+    see `policies.training.features.parse_map`. Raises `DatasetError`.
+    """
     if not (folder / "meta" / "info.json").is_file():
         raise DatasetError(f"{folder}: expected a LeRobotDataset, found no meta/info.json")
     try:
-        dataset = LeRobotDataset(f"local/{folder.name}", root=folder)
+        # The videos are read here, with PyAV: torchcodec needs the system's FFmpeg.
+        dataset = LeRobotDataset(f"local/{folder.name}", root=folder, video_backend="pyav")
     except Exception as error:  # whatever LeRobot or its readers raise about a damaged folder
         raise DatasetError(f"{folder}: LeRobot cannot open it: {error}") from error
-    features = dataset.meta.features
-    image_key = f"observation.images.{camera}"
-    if image_key not in features:
-        cameras = [key for key in features if key.startswith("observation.images.")]
-        raise DatasetError(f"{folder}: camera: expected {image_key!r}, it has {cameras}")
-    names = tuple(features.get("observation.state", {}).get("names") or ())
-    if names != DATASET_STATE_NAMES:
-        raise DatasetError(
-            f"{folder}: observation.state: expected {list(DATASET_STATE_NAMES)}, "
-            f"it has {list(names)}"
-        )
-    shape = tuple(features.get("action", {}).get("shape", ()))
-    if shape != (ACTION_DIM,):
-        raise DatasetError(f"{folder}: action: expected shape ({ACTION_DIM},), it has {shape}")
-    return dataset
+    return dataset, choose_features(dataset.meta.features, camera, with_state, wanted, str(folder))
 
 
 def load_demonstrations(
@@ -64,15 +62,23 @@ def load_demonstrations(
     image_size_px: int,
     on_progress: Callable[[int, int], None] | None = None,
     chunk_length: int = 1,
+    with_state: bool = True,
+    wanted: Mapping[str, str] | None = None,
+    gripper_range: tuple[float, float] = (0.0, 1.0),
 ) -> Demonstrations:
     """Read a whole dataset into memory; `on_progress(done, episodes)` is called per episode.
 
     With a `chunk_length` above 1 every frame also knows the actions that follow its own.
+    `with_state` and `wanted`: see `open_dataset`; without a state all are zero. `gripper_range`:
+    what the dataset's actions call closed and open.
     """
-    dataset = open_dataset(folder, camera)
+    dataset, chosen = open_dataset(folder, camera, with_state, wanted)
     rows = dataset.hf_dataset.with_format("numpy")
-    action = np.stack(rows["action"]).astype(np.float32)
-    state = np.stack(rows["observation.state"]).astype(np.float64)
+    action = np.stack(rows[chosen.action]).astype(np.float32)
+    action[:, 6] = opening(action[:, 6], gripper_range, f"{folder}: {chosen.action}")
+    states: NDArray[np.float64] = np.zeros((len(action), STATE_DIM))
+    if chosen.state is not None:
+        states = to_state_vector(np.stack(rows[chosen.state]))
     task_index = np.asarray(rows["task_index"]).astype(int)
     task_of_index = {int(row.task_index): str(name) for name, row in dataset.meta.tasks.iterrows()}
     if TARGET in dataset.meta.features and GOAL in dataset.meta.features:
@@ -82,7 +88,7 @@ def load_demonstrations(
         grounding = np.full((len(action), 4), np.nan, dtype=np.float32)
     images = np.empty((len(action), image_size_px, image_size_px, 3), dtype=np.uint8)
     starts = []
-    for done, (start, frames) in enumerate(_episodes(dataset, camera), start=1):
+    for done, (start, frames) in enumerate(_episodes(dataset, chosen.image), start=1):
         starts.append(start)
         for offset, frame in enumerate(frames):
             images[start + offset] = resize(frame, image_size_px)
@@ -91,19 +97,42 @@ def load_demonstrations(
     later = None
     if chunk_length > 1:
         followed: NDArray[np.bool_] = np.ones(len(action), dtype=bool)
-        if EXECUTED in dataset.meta.features:
+        if chosen.action == ACTION and EXECUTED in dataset.meta.features:
             executed = np.stack(rows[EXECUTED])
             followed = np.asarray(np.all(np.abs(executed - action) < 1e-6, axis=1))
         later = later_actions(action, followed, np.array(starts), chunk_length)[:, None]
     examples = Examples(
         images=images,
-        states=state_vector(state[:, :3], state[:, 3:7], state[:, 7]).astype(np.float32),
-        instructions=[[task_of_index[index]] for index in task_index],
+        states=states.astype(np.float32),
+        instructions=[[_instruction(task_of_index, index, folder)] for index in task_index],
         grounding=grounding[:, None],
         actions=action[:, None],
         later_actions=later,
     )
     return Demonstrations(examples, np.array(starts), float(dataset.meta.fps))
+
+
+def opening(
+    values: NDArray[np.float32], closed_open: tuple[float, float], source: str
+) -> NDArray[np.float32]:
+    """Gripper commands (n,) as the opening wanted: 0 = closed, 1 = open."""
+    closed, opened = closed_open
+    if not (np.isfinite(closed) and np.isfinite(opened) and closed != opened):
+        raise DatasetError(f"gripper: expected two different numbers, got {closed}, {opened}")
+    wanted = (values - closed) / (opened - closed)
+    if wanted.min() < -0.05 or wanted.max() > 1.05:
+        raise DatasetError(
+            f"{source}: gripper: expected {closed:g} (closed) to {opened:g} (open), it goes from "
+            f"{values.min():g} to {values.max():g}; say which is which with --gripper CLOSED,OPEN"
+        )
+    return np.clip(wanted, 0.0, 1.0).astype(np.float32)
+
+
+def _instruction(tasks: Mapping[int, str], index: int, folder: Path) -> str:
+    text = tasks.get(int(index), "").strip()
+    if not text:
+        raise DatasetError(f"{folder}: task {index}: expected an instruction, it is empty")
+    return text
 
 
 def later_actions(
@@ -128,17 +157,17 @@ def later_actions(
     return later
 
 
-def _episodes(dataset: LeRobotDataset, camera: str) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """(first row, (n, h, w, 3) uint8 RGB frames) of every episode."""
-    key = f"observation.images.{camera}"
+def _episodes(dataset: LeRobotDataset, key: str) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """(first row, (n, h, w, 3) uint8 RGB frames) of every episode; `key`: the image feature."""
     meta = dataset.meta
+    is_video = meta.features[key]["dtype"] == "video"
+    pictures = None if is_video else dataset.hf_dataset.with_format(None).select_columns([key])
     for index in range(meta.total_episodes):
         episode = meta.episodes[index]
         first, last = int(episode["dataset_from_index"]), int(episode["dataset_to_index"])
-        if meta.features[key]["dtype"] != "video":
-            frames = [np.asarray(dataset[row][key]) for row in range(first, last)]
-            stacked = np.stack(frames).transpose(0, 2, 3, 1)
-            yield first, (stacked * 255.0).round().astype(np.uint8)
+        if pictures is not None:
+            frames = [pictures[row][key].convert("RGB") for row in range(first, last)]
+            yield first, np.stack([np.asarray(frame) for frame in frames])
             continue
         begin = float(episode[f"videos/{key}/from_timestamp"])
         timestamps = [begin + frame / meta.fps for frame in range(last - first)]

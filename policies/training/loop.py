@@ -12,7 +12,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -42,10 +42,15 @@ class LoopConfig:
     report_every_steps: int = 20
     seed: int = 0
     precision: str = "auto"  # "fp32", "bf16", or "auto": bf16 where the processor is fast at it
+    gradient_accumulation: int = 1  # passes that a batch is split into, to save memory
 
     def __post_init__(self) -> None:
         if self.precision not in ("auto", "fp32", "bf16"):
             raise ValueError(f"precision: expected auto, fp32 or bf16, got {self.precision!r}")
+        if self.gradient_accumulation < 1:
+            raise ValueError(
+                f"gradient_accumulation: expected 1 or more, got {self.gradient_accumulation}"
+            )
 
 
 class TrainingError(RuntimeError):
@@ -91,7 +96,10 @@ def learning_rate(config: LoopConfig, step: int) -> float:
 
 
 class Loop:
-    """Minimises what `loss(step, rng)` returns over the parameters of `module`."""
+    """Minimises what `loss(rng)` returns over the parameters of `module` that require gradients.
+
+    Only those are saved: of a model with an adapter the adapter alone.
+    """
 
     def __init__(
         self,
@@ -100,8 +108,11 @@ class Loop:
         config: LoopConfig,
         folder: Path,
         device: torch.device,
+        begun_with: Mapping[str, str | int] | None = None,
     ) -> None:
+        """`begun_with` is kept beside the checkpoints; a run can only go on with the same."""
         self.module = module
+        self._begun_with = dict(begun_with or {})
         self.config = config
         self.step = 0
         self._loss = loss
@@ -121,15 +132,19 @@ class Loop:
             betas=(0.9, 0.95),
             fused=True,
         )
-        self._by_identity = {id(value): name for name, value in module.named_parameters()}
+        self._trained = {
+            name: value for name, value in module.named_parameters() if value.requires_grad
+        }
+        self._by_identity = {id(value): name for name, value in self._trained.items()}
         self._bf16 = config.precision == "bf16" or (
             config.precision == "auto" and bf16_is_fast(device)
         )
 
     @property
     def rows_per_step(self) -> int:
-        """This process's share of a batch."""
-        return max(1, self.config.batch_size // world_size())
+        """This process's share of a batch, in one pass."""
+        shares = world_size() * self.config.gradient_accumulation
+        return max(1, self.config.batch_size // shares)
 
     def run(
         self,
@@ -146,20 +161,19 @@ class Loop:
         leads = rank() == 0
         while self.step < last:
             rng = np.random.default_rng((config.seed, self.step, rank()))
+            dropped = np.random.default_rng((config.seed, self.step, rank(), 0xD209))
+            torch.manual_seed(int(dropped.integers(2**63)))  # what dropout draws
             for group in self._optimizer.param_groups:
                 group["lr"] = learning_rate(config, self.step)
-            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
-                loss, figures = self._loss(rng)
-            if not torch.isfinite(loss):
-                raise TrainingError(f"the loss is {loss.item()} at step {self.step}")
-            loss.backward()
-            average_gradients(self.module.parameters())
-            norm = nn.utils.clip_grad_norm_(self.module.parameters(), config.gradient_clip)
+            passes = [self._backward(rng) for _ in range(config.gradient_accumulation)]
+            average_gradients(self._trained.values())
+            norm = nn.utils.clip_grad_norm_(self._trained.values(), config.gradient_clip)
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
             self.step += 1
-            for name, value in {**figures, "loss": loss.item(), "norm": float(norm)}.items():
-                sums.setdefault(name, []).append(value)
+            for figures in (*passes, {"norm": float(norm)}):
+                for name, value in figures.items():
+                    sums.setdefault(name, []).append(value)
             count += 1
             if leads and (self.step % config.report_every_steps == 0 or self.step == last):
                 now = time.monotonic()
@@ -177,6 +191,15 @@ class Loop:
                     on_save(self.step)
                     self.module.train()
 
+    def _backward(self, rng: np.random.Generator) -> dict[str, float]:
+        """One pass: adds its share to the gradients, returns its figures."""
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
+            loss, figures = self._loss(rng)
+        if not torch.isfinite(loss):
+            raise TrainingError(f"the loss is {loss.item()} at step {self.step}")
+        (loss / self.config.gradient_accumulation).backward()
+        return {**figures, "loss": loss.item()}
+
     # --- checkpoints ------------------------------------------------------------------------
 
     def save(self) -> None:
@@ -185,15 +208,18 @@ class Loop:
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
         tensors = {
-            f"weights.{name}": value.detach().contiguous()
-            for name, value in self.module.named_parameters()
+            f"weights.{name}": value.detach().contiguous() for name, value in self._trained.items()
         }
         for value, state in self._optimizer.state.items():
             name = self._by_identity[id(value)]
             tensors[f"average.{name}"] = state["exp_avg"].contiguous()
             tensors[f"square.{name}"] = state["exp_avg_sq"].contiguous()
         save_file(tensors, fresh / STATE)
-        about = {"step": self.step, "config": asdict(self.config)}
+        about = {
+            "step": self.step,
+            "config": asdict(self.config),
+            "begun_with": self._begun_with,
+        }
         (fresh / "progress.json").write_text(json.dumps(about))
         last, old = self._folder / "last", self._folder / "last.old"
         shutil.rmtree(old, ignore_errors=True)
@@ -220,8 +246,15 @@ class Loop:
                 f"{source}: begun with seed {about['config']['seed']}, not {self.config.seed}; "
                 "use that seed or another output folder"
             )
+        begun_with = about.get("begun_with", {})
+        for name, setting in self._begun_with.items():
+            if begun_with.get(name) != setting:
+                raise TrainingError(
+                    f"{source}: begun with {name} {begun_with.get(name)!r}, not {setting!r}; "
+                    "use the same again or another output folder"
+                )
         tensors = load_file(source / STATE)
-        for name, value in self.module.named_parameters():
+        for name, value in self._trained.items():
             key = f"weights.{name}"
             if key not in tensors or tensors[key].shape != value.shape:
                 raise TrainingError(f"{source}: it holds another model ({name!r} does not fit)")

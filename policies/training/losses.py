@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from policies.openvla.text import EOS_ID
 from policies.openvla.tokens import ActionTokenizer
 
 
@@ -44,6 +45,16 @@ def number_loss(
     of_bins = log_probabilities[..., first : tokenizer.vocab_size].flip(-1)
     losses = -(targets * of_bins).sum(-1) * known
     return losses.sum(0) / known.sum(0).clamp(min=1)
+
+
+def original_loss(logits: Tensor, values: Tensor, tokenizer: ActionTokenizer) -> Tensor:
+    """OpenVLA's own objective: plain cross-entropy over the numbers' tokens and the end token.
+
+    `logits`: (b, numbers + 1, vocabulary); `values`: (b, numbers) in [-1, 1], all known.
+    """
+    ids = torch.as_tensor(tokenizer.encode(values.cpu().numpy()), device=logits.device)
+    targets = F.pad(ids, (0, 1), value=EOS_ID)  # (b, numbers + 1)
+    return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
 
 
 def l1_loss(numbers: Tensor, values: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -13,7 +15,7 @@ from policies.openvla.connectors import MixtureOfExperts
 from policies.openvla.model import OpenVLA, patch_features
 from policies.training.batches import Batch, BatchMaker
 from policies.training.examples import Examples
-from policies.training.losses import l1_loss, number_loss, siglip_loss
+from policies.training.losses import l1_loss, number_loss, original_loss, siglip_loss
 from policies.training.pointing import (
     CENTRE_M,
     POINTING_LAYER,
@@ -84,7 +86,11 @@ class Learner(nn.Module):
         siglip_features = patch_features(backbone.fused_featurizer, second)
         features = torch.cat([patch_features(backbone.featurizer, first), siglip_features], dim=2)
         patches = examples.patches
+        batch = self._with_own_names(features, batch)
         outputs, attentions, hidden = self._outputs(features, batch, patches is not None)
+        if self.maker.end_token:
+            total = original_loss(outputs, batch.values, self.maker.action_tokenizer)
+            return total, {"action": total.item()}
         if model.chunk_head is None:
             tokenizer = self.maker.action_tokenizer
             per_number = number_loss(outputs, batch.values, tokenizer, self.sigma_bins)
@@ -115,8 +121,9 @@ class Learner(nn.Module):
     def _outputs(
         self, features: Tensor, batch: Batch, with_attention: bool = False
     ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """(b, numbers, vocabulary) logits at the positions that name numbers; of a model with a
-        chunk head the numbers themselves, (b, numbers) in [-1, 1].
+        """(b, numbers, vocabulary) logits at the positions that name numbers (and the end, where
+        there is an end token); of a model with a chunk head the numbers themselves, (b, numbers) in
+        [-1, 1].
 
         With `with_attention` (which needs "eager") also every layer's attention, (b, heads, n, n),
         and the hidden states before the first layer and after each, (b, n, hidden).
@@ -138,7 +145,8 @@ class Learner(nn.Module):
             output_hidden_states=with_attention,
         )
         hidden = output.last_hidden_state
-        offsets = torch.arange(self.maker.numbers, device=hidden.device)
+        count = self.maker.numbers + int(self.maker.end_token)
+        offsets = torch.arange(count, device=hidden.device)
         where = batch.last_prompt[:, None] + context.shape[1] + offsets  # (b, numbers)
         rows = torch.arange(len(hidden), device=hidden.device)[:, None]
         logits = model.language_model.lm_head(hidden[rows, where])
@@ -156,11 +164,35 @@ class Learner(nn.Module):
         )
 
     @torch.no_grad()
+    def _with_own_names(self, features: Tensor, batch: Batch) -> Batch:
+        """Where nobody knows what should be named before the action, let the model name it.
+
+        A robot's dataset does not say where things were. At run time the model reads its own
+        naming, so that is what must stand before the action here too.
+        """
+        grounded = self.maker.config.grounded_numbers
+        unknown = torch.isnan(batch.values[:, :grounded]).all(1)  # (b,)
+        if not grounded or self.model.chunk_head is not None or not unknown.any():
+            return batch
+        tokenizer = self.maker.action_tokenizer
+        ids = batch.input_ids.clone()
+        rows = torch.nonzero(unknown)[:, 0]
+        for index in range(grounded):
+            logits = self._outputs(features, replace(batch, input_ids=ids))[0][rows, index]
+            of_numbers = logits[:, tokenizer.first_id : tokenizer.vocab_size]
+            ids[rows, batch.last_prompt[rows] + 1 + index] = tokenizer.first_id + of_numbers.argmax(
+                -1
+            )
+        return replace(batch, input_ids=ids)
+
+    @torch.no_grad()
     def numbers(self, features: Tensor, batch: Batch) -> NDArray[np.float64]:
         """(b, numbers) in [-1, 1]: the model's choice of each, those before it given."""
+        batch = self._with_own_names(features, batch)
         outputs = self._outputs(features, batch)[0].float()
         if self.model.chunk_head is not None:
             return outputs.clamp(-1.0, 1.0).cpu().numpy().astype(np.float64)
+        outputs = outputs[:, : self.maker.numbers]
         tokenizer = self.maker.action_tokenizer
         first = tokenizer.first_id
         chosen = outputs[..., first : tokenizer.vocab_size].argmax(-1).cpu().numpy() + first

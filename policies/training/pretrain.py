@@ -7,6 +7,7 @@ the view. `policies.training.train` goes on from it with demonstrations.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,8 +125,14 @@ def training_median(examples: Examples, maker: BatchMaker) -> NDArray[np.float64
     """The median of every number over some training rows, (numbers,) in [-1, 1]."""
     rng = np.random.default_rng(0)
     rows = rng.integers(len(examples), size=min(4096, 4 * len(examples)))
-    batch = maker.make(examples, rows, rng, augment=False)
-    return np.nan_to_num(np.nanmedian(batch.values.cpu().numpy(), axis=0))
+    values = [  # in parts: a batch holds the images too
+        maker.make(examples, rows[start : start + 64], rng, augment=False).values.cpu().numpy()
+        for start in range(0, len(rows), 64)
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # numbers that nobody knows
+        median = np.nanmedian(np.concatenate(values), axis=0)
+    return np.nan_to_num(median)
 
 
 def number_names(maker: BatchMaker) -> tuple[str, ...]:

@@ -14,8 +14,9 @@ from policies.openvla.config import ConnectorConfig, DropConfig, OpenVLAConfig
 from policies.openvla.statistics import ActionStatistics
 from policies.openvla.text import load_tokenizer
 from policies.training.batches import BatchMaker
-from policies.training.demonstrations import DatasetError, Demonstrations, join
+from policies.training.demonstrations import Demonstrations, join
 from policies.training.examples import Examples
+from policies.training.features import DatasetError
 from policies.training.initial import (
     add_chunk_head,
     exchange_connector,

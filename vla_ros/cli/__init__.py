@@ -30,6 +30,8 @@ COMMANDS = {
     "collect": "Record a task's expert as a LeRobotDataset.",
     "pretrain": "Teach the vision towers to see in simulation.",
     "train": "Train a policy from a LeRobotDataset.",
+    "finetune": "Adapt a policy to your own demonstrations, with LoRA or in full.",
+    "merge": "Write an adapter and its base as one checkpoint.",
 }
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # the shell's convention: 128 + SIGINT

@@ -14,6 +14,7 @@ from sim import ENV_IDS, dataset
 from sim.env import IMAGE_SIZE_PX
 from sim.parallel import WorkerError
 from sim.scene import CAMERAS
+from sim.variants import VARIANTS
 from vla_ros.errors import UserError
 
 
@@ -38,6 +39,9 @@ def command(
         str | None,
         typer.Option(help="Let this policy act, and the expert label what it gets into (DAgger)."),
     ] = None,
+    variant: Annotated[
+        str, typer.Option(help=f"A changed world: one of {', '.join(VARIANTS)}.")
+    ] = dataset.Collection.variant,
     workers: Annotated[
         int, typer.Option(help="Processes that simulate and render.", show_default="CPU cores")
     ] = os.cpu_count() or 1,
@@ -59,6 +63,7 @@ def command(
         image_size_px=image_size,
         workers=workers,
         policy=policy,
+        variant=variant,
     )
     console = Console(stderr=True)
     columns = (

@@ -15,6 +15,7 @@ from policies.factory import QUANTIZATIONS
 from sim import ENV_IDS
 from sim.evaluation import EpisodeResult, Evaluation, evaluate, write_json
 from sim.parallel import WorkerError
+from sim.variants import VARIANTS
 from vla_ros.errors import UserError
 
 
@@ -48,6 +49,9 @@ def command(
         str | None, typer.Option(help=f"The policy's weights: {', '.join(QUANTIZATIONS)}.")
     ] = None,
     video: Annotated[Path | None, typer.Option(help="Folder for an mp4 of every episode.")] = None,
+    variant: Annotated[
+        str, typer.Option(help=f"A changed world: one of {', '.join(VARIANTS)}.")
+    ] = Evaluation.variant,
 ) -> None:
     """Measure a policy's success rate in simulation, without ROS.
 
@@ -67,6 +71,7 @@ def command(
         quantization=quantize,
         workers=workers,
         video_folder=video,
+        variant=variant,
     )
     columns = (
         TextColumn("evaluating"),
