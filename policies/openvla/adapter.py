@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, LoraModel
-from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from policies.openvla.checkpoint import load_model, save_checkpoint, write_text
+from policies.openvla.checkpoint import load_model, save_checkpoint, write_text, write_weights
 from policies.openvla.config import CheckpointError, OpenVLAConfig, read_config
 from policies.openvla.model import OpenVLA
 from policies.openvla.normalization import PREPROCESSOR, preprocessor_config
@@ -144,9 +142,7 @@ def save_adapter(
         for name, value in tuner.model.named_parameters()
         if _is_adapters(name)
     }
-    partial = folder / (WEIGHTS + ".partial")
-    save_file(tensors, partial, metadata={"format": "pt"})
-    os.replace(partial, folder / WEIGHTS)
+    write_weights(tensors, folder / WEIGHTS)
     reference = {"policy": base.policy, "weights_sha256": base.weights_hash}
     write_text(folder / BASE, json.dumps(reference, indent=1))
     write_text(folder / "tokenizer.json", tokenizer.backend_tokenizer.to_str(pretty=False))

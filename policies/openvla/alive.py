@@ -51,13 +51,13 @@ def check_statistics(statistics: ActionStatistics, rate_hz: float, limits: ToolL
         moves = axis < 3
         unit, limit = ("m", limits.speed_m_s) if moves else ("rad", limits.turn_rad_s)
         about = f"statistics of {statistics.key!r}: {name}: a step of {step:.3g} {unit}"
-        if step * rate_hz > limit * SLACK:
+        if not step * rate_hz <= limit * SLACK:  # nan is no speed either
             raise UnfitPolicyError(
                 f"{about} at {rate_hz:g} actions/s is {step * rate_hz:.3g} {unit}/s; the "
                 f"controller allows {limit:.3g} {unit}/s. Is this the data set of this robot "
                 "(unnorm_key)?"
             )
-        if moves and step > limits.step_m * SLACK:
+        if moves and not step <= limits.step_m * SLACK:
             raise UnfitPolicyError(
                 f"{about}; the controller allows {limits.step_m:.3g} m between two actions. "
                 "Is this the data set of this robot (unnorm_key)?"

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast
 
@@ -60,9 +61,20 @@ def build_empty(config: OpenVLAConfig, dtype: torch.dtype, source: str) -> OpenV
     try:
         with torch.device("meta"):
             return OpenVLA(config).to(dtype)
-    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+    except Exception as error:  # whatever timm and transformers raise for odd sizes
         text = " ".join(str(error).split())
         raise CheckpointError(f"{source}: no network has these sizes: {text}") from error
+
+
+def write_weights(weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write a safetensors file whole or not at all. Raises `OSError`, as for a full disk."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        save_file(dict(weights), partial, metadata={"format": "pt"})
+    except SafetensorError as error:  # safetensors' own name for what the system refused
+        partial.unlink(missing_ok=True)
+        raise OSError(f"cannot write {path}: {error}") from None
+    os.replace(partial, path)
 
 
 def save_checkpoint(
@@ -85,9 +97,7 @@ def save_checkpoint(
     }
     if model.language_model.config.tie_word_embeddings:
         del weights[LM_HEAD]
-    partial = folder / (WEIGHTS + ".partial")
-    save_file(weights, partial, metadata={"format": "pt"})
-    os.replace(partial, folder / WEIGHTS)
+    write_weights(weights, folder / WEIGHTS)
     write_text(folder / "tokenizer.json", tokenizer.backend_tokenizer.to_str(pretty=False))
     preprocessor = preprocessor_config(config.normalization, config.image_sizes)
     write_text(folder / PREPROCESSOR, json.dumps(preprocessor, indent=1))

@@ -10,6 +10,7 @@ arXiv 2407.08693) and `chunk` (OpenVLA-OFT's parallel decoding).
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,29 @@ SUPPORTED: dict[str, tuple[Any, ...]] = {
 }
 
 
+RATES_HZ = (0.1, 1000.0)  # actions a second that a robot could want
+MOST_LAYERS = 500
+
+
+def _check_ranges(name: str, low: tuple[float, ...], high: tuple[float, ...]) -> None:
+    pairs = list(zip(low, high, strict=True))
+    if not all(math.isfinite(a) and math.isfinite(b) and a <= b for a, b in pairs):
+        raise CheckpointError(f"{name}: expected finite numbers, low <= high, got {pairs}")
+
+
 @dataclass(frozen=True)
 class ProprioConfig:
     """One extra token from the robot's state, normalized by its quantiles to [-1, 1]."""
 
     q01: tuple[float, ...]  # (n,)
     q99: tuple[float, ...]  # (n,)
+
+    def __post_init__(self) -> None:
+        if len(self.q01) != len(self.q99):
+            raise CheckpointError(
+                f"proprio: expected as many q01 as q99, got {len(self.q01)} and {len(self.q99)}"
+            )
+        _check_ranges("proprio", self.q01, self.q99)
 
     @property
     def dim(self) -> int:
@@ -73,6 +91,14 @@ class GroundingConfig:
     names: tuple[str, ...]  # ("target_x", "target_y", ...)
     low: tuple[float, ...]  # [m], the value at -1
     high: tuple[float, ...]  # [m], the value at +1
+
+    def __post_init__(self) -> None:
+        if not len(self.names) == len(self.low) == len(self.high):
+            raise CheckpointError(
+                f"grounding: expected a low and a high for each name, got {len(self.names)} names, "
+                f"{len(self.low)} low, {len(self.high)} high"
+            )
+        _check_ranges("grounding", self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -166,6 +192,15 @@ class OpenVLAConfig:
     extra: dict[str, Any] = field(default_factory=dict)  # fields kept but not used
 
     def __post_init__(self) -> None:
+        if not RATES_HZ[0] <= self.rate_hz <= RATES_HZ[1]:  # false for nan too
+            raise CheckpointError(
+                f"rate_hz: expected {RATES_HZ[0]} to {RATES_HZ[1]} actions a second, "
+                f"got {self.rate_hz}"
+            )
+        if any(not isinstance(word, str) for word in self.instruction_words or ()):
+            raise CheckpointError(
+                f"instruction_words: expected words, got {self.instruction_words}"
+            )
         if self.pyramid_drop is None:
             return
         if self.chunk is None:
@@ -198,6 +233,18 @@ class OpenVLAConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any], source: str = "config.json") -> OpenVLAConfig:
         """Build from the fields of a `config.json`; errors name `source` and the field."""
+        try:
+            return cls._from_dict(values, source)
+        except CheckpointError as error:
+            text = str(error)
+            raise CheckpointError(
+                text if text.startswith(source) else f"{source}: {text}"
+            ) from None
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise CheckpointError(f"{source}: a field has a wrong kind of value: {error}") from None
+
+    @classmethod
+    def _from_dict(cls, values: dict[str, Any], source: str) -> OpenVLAConfig:
         for key in ("text_config", "norm_stats"):
             if not isinstance(values.get(key), dict):
                 raise CheckpointError(f"{source}: expected an object {key!r}")
@@ -216,6 +263,13 @@ class OpenVLAConfig:
             del text_config["rope_theta"]
         for key in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"):
             _positive_integer(text_config, f"text_config.{key}", source)
+        if text_config["num_hidden_layers"] > MOST_LAYERS:
+            raise CheckpointError(
+                f"{source}: text_config.num_hidden_layers: expected at most {MOST_LAYERS}, "
+                f"got {text_config['num_hidden_layers']}"
+            )
+        if isinstance(values.get("instruction_words"), str):
+            raise CheckpointError(f"{source}: instruction_words: expected a list of words")
         for key in ("n_action_bins", "pad_to_multiple_of"):
             if key in values:
                 _positive_integer(values, key, source, least=0 if key.startswith("pad") else 2)

@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 import timm.layers
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from policies.openvla.checkpoint import write_weights
 from policies.training.processes import average_gradients, rank, world_size
 
 STATE = "training_state.safetensors"
@@ -214,7 +215,7 @@ class Loop:
             name = self._by_identity[id(value)]
             tensors[f"average.{name}"] = state["exp_avg"].contiguous()
             tensors[f"square.{name}"] = state["exp_avg_sq"].contiguous()
-        save_file(tensors, fresh / STATE)
+        write_weights(tensors, fresh / STATE)
         about = {
             "step": self.step,
             "config": asdict(self.config),

@@ -35,6 +35,23 @@ def folder(tiny_folder, monkeypatch):
             {"text_config": {"vocab_size": 768, "model_type": "mistral"}},
             "text_config.model_type: expected 'llama', got 'mistral'",
         ),
+        ({"rate_hz": 0}, "rate_hz: expected 0.1 to 1000.0 actions a second, got 0"),
+        ({"rate_hz": float("nan")}, "rate_hz: expected 0.1 to 1000.0 actions a second, got nan"),
+        ({"rate_hz": None}, "config.json: a field has a wrong kind of value"),
+        ({"rate_hz": "x"}, "config.json: a field has a wrong kind of value"),
+        ({"image_sizes": 5}, "config.json: a field has a wrong kind of value"),
+        ({"vision_backbone_id": ["l"]}, "config.json: a field has a wrong kind of value"),
+        ({"instruction_words": "abc"}, "instruction_words: expected a list of words"),
+        ({"instruction_words": [1, 2]}, "instruction_words: expected words, got"),
+        (
+            {"grounding": {"names": ["a"], "low": [0.0, 1.0], "high": [1.0]}},
+            "grounding: expected a low and a high for each name, got 1 names, 2 low, 1 high",
+        ),
+        (
+            {"grounding": {"names": ["a"], "low": [2.0], "high": [1.0]}},
+            "grounding: expected finite numbers, low <= high",
+        ),
+        ({"proprio": {"q01": [0.0], "q99": []}}, "proprio: expected as many q01 as q99"),
         ({"vision_backbone_id": "siglip"}, "vision_backbone_id: expected one of dinosiglip"),
         ({"image_resize_strategy": "letterbox"}, "expected 'resize-naive', got 'letterbox'"),
         ({"use_fused_vision_backbone": False}, "use_fused_vision_backbone: expected True"),
@@ -102,3 +119,20 @@ def test_sizes_that_no_network_has_are_refused(tiny_folder):
 def test_a_type_that_is_not_known_names_the_choices(tiny_folder):
     with pytest.raises(CheckpointError, match="dtype: expected one of float32, bfloat16, got 'x'"):
         load_policy(str(tiny_folder), dtype="x")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("num_attention_heads", 3),
+        ("num_key_value_heads", 0),
+        ("hidden_act", "nonsense"),
+        ("intermediate_size", "x"),
+        ("num_hidden_layers", 10**6),
+    ],
+)
+def test_sizes_no_network_can_have(tiny_folder, name, value):
+    values = json.loads((tiny_folder / "config.json").read_text())
+    edit(tiny_folder, "config.json", text_config={**values["text_config"], name: value})
+    with pytest.raises(CheckpointError, match=r"config.json: (no network has|text_config\.num)"):
+        load_policy(str(tiny_folder))

@@ -193,3 +193,25 @@ def test_loading_holds_one_model_and_one_weight(big_folder, tiny_folder):
     assert [round(held_mb, -1) for _, held_mb in rows] == [100, 190]
     for grown_mb, held_mb in rows:
         assert 0.8 * held_mb < grown_mb < held_mb + 70, rows
+
+
+def test_a_full_disk_leaves_the_old_weights(tmp_path):
+    """A limit on the size of files stands in for a full disk."""
+    code = (
+        "import resource, signal, sys, torch\n"
+        "from pathlib import Path\n"
+        "from policies.openvla.checkpoint import write_weights\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000,) * 2)\n"
+        "try:\n"
+        "    write_weights({'a': torch.zeros(100_000)}, Path(sys.argv[1]))\n"
+        "except OSError as error:\n"
+        "    print(error)\n"
+    )
+    path = tmp_path / "model.safetensors"
+    path.write_text("old")
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    assert f"cannot write {path}" in done.stdout
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]

@@ -82,3 +82,27 @@ def test_an_unknown_policy_is_one_line(vla_ros, tmp_path):
     (line,) = errors.strip().splitlines()
     assert "expected a checkpoint folder" in line and "also: expert, zero" in line
     assert not (tmp_path / "result.json").exists()
+
+
+def test_where_the_result_goes_is_checked_before_the_work(vla_ros, tmp_path, monkeypatch):
+    def fail(*_):
+        raise AssertionError("an episode ran")
+
+    monkeypatch.setattr("vla_ros.cli.evaluate.evaluate", fail)
+    (tmp_path / "file").write_text("")
+    options = ("evaluate", "--policy", "expert", "--env", LIFT, "--episodes", 1)
+    for place, problem in (
+        (tmp_path, "expected a file"),
+        (tmp_path / "file" / "x.json", "cannot write"),
+    ):
+        code, _, errors = vla_ros(*options, "--json", place)
+        assert code == 2
+        assert problem in " ".join(errors.split()) and len(errors.strip().splitlines()) == 1
+
+
+def test_training_on_a_device_that_is_not_there(vla_ros, tmp_path, monkeypatch):
+    monkeypatch.setattr("vla_ros.cli.train.open_dataset", lambda *_: None)
+    options = ("--dataset", tmp_path, "--output", tmp_path / "out", "--device", "nonsense")
+    code, _, errors = vla_ros("train", *options)
+    assert code == 2
+    assert "device: 'nonsense' cannot be used here" in " ".join(errors.split())

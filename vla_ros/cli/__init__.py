@@ -82,6 +82,10 @@ def main() -> None:
         if os.environ.get("VLA_ROS_TRACEBACK"):
             raise
         fail(error)
+    except SystemExit as end:
+        if end.code == EXIT_INTERRUPTED:  # typer catches Ctrl-C itself and says nothing
+            typer.secho("interrupted", fg=typer.colors.YELLOW, err=True)
+        raise
     except KeyboardInterrupt:
         typer.secho("interrupted", fg=typer.colors.YELLOW, err=True)
         sys.exit(EXIT_INTERRUPTED)

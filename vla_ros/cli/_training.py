@@ -19,6 +19,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from policies.factory import check_device
 from policies.openvla.config import CONNECTORS, ConnectorConfig
 from policies.training.loop import LoopConfig, TrainingError
 from policies.training.pretrain import Validation
@@ -62,6 +63,7 @@ def learn(
     *arguments: object,
 ) -> None:
     """Call `work(report, validated, output, config, device, *arguments)` in `processes`."""
+    check_device(device)
     try:
         run_in_processes(processes, _show, work, output, config, device, arguments)
     except TrainingError as error:

@@ -125,7 +125,8 @@ def run(
     started_s = time.monotonic()
     try:
         operator.wait_until_ready()
-        console.print(f"Ready after {time.monotonic() - started_s:.0f} s: {policy}", style="dim")
+        waited_s = time.monotonic() - started_s
+        console.print(f"Ready after {waited_s:.0f} s: {policy}{_decoding(policy)}", style="dim")
         with _progress(console) as progress:
             bar = progress.add_task("", total=len(plan))
             for index, (task, seed) in enumerate(plan, start=1):
@@ -209,3 +210,15 @@ def _write(path: Path, text: str) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(text)
     partial.replace(path)
+
+
+def _decoding(policy: str) -> str:
+    """Which head a policy decodes with, in words; nothing for other kinds of policies."""
+    from policies.factory import policy_folder
+    from policies.openvla.config import CheckpointError, read_config
+
+    try:
+        chunk = read_config(policy_folder(policy)).chunk
+    except CheckpointError:
+        return ""
+    return f", {chunk.length} actions at once" if chunk else ", token by token"

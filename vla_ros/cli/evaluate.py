@@ -13,9 +13,10 @@ from rich.table import Table
 
 from policies.factory import QUANTIZATIONS
 from sim import ENV_IDS
-from sim.evaluation import EpisodeResult, Evaluation, evaluate, write_json
+from sim.evaluation import EpisodeResult, Evaluation, evaluate
 from sim.parallel import WorkerError
 from sim.variants import VARIANTS
+from vla_ros.cli._output import check_writable, write_result
 from vla_ros.errors import UserError
 
 
@@ -73,6 +74,7 @@ def command(
         video_folder=video,
         variant=variant,
     )
+    check_writable(json_file)
     columns = (
         TextColumn("evaluating"),
         BarColumn(),
@@ -93,9 +95,8 @@ def command(
             summary = evaluate(evaluation, show)
     except WorkerError as error:
         raise UserError(str(error)) from error
-    if json_file is not None:
-        write_json(json_file, summary)
     Console().print(_table(policy, summary))
+    write_result(json_file, summary)
 
 
 def _table(policy: str, summary: dict[str, Any]) -> Table:

@@ -44,7 +44,7 @@ def command(
     pool: Pool = 1,
     steps: Steps = 3000,
     batch_size: BatchSize = 64,
-    learning_rate: Annotated[float, typer.Option(help="Peak of the schedule.")] = 8e-4,
+    learning_rate: Annotated[float, typer.Option(min=0.0, help="Peak of the schedule.")] = 8e-4,
     save_every: SaveEvery = 150,
     seed: Annotated[int, typer.Option(help="Of the views, the weights and the batches.")] = 7,
     device: Device = "cpu",

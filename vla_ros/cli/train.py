@@ -30,6 +30,7 @@ from vla_ros.cli._training import (
     connector_config,
     learn,
 )
+from vla_ros.errors import UserError
 
 
 def command(
@@ -64,7 +65,7 @@ def command(
     ] = 0.5,
     steps: Steps = 2500,
     batch_size: BatchSize = 64,
-    learning_rate: Annotated[float, typer.Option(help="Peak of the schedule.")] = 5e-4,
+    learning_rate: Annotated[float, typer.Option(min=0.0, help="Peak of the schedule.")] = 5e-4,
     save_every: SaveEvery = 150,
     seed: Annotated[int, typer.Option(help="Of the weights and the batches.")] = 0,
     device: Device = "cpu",
@@ -82,6 +83,8 @@ def command(
         model = read_config(start)
         camera, size = model.camera, model.image_sizes[0]
         chunk_length = model.chunk.length if model.chunk else chunk_length
+    if drop_before and chunk_length == 1:
+        raise UserError("drop-before: expected a model with a chunk head; add --chunk")
     for folder in dataset:  # what does not fit is said before anything starts
         open_dataset(folder, camera)
     config = LoopConfig(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ from rich.table import Table
 
 from policies.factory import check_device, policy_folder
 from policies.openvla.verify import Figure, Report, verify
+from vla_ros.cli._output import check_writable, write_result
 from vla_ros.errors import UserError
 
 EXIT_DIFFERENT = 1
@@ -52,14 +52,12 @@ def command(
     """
     path = policy_folder(folder)
     check_device(device)
+    check_writable(json_file)
     if write:
         _write(path, image or [], instruction or [], device)
     elif image or instruction:
         raise UserError("--image and --instruction: expected together with --write")
     report = verify(path, device)
-    if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(as_json(path, device, report), indent=2) + "\n")
     console = Console(highlight=False)
     console.print(_table(path, report))
     for figure in report.failed:
@@ -67,6 +65,7 @@ def command(
     if report.not_checked:
         names = ", ".join(report.not_checked)
         console.print(f"not checked: {names}", markup=False, style="yellow", soft_wrap=True)
+    write_result(json_file, as_json(path, device, report))
     if not report.ok:
         raise typer.Exit(EXIT_DIFFERENT)
 

@@ -1,0 +1,34 @@
+"""Results as JSON files: whether they can be written is asked before the work, not after it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from sim.evaluation import write_json
+from vla_ros.errors import UserError
+
+
+def check_writable(path: Path | None) -> None:
+    """Raise `UserError` when a file cannot be written there. None: nothing is to be written."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise UserError(f"json: expected a file, {path} is a folder")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent) as probe:
+            probe.write(b" " * 4096)
+    except OSError as error:
+        raise UserError(f"json: cannot write {path}: {error.strerror or error}") from None
+
+
+def write_result(path: Path | None, result: dict[str, Any]) -> None:
+    """Write it whole or not at all; call it when everything has been shown."""
+    if path is None:
+        return
+    try:
+        write_json(path, result)
+    except OSError as error:
+        raise UserError(f"json: cannot write {path}: {error.strerror or error}") from None
