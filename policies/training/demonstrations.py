@@ -172,9 +172,14 @@ def _episodes(dataset: LeRobotDataset, key: str) -> Iterator[tuple[int, NDArray[
         begin = float(episode[f"videos/{key}/from_timestamp"])
         timestamps = [begin + frame / meta.fps for frame in range(last - first)]
         path = dataset.root / meta.get_video_file_path(index, key)
-        decoded = decode_video_frames(
-            path, timestamps, 0.5 / meta.fps, backend="pyav", return_uint8=True
-        )
+        try:
+            decoded = decode_video_frames(
+                path, timestamps, 0.5 / meta.fps, backend="pyav", return_uint8=True
+            )
+        except (OSError, RuntimeError, ValueError) as error:  # of PyAV, in several kinds
+            raise DatasetError(
+                f"{path}: the video of episode {index} is damaged: {error}"
+            ) from None
         yield first, decoded.permute(0, 2, 3, 1).numpy()
 
 

@@ -122,6 +122,7 @@ def run(
     operator.check = lambda: _check(processes)
     video = Video(output / "demo.mp4", IMAGE_RATE_HZ)
     records: list[EpisodeRecord] = []
+    interrupted = False
     started_s = time.monotonic()
     try:
         operator.wait_until_ready()
@@ -143,8 +144,13 @@ def run(
                 record.frames.clear()
                 progress.advance(bar)
     except GraphError as error:
-        console.print(f"error: {error}", style="red", markup=False, highlight=False)
+        console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return EXIT_GRAPH_FAILED
+    except KeyboardInterrupt:
+        interrupted = True
+        console.print(f"\nafter {len(records)} of {len(plan)} episodes:", highlight=False)
+        if not records:
+            raise
     finally:
         operator.destroy_node()
         rclpy.try_shutdown()
@@ -153,7 +159,10 @@ def run(
     summary = summarize(records, policy)
     _write(output / "summary.json", json.dumps(summary, indent=2) + "\n")
     video.check()
-    return _report(summary, output, console)
+    status = _report(summary, output, console)
+    if interrupted:  # what was done has been written
+        raise KeyboardInterrupt
+    return status
 
 
 def _check(processes: Processes) -> None:
@@ -181,6 +190,7 @@ def _print_episode(console: Console, record: EpisodeRecord) -> None:
         f"{mark} {record.task:<10} {record.duration_s:5.1f} s  {record.steps:3d} steps  "
         f"{record.instruction}",
         highlight=False,
+        soft_wrap=True,
     )
 
 
@@ -192,6 +202,7 @@ def _report(summary: dict, output: Path, console: Console) -> int:
             f"error: the nodes ran, but no command reached the robot; see {output / 'nodes.log'}",
             style="red",
             highlight=False,
+            soft_wrap=True,
         )
         return EXIT_GRAPH_FAILED
     console.print(
@@ -200,7 +211,7 @@ def _report(summary: dict, output: Path, console: Console) -> int:
         f"at {summary['rate_hz']} Hz",
         highlight=False,
     )
-    for name in ("demo.mp4", "trajectories.png", "summary.json"):
+    for name in ("demo.mp4", "trajectories.png", "summary.json", "nodes.log"):
         console.print(f"  {output / name}", highlight=False)
     return 0
 
