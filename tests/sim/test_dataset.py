@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from policies.training import demonstrations
 from sim import dataset
 from sim.dataset import Collection, DatasetError, collect
 from sim.env import TabletopEnv
@@ -200,6 +202,16 @@ def test_an_expert_that_cannot_cope_ends_the_collection(tmp_path, monkeypatch):
     with pytest.raises(DatasetError, match="the expert failed in 20 of 20 episodes"):
         collect(Collection(ENVS[:1], 2, tmp_path / "dataset", cameras=()))
     assert os.listdir(tmp_path) == []
+
+
+def test_a_damaged_video_is_named_by_what_reads_it(collected, tmp_path):
+    folder = shutil.copytree(collected, tmp_path / "copy")
+    path = next((folder / "videos" / "observation.images.front").rglob("*.mp4"))
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(
+        demonstrations.DatasetError, match=f"{path}: the video of episode 0 is damaged"
+    ):
+        demonstrations.load_demonstrations(folder, "front", 28)
 
 
 @pytest.mark.slow
