@@ -34,7 +34,6 @@ from policies.openvla.statistics import ActionStatistics
 from policies.openvla.text import load_tokenizer
 from policies.training.batches import BatchMaker
 from policies.training.demonstrations import Demonstrations
-from policies.training.features import DatasetError
 from policies.training.loop import (
     Loop,
     LoopConfig,
@@ -45,7 +44,7 @@ from policies.training.loop import (
 from policies.training.objective import Learner, bin_errors
 from policies.training.pretrain import Validation, number_names, training_median
 from policies.training.processes import rank, steps_of_all, world_size
-from policies.training.train import MAX_VALIDATION_ROWS, split_demonstrations
+from policies.training.train import MAX_VALIDATION_ROWS, frame_rate_hz, split_demonstrations
 
 ADAPTER_FOLDER = "adapter"
 
@@ -73,9 +72,7 @@ def finetune(
             f"batch size: expected a multiple of {shares} ({world_size()} processes x "
             f"{loop_config.gradient_accumulation} passes), got {loop_config.batch_size}"
         )
-    rates = sorted({dataset.rate_hz for dataset in datasets})
-    if len(rates) != 1:
-        raise DatasetError(f"datasets: expected one frame rate, got {rates}")
+    frame_rate_hz(datasets)  # refused when they differ
     # What is frozen needs no more digits than it is computed with.
     in_bf16 = config.lora is not None and _computes_in_bf16(loop_config, device)
     model = load_model(base_folder, torch.bfloat16 if in_bf16 else torch.float32)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from transformers import StaticCache
 
-from policies.openvla.model import OpenVLA, additive_mask
+from policies.openvla.attention import additive_mask, pad_prompts
+from policies.openvla.model import OpenVLA
 
 CAPACITY_STEP = 32  # caches are this much or a multiple long: few shapes, few compilations
 
@@ -55,11 +56,8 @@ class GreedyDecoder:
         if len(prompts) != rows or any(not prompt for prompt in prompts):
             raise ValueError(f"prompts: expected {rows} lists of token ids, got {len(prompts)}")
         device = context.device
-        longest = max(len(prompt) for prompt in prompts)
-        padded = torch.zeros(rows, longest, dtype=torch.int64)
-        for row, prompt in enumerate(prompts):
-            padded[row, : len(prompt)] = torch.as_tensor(prompt)
-        lengths = torch.tensor([context_length + len(prompt) for prompt in prompts], device=device)
+        padded, prompt_lengths = pad_prompts(prompts)
+        lengths = prompt_lengths.to(device) + context_length
         embeddings = self._model.splice(context, padded.to(device))  # (b, prefix, hidden)
         prefix = embeddings.shape[1]
         cache = self._cache(rows, prefix + self._count)

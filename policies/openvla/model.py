@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
+from policies.openvla.attention import additive_mask, pad_prompts
 from policies.openvla.chunk_head import ChunkHead, slot_attention, slot_positions
 from policies.openvla.config import OpenVLAConfig
 from policies.openvla.connectors import build_connector
@@ -82,12 +83,6 @@ class ProprioProjector(nn.Module):
         return self.fc2(self.act(self.fc1(state))).unsqueeze(1)  # (b, 1, llm_dim)
 
 
-def additive_mask(allowed: Tensor, dtype: torch.dtype) -> Tensor:
-    """What to add to attention scores: 0 where looking is allowed, else the lowest number."""
-    mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
-    return mask.masked_fill_(~allowed, torch.finfo(dtype).min)
-
-
 class OpenVLA(nn.Module):
     """Image, instruction and (optionally) state to next-token logits."""
 
@@ -147,12 +142,7 @@ class OpenVLA(nn.Module):
         """(b, c, llm_dim) and b prompts -> the chunk head's numbers (b, grounded + 7 k)."""
         if self.chunk_head is None:
             raise ValueError("chunk: this model has no chunk head; it decodes token by token")
-        lengths = torch.tensor([len(prompt) for prompt in prompts])
-        padded = torch.zeros(
-            len(prompts), int(lengths.max()) + len(self.chunk_head.slots), dtype=torch.int64
-        )
-        for row, prompt in enumerate(prompts):
-            padded[row, : len(prompt)] = torch.as_tensor(prompt)
+        padded, lengths = pad_prompts(prompts, behind=len(self.chunk_head.slots))
         device = context.device
         return self.slot_outputs(context, padded.to(device), lengths.to(device))[0]
 

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from transformers.models.llama.modeling_llama import LlamaModel, apply_rotary_pos_emb, repeat_kv
 
+from policies.openvla.attention import additive_mask
+
 
 @dataclass(frozen=True)
 class LayerOutputs:
@@ -44,7 +46,6 @@ def run_dropping(
     cos, sin = (part.expand(rows, -1, -1) for part in model.rotary_emb(embeddings, positions))
     hidden, dropped = embeddings, 0
     attentions, states = [], [hidden]
-    lowest = torch.finfo(embeddings.dtype).min
     for index, layer in enumerate(model.layers):
         if index in keep:
             count = max(1, round(keep[index] * image_tokens))
@@ -59,12 +60,10 @@ def run_dropping(
             allowed = allowed[batch[:, None, None], kept[:, :, None], kept[:, None, :]]
             dropped += image_tokens - count
             image_tokens = count
-        mask = torch.zeros(allowed.shape, dtype=hidden.dtype, device=hidden.device)
-        mask = mask.masked_fill_(~allowed, lowest)[:, None]
         attended, weights = layer.self_attn(
             hidden_states=layer.input_layernorm(hidden),
             position_embeddings=(cos, sin),
-            attention_mask=mask,
+            attention_mask=additive_mask(allowed, hidden.dtype)[:, None],
         )
         hidden = hidden + attended
         hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))

@@ -62,6 +62,14 @@ def split_demonstrations(
     return join(training), join(validation)
 
 
+def frame_rate_hz(datasets: Sequence[Demonstrations]) -> float:
+    """The one that all datasets have; raises `DatasetError` when they differ."""
+    rates = sorted({dataset.rate_hz for dataset in datasets})
+    if len(rates) != 1:
+        raise DatasetError(f"datasets: expected one frame rate, got {rates}")
+    return rates[0]
+
+
 def train(
     datasets: Sequence[Demonstrations],
     output: Path,
@@ -78,9 +86,7 @@ def train(
     `initial`: the checkpoint to begin from; its statistics and tokenizer are kept. `views`:
     labelled views mixed in, so that what pretraining taught is not forgotten.
     """
-    rates = {dataset.rate_hz for dataset in datasets}
-    if len(rates) != 1:
-        raise DatasetError(f"datasets: expected one frame rate, got {sorted(rates)}")
+    rate_hz = frame_rate_hz(datasets)
     training, validation = split_demonstrations(datasets, config.validation_share)
     model_config: OpenVLAConfig
     if initial is None:
@@ -103,7 +109,7 @@ def train(
         model_config = replace(model_config, chunk=model.config.chunk)
     if config.pyramid_drop is not None:
         model_config = replace(model_config, pyramid_drop=config.pyramid_drop)
-    model_config = replace(model_config, rate_hz=rates.pop())
+    model_config = replace(model_config, rate_hz=rate_hz)
     model.config = model_config
     model = model.to(device)
     use_plain_attention(model, device)

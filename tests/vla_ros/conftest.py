@@ -105,3 +105,22 @@ def arm_of():
 @pytest.fixture(scope="module")
 def start_graph():
     return running_graph
+
+
+@pytest.fixture
+def vla_ros(monkeypatch, capsys):
+    """Types a command line; returns (exit status, what it printed, what it complained)."""
+    from vla_ros.cli import main
+
+    def type_it(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["vla-ros", *map(str, words)])
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(bool(end.code))
+        else:
+            code = 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return type_it

@@ -1,30 +1,8 @@
 """`vla-ros collect` and `vla-ros evaluate` as they are typed."""
 
 import json
-import sys
 
 import pytest
-
-from vla_ros.cli import main
-
-
-@pytest.fixture
-def vla_ros(monkeypatch, capsys):
-    """Types a command line; returns (exit status, what it printed, what it complained)."""
-
-    def type_it(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["vla-ros", *map(str, words)])
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(bool(end.code))
-        else:
-            code = 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return type_it
-
 
 LIFT, PUSH = "VlaRos/Lift-v0", "VlaRos/Push-v0"
 
