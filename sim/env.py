@@ -16,18 +16,14 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from policies.interface import ACTION_DIM, Observation
-from sim.kinematics import Kinematics, displaced
+from sim.kinematics import Kinematics
+from sim.motion import ACTION_HIGH, ACTION_LOW, CONTROL_RATE_HZ, carry_out
 from sim.scene import CAMERAS
 from sim.tabletop import Tabletop
 from sim.tasks import TASKS, Episode, Task
 from sim.variants import STANDARD, VARIANTS, check_variant
 
-CONTROL_RATE_HZ = 10.0
 IMAGE_SIZE_PX = 224
-MAX_DISPLACEMENT_M = 0.08  # per action and axis
-MAX_ROTATION_RAD = 0.4
-ACTION_LOW = np.array([-MAX_DISPLACEMENT_M] * 3 + [-MAX_ROTATION_RAD] * 3 + [0.0])
-ACTION_HIGH = np.array([MAX_DISPLACEMENT_M] * 3 + [MAX_ROTATION_RAD] * 3 + [1.0])
 INSTRUCTION_CHARACTERS = frozenset(string.ascii_letters + string.digits + " ,.'-?!")
 
 
@@ -135,13 +131,7 @@ class TabletopEnv(gymnasium.Env):
             raise ValueError(f"action: expected shape ({ACTION_DIM},), got {action.shape}")
         if not np.all(np.isfinite(action)):
             raise ValueError(f"action: expected finite numbers, got {action}")
-        action = np.clip(action, ACTION_LOW, ACTION_HIGH)
-        joints, _ = self.kinematics.inverse(
-            world.joint_positions,
-            world.ee_position + action[:3],
-            displaced(world.ee_rotation, action[3:6]),
-        )
-        world.advance(1.0 / CONTROL_RATE_HZ, joints, float(action[6]))
+        carry_out(world, self.kinematics, action)
 
     def expert_action(self) -> NDArray[np.float64]:
         """The scripted expert's action (7,) in the present state."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from policies.openvla.state import DOWN
 from sim import robot
+from sim.foresight import expert_chunk
 from sim.kinematics import Kinematics, displaced
 from sim.scene import COLORS, SHAPES, Item, Scene
 from sim.tabletop import Tabletop
@@ -46,13 +47,19 @@ class View:
     targets: NDArray[np.float64]  # (INSTRUCTIONS_PER_VIEW, 3) [m]
     goals: NDArray[np.float64]  # (INSTRUCTIONS_PER_VIEW, 3) [m]
     actions: NDArray[np.float64]  # (INSTRUCTIONS_PER_VIEW, 7), see `policies.interface`
+    later_actions: NDArray[np.float64]  # (INSTRUCTIONS_PER_VIEW, chunk_length - 1, 7)
 
 
 class ViewSampler:
-    """Draws views for ever from a seeded generator."""
+    """Draws views for ever from a seeded generator.
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    With a `chunk_length` above 1 every label has the actions that follow as well (about 3 ms for
+    each); the views themselves are the same.
+    """
+
+    def __init__(self, rng: np.random.Generator, chunk_length: int = 1) -> None:
         self._rng = rng
+        self._chunk_length = chunk_length
         self._tasks = {name: task() for name, task in TASKS.items()}
         self._kinematics = Kinematics()
         self._renderer: mujoco.Renderer | None = None
@@ -107,7 +114,8 @@ class ViewSampler:
             instructions=tuple(label[0] for label in labels),
             targets=np.stack([label[1] for label in labels]),
             goals=np.stack([label[2] for label in labels]),
-            actions=np.stack([label[3] for label in labels]),
+            actions=np.stack([label[3][0] for label in labels]),
+            later_actions=np.stack([label[3][1:] for label in labels]),
         )
 
     def _place(self, world: Tabletop, scene: Scene, target: str) -> bool:
@@ -154,6 +162,7 @@ class ViewSampler:
             joints, _ = self._kinematics.inverse(joints, tool, displaced(DOWN, tilt))
         data.qpos[:7] = joints
         data.qpos[7:9] = opening * robot.FINGER_TRAVEL_M
+        world.command_present_pose(base.CLOSED if kind == "hold" else opening)
         mujoco.mj_forward(world.model, data)
         if kind == "hold":
             # The fingers close across y; along x and z the item is where they happened to meet it.
@@ -166,7 +175,7 @@ class ViewSampler:
     def _label(
         self, world: Tabletop, scene: Scene, target: str, held: bool
     ) -> tuple[str, NDArray, NDArray, NDArray]:
-        """An instruction for this view, the positions it speaks of, the expert's action."""
+        """An instruction for this view, the positions it speaks of, the expert's actions (k, 7)."""
         rng = self._rng
         bowls = [item.name for item in scene.items if item.is_bowl]
         if not held and rng.uniform() < 0.6:
@@ -188,7 +197,7 @@ class ViewSampler:
             task.instruct(rng, episode),
             world.item_position(target),
             task.goal_position(world, episode),
-            task.expert(world, episode),
+            expert_chunk(world, task, episode, self._kinematics, self._chunk_length),
         )
 
 

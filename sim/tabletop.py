@@ -6,6 +6,9 @@ actions or ROS; `sim.env` and `vla_ros.sim_node` both drive it.
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import dataclass
+
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +23,15 @@ COMMAND_SPEED_FRACTION = 0.7
 # The servo damps the speed's difference from the command's, as trajectory controllers do: force =
 # stiffness (command - position) + damping (command's speed - speed). Without, the arm would trail.
 LEAD_S = np.array([link.damping / link.stiffness for link in robot.LINKS])  # (7,)
+
+
+@dataclass(frozen=True)
+class TabletopState:
+    """A moment of a simulation, to come back to."""
+
+    data: mujoco.MjData  # a copy, with what was derived from the state and when
+    command: NDArray[np.float64]  # (7,) [rad], where the servos are told to be
+    first_touched: str | None
 
 
 class Tabletop:
@@ -56,7 +68,24 @@ class Tabletop:
         mujoco.mj_forward(self.model, self.data)
         self.first_touched: str | None = None  # the first item that the robot touched
 
+    def state(self) -> TabletopState:
+        """All that `restore` needs to come back to this moment."""
+        return TabletopState(copy(self.data), self._command.copy(), self.first_touched)
+
+    def restore(self, state: TabletopState) -> None:
+        """Put everything as it was when `state` was taken, of this very scene."""
+        mujoco.mj_copyData(self.data, self.model, state.data)
+        self._command = state.command.copy()
+        self.first_touched = state.first_touched
+
     # --- commands ---------------------------------------------------------------------------
+
+    def command_present_pose(self, gripper: float) -> None:
+        """Tell the servos to stay where the arm is now, at rest, and the fingers to go on."""
+        self._command = self.joint_positions
+        self.data.qvel[:] = 0.0
+        self.data.ctrl[:7] = self._command
+        self.data.ctrl[7:9] = gripper * robot.FINGER_TRAVEL_M
 
     def advance(
         self, duration_s: float, joint_target: NDArray | None = None, gripper: float | None = None

@@ -105,6 +105,7 @@ class OpenVLA(nn.Module):
                 config.chunk.length,
                 config.chunk.blocks,
                 llm_config.hidden_size,
+                with_state=config.proprio is not None,
             )
             if config.chunk
             else None
@@ -166,6 +167,7 @@ class OpenVLA(nn.Module):
         rows = torch.arange(len(embeddings), device=embeddings.device)[:, None]
         spliced = lengths + context.shape[1]
         places = slot_positions(spliced, len(slots))
+        state_token = None if self.proprio_projector is None else context[:, -1]
         embeddings = embeddings.index_put((rows, places), slots.to(embeddings.dtype)[None])
         allowed = slot_attention(spliced, len(slots), embeddings.shape[1])
         drop = self.config.pyramid_drop
@@ -179,7 +181,7 @@ class OpenVLA(nn.Module):
                 dict.fromkeys(drop.layers, drop.keep),
             )
             places = places - (embeddings.shape[1] - shorter.last_hidden_state.shape[1])
-            return self.chunk_head(shorter.last_hidden_state[rows, places]), shorter
+            return self.chunk_head(shorter.last_hidden_state[rows, places], state_token), shorter
         output = self.language_model.model(
             inputs_embeds=embeddings,
             attention_mask=additive_mask(allowed, embeddings.dtype)[:, None],
@@ -187,7 +189,7 @@ class OpenVLA(nn.Module):
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
         )
-        return self.chunk_head(output.last_hidden_state[rows, places]), output
+        return self.chunk_head(output.last_hidden_state[rows, places], state_token), output
 
     def forward(
         self, pixel_values: Tensor, input_ids: Tensor, state: Tensor | None = None

@@ -88,7 +88,9 @@ def add_chunk_head(model: OpenVLA, length: int, seed: int) -> OpenVLA:
     chunk = ChunkConfig(length)
     model.config = replace(model.config, chunk=chunk)
     hidden = int(model.config.text_config["hidden_size"])
-    model.chunk_head = ChunkHead(model.config.grounded_numbers, length, chunk.blocks, hidden)
+    model.chunk_head = ChunkHead(
+        model.config.grounded_numbers, length, chunk.blocks, hidden, model.config.proprio is not None
+    )
     zero = model.config.tokenizer_vocab_size - model.config.n_action_bins // 2
     with torch.no_grad():
         model.chunk_head.slots.add_(model.language_model.get_input_embeddings().weight[zero])

@@ -60,6 +60,7 @@ def views_as_examples(
                 instructions=[[str(text) for text in row] for row in views["instructions"][rows]],
                 grounding=grounding[rows].astype(np.float32),
                 actions=views["actions"][rows].astype(np.float32),
+                later_actions=views["later_actions"][rows].astype(np.float32),
                 patches=PatchLabels(
                     item_classes=views["item_classes"][rows],
                     item_positions=views["item_positions"][rows].astype(np.float32),

@@ -42,6 +42,23 @@ def test_padding_changes_nothing_and_slots_see_each_other(tiny_model):
     assert (changed[:, 2:9] - both[:, 2:9]).abs().max() > 1e-6
 
 
+@torch.inference_mode()
+def test_actions_are_read_with_what_was_named(tiny_model):
+    head = add_chunk_head(tiny_model, 3, seed=0).chunk_head
+    hidden = torch.randn(1, 5, 32, generator=torch.Generator().manual_seed(0))
+    state_token = torch.ones(1, 32)
+    fresh = head(hidden, state_token)
+    head.grounding.bias += 0.5
+    named_otherwise = head(hidden, state_token)
+    torch.testing.assert_close(named_otherwise[:, :2], fresh[:, :2] + 0.5)
+    torch.testing.assert_close(named_otherwise[:, 2:], fresh[:, 2:])  # not learned yet: no effect
+    head.fc_named.weight.normal_(generator=torch.Generator().manual_seed(1))
+    before = head(hidden, state_token)
+    head.grounding.bias -= 0.5
+    assert (head(hidden, state_token)[:, 2:] - before[:, 2:]).abs().max() > 1e-3
+    assert (head(hidden, 2 * state_token)[:, 2:] - before[:, 2:]).abs().max() > 1e-3
+
+
 def test_configuration_round_trip(tiny_config):
     config = replace(tiny_config, chunk=ChunkConfig(8, 1))
     assert OpenVLAConfig.from_dict(config.to_dict()).chunk == ChunkConfig(8, 1)

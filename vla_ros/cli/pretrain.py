@@ -40,6 +40,9 @@ def command(
         typer.Option(help="Folder of the labelled views.", show_default="OUTPUT/views"),
     ] = None,
     count: Annotated[int, typer.Option(help="Views to make; those that exist are kept.")] = 30000,
+    view_actions: Annotated[
+        int, typer.Option(min=1, help="Actions in each view's labels, for train --chunk.")
+    ] = 1,
     connector: Connector = None,
     pool: Pool = 1,
     steps: Steps = 3000,
@@ -63,7 +66,7 @@ def command(
         raise UserError(f"count: expected more than {VALIDATION_VIEWS}, got {count}")
     chosen = connector_config(connector, pool)
     folder = views or output / "views"
-    made = make_views(folder, count, seed, IMAGE_SIZE_PX, workers)
+    made = make_views(folder, count, seed, IMAGE_SIZE_PX, workers, view_actions)
     total = -(-count // SHARD_VIEWS) * SHARD_VIEWS
     with Progress(*Progress.get_default_columns(), console=Console(stderr=True)) as progress:
         task = progress.add_task("rendering views", total=total)
