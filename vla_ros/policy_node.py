@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.lifecycle import LifecycleNode, State, TransitionCallbackReturn
@@ -11,6 +12,7 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory, MultiDOFJointTrajectory
 
+from policies.factory import DTYPES, QUANTIZATIONS
 from policies.interface import (
     Observation,
     ObservationError,
@@ -41,6 +43,8 @@ PARAMETERS = (
     Parameter("policy", "openvla-mini", "Name of a policy that ships here, or a folder"),
     Parameter("device", "cpu", "Where it runs: cpu, cuda or cuda:<index>"),
     Parameter("unnorm_key", "", "Data set whose statistics un-normalize; empty: the only one"),
+    Parameter("dtype", "float32", f"What it computes in: {', '.join(DTYPES)}"),
+    Parameter("quantization", "", f"Of its weights: {', '.join(QUANTIZATIONS)}; empty: none"),
     Parameter("cameras", [""], "Cameras to use; empty: those the policy looks at"),
     Parameter("image_size_px", 224, "Expected width and height of images; 0: any", 0, 4096),
     Parameter("rate_hz", 10.0, "Most predictions a second", 0.1, 100.0),
@@ -60,9 +64,9 @@ DIAGNOSTICS_RATE_HZ = 2.0
 
 
 class PolicyNode(LifecycleNode):
-    """`load(policy, device, unnorm_key)` makes the policy; tests pass their own."""
+    """`load(parameters)` makes the policy; tests pass their own."""
 
-    def __init__(self, load: Callable[[str, str, str], Policy] | None = None) -> None:
+    def __init__(self, load: Callable[[Mapping[str, Any]], Policy] | None = None) -> None:
         super().__init__("policy_node")
         self._load = load or load_from_factory
         self._values = declare(self, PARAMETERS)
@@ -90,7 +94,7 @@ class PolicyNode(LifecycleNode):
     def on_configure(self, state: State) -> TransitionCallbackReturn:
         values = self._values
         try:
-            self._policy = self._load(values["policy"], values["device"], values["unnorm_key"])
+            self._policy = self._load(values)
             cameras = check_cameras(values["cameras"], self._policy)
             check_fit(
                 self._policy,
@@ -243,12 +247,17 @@ class PolicyNode(LifecycleNode):
         )
 
 
-def load_from_factory(name: str, device: str, unnorm_key: str) -> Policy:
+def load_from_factory(parameters: Mapping[str, Any]) -> Policy:
     """The policy by the name or folder users give; torch is imported here, not before."""
     from policies.factory import load_policy
 
-    options = {"unnorm_key": unnorm_key} if unnorm_key else {}
-    return load_policy(name, device=device, **options)
+    return load_policy(
+        parameters["policy"],
+        device=parameters["device"],
+        unnorm_key=parameters["unnorm_key"] or None,
+        dtype=parameters["dtype"],
+        quantization=parameters["quantization"] or None,
+    )
 
 
 def check_cameras(wanted: list[str], policy: Policy) -> tuple[str, ...]:

@@ -52,7 +52,9 @@ class ChunkHead(nn.Module):
         if self.grounding is not None and self.fc_named is not None:
             # Slot i names number i: the diagonal of (slots, numbers).
             numbers = torch.diagonal(self.grounding(named), dim1=1, dim2=2)  # (b, grounded)
-            known = [numbers, state_token.to(hidden.dtype)] if state_token is not None else [numbers]
+            known = (
+                [numbers, state_token.to(hidden.dtype)] if state_token is not None else [numbers]
+            )
             features = features + self.fc_named(torch.cat(known, dim=1))[:, None]
         features = torch.relu(features)
         for block in self.blocks:

@@ -89,7 +89,11 @@ def add_chunk_head(model: OpenVLA, length: int, seed: int) -> OpenVLA:
     model.config = replace(model.config, chunk=chunk)
     hidden = int(model.config.text_config["hidden_size"])
     model.chunk_head = ChunkHead(
-        model.config.grounded_numbers, length, chunk.blocks, hidden, model.config.proprio is not None
+        model.config.grounded_numbers,
+        length,
+        chunk.blocks,
+        hidden,
+        model.config.proprio is not None,
     )
     zero = model.config.tokenizer_vocab_size - model.config.n_action_bins // 2
     with torch.no_grad():

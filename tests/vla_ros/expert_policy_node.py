@@ -42,7 +42,7 @@ class ExpertPolicy:
 
 def make_node() -> PolicyNode:
     policy = ExpertPolicy()
-    node = PolicyNode(load=lambda name, device, unnorm_key: policy)
+    node = PolicyNode(load=lambda parameters: policy)
     node.create_subscription(String, "/test/expert_action", policy.hear, RELIABLE)
     return node
 

@@ -43,7 +43,8 @@ def test_help_lists_every_command_and_imports_nothing_heavy():
     [
         (["demo", "--policy", "no-such"], "policy: expected a checkpoint folder or one of"),
         (["demo", "--task", "Juggle"], "task: expected all or one of Lift, PickPlace, Push"),
-        (["demo", "--output", "/proc/nowhere"], ""),
+        (["demo", "--output", "/proc/nowhere"], "output: cannot write into /proc/nowhere"),
+        (["pretrain", "--output", "/proc/nowhere"], "output: cannot write into /proc/nowhere"),
     ],
 )
 def test_an_error_is_one_line_and_status_2(arguments, reason):
@@ -68,7 +69,7 @@ def test_the_tasks_to_show():
 
 def test_an_output_that_cannot_be_written_is_said_before_anything_starts(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write to .*file/demo"):
+    with pytest.raises(UserError, match="output: cannot write into .*file/demo"):
         prepare(tmp_path / "file" / "demo")
     monkeypatch.setattr("vla_ros.cli.demo.NEEDED_MB", 1e9)
     with pytest.raises(UserError, match="expected .* MB free"):

@@ -53,7 +53,7 @@ def make_node():
     nodes = []
 
     def make(policy):
-        nodes.append(PolicyNode(load=lambda name, device, unnorm_key: policy))
+        nodes.append(PolicyNode(load=lambda parameters: policy))
         return nodes[-1]
 
     yield make
@@ -113,3 +113,22 @@ def test_a_shipped_policy_passes_until_it_is_blind(make_node):
     level, reason = node._health
     assert level == "ERROR"
     assert "ignores the image" in reason
+
+
+def test_the_nodes_parameters_choose_numbers_and_weights():
+    from policies.openvla.config import CheckpointError
+    from vla_ros.policy_node import load_from_factory
+
+    parameters = {
+        "policy": "openvla-mini",
+        "device": "cpu",
+        "unnorm_key": "",
+        "dtype": "float32",
+        "quantization": "int8",
+    }
+    weights = load_from_factory(parameters).model.language_model.model.layers[0].mlp.up_proj.weight
+    assert "Int8" in type(weights).__name__
+    with pytest.raises(CheckpointError, match="dtype: expected one of float32, bfloat16"):
+        load_from_factory({**parameters, "dtype": "float8"})
+    with pytest.raises(CheckpointError, match="quantize: expected one of int8"):
+        load_from_factory({**parameters, "quantization": "int3"})

@@ -44,4 +44,4 @@ def _rotation(observation: Observation):
 
 
 if __name__ == "__main__":
-    run_node(lambda: PolicyNode(load=lambda name, device, unnorm_key: WanderingPolicy()))
+    run_node(lambda: PolicyNode(load=lambda parameters: WanderingPolicy()))

@@ -1,4 +1,4 @@
-"""Results as JSON files: whether they can be written is asked before the work, not after it."""
+"""Whether results can be written is asked before the work, not after it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,21 @@ def check_writable(path: Path | None) -> None:
         return
     if path.is_dir():
         raise UserError(f"json: expected a file, {path} is a folder")
+    _probe(path.parent, f"json: cannot write {path}")
+
+
+def check_folder(folder: Path) -> None:
+    """Raise `UserError` when no files can be written into `folder`, which is made if need be."""
+    _probe(folder, f"output: cannot write into {folder}")
+
+
+def _probe(folder: Path, complaint: str) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent) as probe:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(b" " * 4096)
     except OSError as error:
-        raise UserError(f"json: cannot write {path}: {error.strerror or error}") from None
+        raise UserError(f"{complaint}: {error.strerror or error}") from None
 
 
 def write_result(path: Path | None, result: dict[str, Any]) -> None:

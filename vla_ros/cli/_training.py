@@ -24,6 +24,7 @@ from policies.openvla.config import CONNECTORS, ConnectorConfig
 from policies.training.loop import LoopConfig, TrainingError
 from policies.training.pretrain import Validation
 from policies.training.processes import rank, run_in_processes
+from vla_ros.cli._output import check_folder
 from vla_ros.errors import UserError
 
 Steps = Annotated[int, typer.Option(min=1, help="Training steps.")]
@@ -64,6 +65,7 @@ def learn(
 ) -> None:
     """Call `work(report, validated, output, config, device, *arguments)` in `processes`."""
     check_device(device)
+    check_folder(output)
     try:
         run_in_processes(processes, _show, work, output, config, device, arguments)
     except TrainingError as error:

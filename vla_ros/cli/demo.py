@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from policies.factory import policy_folder
 from sim.tasks import TASKS
+from vla_ros.cli._output import check_folder
 from vla_ros.episodes import EpisodeRecord, summarize
 from vla_ros.errors import UserError
 from vla_ros.graph import describe
@@ -89,13 +90,7 @@ def choose_tasks(task: str) -> Sequence[str]:
 
 def prepare(output: Path) -> None:
     """Make the folder and see that it can be written to, before anything starts."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        probe = output / ".probe"
-        probe.write_bytes(b"0" * 4096)
-        probe.unlink()
-    except OSError as error:
-        raise UserError(f"output: cannot write to {output}: {error.strerror or error}") from error
+    check_folder(output)
     free_mb = shutil.disk_usage(output).free / 1e6
     if free_mb < NEEDED_MB:
         raise UserError(

@@ -9,6 +9,7 @@ import torch
 import typer
 
 from policies.openvla.adapter import is_adapter, merge_adapter
+from vla_ros.cli._output import check_folder
 from vla_ros.errors import UserError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -33,5 +34,6 @@ def command(
         raise UserError(f"adapter: expected a folder with adapter_config.json, got {adapter}")
     if output.exists() and any(output.iterdir()):
         raise UserError(f"output {output} is not empty; choose another or remove it")
+    check_folder(output)
     merge_adapter(adapter, output, DTYPES[precision], base)
     typer.echo(f"wrote {output}; measure it with: vla-ros evaluate --policy {output} --env ...")
