@@ -28,7 +28,8 @@ MAX_DISPLACEMENT_M = 0.08  # per action and axis
 MAX_ROTATION_RAD = 0.4
 ACTION_LOW = np.array([-MAX_DISPLACEMENT_M] * 3 + [-MAX_ROTATION_RAD] * 3 + [0.0])
 ACTION_HIGH = np.array([MAX_DISPLACEMENT_M] * 3 + [MAX_ROTATION_RAD] * 3 + [1.0])
-INSTRUCTION_CHARACTERS = frozenset(string.ascii_letters + string.digits + " ,.'-?!")
+# Text, not a set: sets are ordered differently in every process of a vector environment.
+INSTRUCTION_CHARACTERS = string.ascii_letters + string.digits + " ,.'-?!"
 
 
 class TabletopEnv(gymnasium.Env):
@@ -127,8 +128,8 @@ class TabletopEnv(gymnasium.Env):
         success = self.succeeded()
         return self._observe(), float(success), success, False, self._info()
 
-    def move(self, action: NDArray) -> None:
-        """Carry out one action without looking at the result."""
+    def move(self, action: NDArray, duration_s: float = 1.0 / CONTROL_RATE_HZ) -> None:
+        """Carry out one action, within `duration_s`, without looking at the result."""
         world, _ = self.running()
         action = np.asarray(action, dtype=np.float64)
         if action.shape != (ACTION_DIM,):
@@ -141,7 +142,12 @@ class TabletopEnv(gymnasium.Env):
             world.ee_position + action[:3],
             displaced(world.ee_rotation, action[3:6]),
         )
-        world.advance(1.0 / CONTROL_RATE_HZ, joints, float(action[6]))
+        world.advance(duration_s, joints, float(action[6]))
+
+    def hold(self, duration_s: float) -> None:
+        """Let time pass; what was commanded last stays commanded."""
+        world, _ = self.running()
+        world.advance(duration_s)
 
     def expert_action(self) -> NDArray[np.float64]:
         """The scripted expert's action (7,) in the present state."""

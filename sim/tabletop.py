@@ -6,6 +6,9 @@ actions or ROS; `sim.env` and `vla_ros.sim_node` both drive it.
 
 from __future__ import annotations
 
+import copy
+from dataclasses import dataclass
+
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +23,15 @@ COMMAND_SPEED_FRACTION = 0.7
 # The servo damps the speed's difference from the command's, as trajectory controllers do: force =
 # stiffness (command - position) + damping (command's speed - speed). Without, the arm would trail.
 LEAD_S = np.array([link.damping / link.stiffness for link in robot.LINKS])  # (7,)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything a `Tabletop`'s future depends on, to go back to it."""
+
+    data: mujoco.MjData
+    command: NDArray[np.float64]  # (7,) [rad]
+    first_touched: str | None
 
 
 class Tabletop:
@@ -56,6 +68,18 @@ class Tabletop:
         mujoco.mj_forward(self.model, self.data)
         self.first_touched: str | None = None  # the first item that the robot touched
 
+    def snapshot(self) -> Snapshot:
+        """The present state; `restore` goes back to it, bit for bit."""
+        return Snapshot(copy.copy(self.data), self._command.copy(), self.first_touched)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a state of this world."""
+        # All of it: poses and contacts are those of the step before, not what a fresh `mj_forward`
+        # would make of the positions.
+        mujoco.mj_copyData(self.data, self.model, snapshot.data)
+        self._command = snapshot.command.copy()
+        self.first_touched = snapshot.first_touched
+
     # --- commands ---------------------------------------------------------------------------
 
     def advance(
@@ -90,11 +114,10 @@ class Tabletop:
         self.data.ctrl[:7] = self._command  # what the servos are told to hold from here on
 
     def _note_first_touch(self) -> None:
-        for geoms in self.data.contact.geom[: self.data.ncon]:
-            on_robot = self._robot_geoms[geoms]
-            if on_robot[0] == on_robot[1]:
-                continue
-            other = geoms[1] if on_robot[0] else geoms[0]
+        geoms = self.data.contact.geom[: self.data.ncon]  # (n, 2)
+        on_robot = self._robot_geoms[geoms]
+        for row in np.flatnonzero(on_robot[:, 0] != on_robot[:, 1]):
+            other = geoms[row, 1] if on_robot[row, 0] else geoms[row, 0]
             name = self._item_of_body.get(int(self.model.geom_bodyid[other]))
             if name is not None:
                 self.first_touched = name
