@@ -74,4 +74,4 @@ EXPERTS: dict[str, Callable[[TabletopEnv], Policy]] = {
     ExpertPolicy.name: ExpertPolicy,
     ExpertChunkPolicy.name: ExpertChunkPolicy,
 }
-SCRIPTED = (*EXPERTS, ZeroPolicy.name)
+SCRIPTED = (ExpertPolicy.name, ZeroPolicy.name, ExpertChunkPolicy.name)

@@ -23,20 +23,22 @@ STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8882; --dim: #777; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.15rem; margin-top: 2.2rem }
-.rate { font-size: 3.2rem; font-weight: 700; line-height: 1.2 } .dim { color: var(--dim) }
+.rates { display: flex; flex-wrap: wrap; gap: 1rem 2.5rem; margin: .6rem 0 }
+.rate { font-size: 2.8rem; font-weight: 700; line-height: 1.2 } .dim { color: var(--dim) }
 .note { border-left: 4px solid #d9822b; padding: .3rem .8rem; background: var(--soft) }
 table { border-collapse: collapse; width: 100% }
 td, th { padding: .3rem .5rem; text-align: left; border-bottom: 1px solid var(--line) }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+td.name { white-space: nowrap } td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 .scale { position: relative; height: 1.1rem; min-width: 200px; background: var(--soft) }
 .scale i, .scale b { position: absolute; top: 0; bottom: 0 }
 .scale i { background: #1f8a5b55 } .scale b { width: 3px; margin-left: -1px; background: #1f8a5b }
 .stack { display: flex; height: 1.3rem; min-width: 200px } .stack span { display: block }
-.key { display: inline-block; width: .8rem; height: .8rem; margin: 0 .35rem 0 1rem }
+.keys span { white-space: nowrap; margin-right: 1rem }
+.key { display: inline-block; width: .8rem; height: .8rem; margin-right: .35rem }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(240px, 1fr)); gap: 1rem }
 figure { margin: 0 } figure img, video { width: 100%; border-radius: 6px; background: #fff }
-video { aspect-ratio: 1; background: #000 } .plots { display: grid; gap: 1rem;
-grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)) }
+video { aspect-ratio: 1; background: #000 } .plots { display: grid; gap: 1rem; margin-top: 2rem;
+grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)) }
 figcaption { font-size: .85rem } .tag { color: #fff; border-radius: 4px; padding: 0 .4rem }
 pre { white-space: pre-wrap; background: var(--soft); padding: .8rem; overflow-wrap: anywhere }
 """
@@ -81,9 +83,17 @@ def render_page(
 
 
 def _headline(summary: dict[str, Any], labels: Sequence[str]) -> str:
-    seeds = f"seeds {summary['seed']} to {summary['seed'] + groups(summary)[0]['episodes'] - 1}"
+    """The rate of every condition in large figures: pooling them would mean nothing."""
+    parts = summary.get("by_condition", [summary])
+    rates = "".join(
+        f"<div><div class='rate'>{part['success_rate']:.1%}</div>{escape(label)}<br>"
+        f"<span class='dim'>{100 * part['wilson_low']:.0f} to {100 * part['wilson_high']:.0f} % "
+        f"(95 %), {part['episodes']} episodes</span></div>"
+        for part, label in zip(parts, labels, strict=True)
+    )
+    last_seed = summary["seed"] + groups(summary)[0]["episodes"] - 1
     extras = [name for name in ("blackout", "swap_instruction", "asynchronous") if summary[name]]
-    about = "; ".join([seeds, *labels, *extras])
+    about = [f"success on seeds {summary['seed']} to {last_seed}", *extras]
     realtime = (
         '<p class="note">Real time: the world moved on while the policy computed. These figures '
         "depend on the machine named below and on what else it did.</p>"
@@ -91,12 +101,8 @@ def _headline(summary: dict[str, Any], labels: Sequence[str]) -> str:
         else ""
     )
     return (
-        f"<h1>{escape(summary['policy'])}</h1>"
-        f'<div class="rate">{summary["success_rate"]:.1%}</div>'
-        f"<div>of {summary['episodes']} episodes succeed "
-        f"(95 % interval {100 * summary['wilson_low']:.0f} to {100 * summary['wilson_high']:.0f}); "
-        f"in {summary['first_touch_rate']:.0%} the first item touched is the one named</div>"
-        f'<div class="dim">{escape(about)}</div>{realtime}'
+        f"<h1>{escape(summary['policy'])}</h1><div class='dim'>{escape('; '.join(about))}</div>"
+        f"<div class='rates'>{rates}</div>{realtime}"
     )
 
 
@@ -138,13 +144,13 @@ def _outcomes(summary: dict[str, Any]) -> str:
             f"<div class='dim'>{escape(counts)}</div></td></tr>"
         )
     keys = "".join(
-        f"<span class='key' style='background:{COLORS[name]}'></span>{escape(name)}"
+        f"<span><i class='key' style='background:{COLORS[name]}'></i>{escape(name)}</span> "
         for name in OUTCOMES
     )
     return (
         "<h2>How episodes end</h2><p class='dim'>By recorded facts: whether the named item was "
         "lifted between the fingers and held at the end; if it was not, which item the robot "
-        f"touched first.</p><p>{keys}</p><table>{''.join(rows)}</table>"
+        f"touched first.</p><p class='keys'>{keys}</p><table>{''.join(rows)}</table>"
     )
 
 
@@ -155,7 +161,7 @@ def _names(part: dict[str, Any]) -> str:
         world.append("real time")
     if part["delay_ms"]:
         world.append(f"{part['delay_ms']:g} ms, {part['late_chunks']}")
-    return f"<td>{escape(part['env'])}</td><td>{escape(', '.join(world))}</td>"
+    return f"<td class='name'>{escape(part['env'])}</td><td>{escape(', '.join(world))}</td>"
 
 
 def _plot(name: str, path: str) -> str:
