@@ -6,7 +6,6 @@ centre point in the base frame and the wanted gripper opening, here at 10 Hz.
 
 from __future__ import annotations
 
-import string
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from policies.interface import ACTION_DIM, Observation
 from sim.kinematics import Kinematics, displaced
 from sim.scene import CAMERAS
+from sim.spaces import InstructionSpace
 from sim.tabletop import Tabletop
 from sim.tasks import TASKS, Episode, Task
 from sim.variants import STANDARD, VARIANTS, check_variant
@@ -28,8 +28,6 @@ MAX_DISPLACEMENT_M = 0.08  # per action and axis
 MAX_ROTATION_RAD = 0.4
 ACTION_LOW = np.array([-MAX_DISPLACEMENT_M] * 3 + [-MAX_ROTATION_RAD] * 3 + [0.0])
 ACTION_HIGH = np.array([MAX_DISPLACEMENT_M] * 3 + [MAX_ROTATION_RAD] * 3 + [1.0])
-# Text, not a set: sets are ordered differently in every process of a vector environment.
-INSTRUCTION_CHARACTERS = string.ascii_letters + string.digits + " ,.'-?!"
 
 
 class TabletopEnv(gymnasium.Env):
@@ -85,7 +83,7 @@ class TabletopEnv(gymnasium.Env):
                 "gripper_opening": spaces.Box(0.0, 1.0, (1,), np.float64),
                 "ee_position": spaces.Box(-2.0, 2.0, (3,), np.float64),
                 "ee_quaternion": spaces.Box(-1.0, 1.0, (4,), np.float64),
-                "instruction": spaces.Text(200, min_length=0, charset=INSTRUCTION_CHARACTERS),
+                "instruction": InstructionSpace(),
             }
         )
         self.kinematics = Kinematics()
@@ -125,8 +123,9 @@ class TabletopEnv(gymnasium.Env):
     def step(self, action: NDArray) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Carry out one action for 0.1 s."""
         self.move(action)
-        success = self.succeeded()
-        return self._observe(), float(success), success, False, self._info()
+        values, info = self.observe()
+        success = info["success"]
+        return values, float(success), success, False, info
 
     def move(self, action: NDArray, duration_s: float = 1.0 / CONTROL_RATE_HZ) -> None:
         """Carry out one action, within `duration_s`, without looking at the result."""

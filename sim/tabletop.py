@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import mujoco
 import numpy as np
@@ -30,12 +31,13 @@ class Snapshot:
     """Everything a `Tabletop`'s future depends on, to go back to it."""
 
     data: mujoco.MjData
-    command: NDArray[np.float64]  # (7,) [rad]
-    first_touched: str | None
+    attributes: dict[str, Any]  # those in `Tabletop.STATE`
 
 
 class Tabletop:
     """One compiled scene with its state. All poses are in the base frame."""
+
+    STATE: ClassVar[tuple[str, ...]] = ("_command", "first_touched")  # that MuJoCo does not keep
 
     def __init__(self, scene: Scene, meshes: bool = False) -> None:
         self.scene = scene
@@ -70,15 +72,16 @@ class Tabletop:
 
     def snapshot(self) -> Snapshot:
         """The present state; `restore` goes back to it, bit for bit."""
-        return Snapshot(copy.copy(self.data), self._command.copy(), self.first_touched)
+        attributes = {name: getattr(self, name) for name in self.STATE}
+        return Snapshot(copy.copy(self.data), copy.deepcopy(attributes))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a state of this world."""
         # All of it: poses and contacts are those of the step before, not what a fresh `mj_forward`
         # would make of the positions.
         mujoco.mj_copyData(self.data, self.model, snapshot.data)
-        self._command = snapshot.command.copy()
-        self.first_touched = snapshot.first_touched
+        for name, value in copy.deepcopy(snapshot.attributes).items():
+            setattr(self, name, value)
 
     # --- commands ---------------------------------------------------------------------------
 
@@ -103,15 +106,29 @@ class Tabletop:
         )
         lead = LEAD_S * increment / self.model.opt.timestep  # (7,) [rad]
         finger_step = robot.GRIPPER_SPEED_LIMIT_M_S * self.model.opt.timestep
-        for _ in range(steps):
-            self._command += increment
-            self.data.ctrl[:7] = self._command + lead
-            difference = finger_target - self.data.ctrl[7]
-            self.data.ctrl[7:9] += np.clip(difference, -finger_step, finger_step)
+        commands = np.tile(increment, (steps + 1, 1))
+        commands[0] = self._command
+        np.add.accumulate(commands, out=commands)  # (steps + 1, 7) [rad]
+        leading = commands + lead
+        # Python's own numbers and a view: NumPy's calls would take longer than the physics.
+        control, finger, finger_goal = (
+            self.data.ctrl,
+            float(self.data.ctrl[7]),
+            float(finger_target),
+        )
+        for step in range(1, steps + 1):
+            control[:7] = leading[step]
+            if finger != finger_goal:
+                finger += min(max(finger_goal - finger, -finger_step), finger_step)
+                control[7:9] = finger
             mujoco.mj_step(self.model, self.data)
-            if self.first_touched is None:
-                self._note_first_touch()
-        self.data.ctrl[:7] = self._command  # what the servos are told to hold from here on
+            self._after_step()
+        self._command = commands[-1].copy()
+        control[:7] = self._command  # what the servos are told to hold from here on
+
+    def _after_step(self) -> None:
+        if self.first_touched is None:
+            self._note_first_touch()
 
     def _note_first_touch(self) -> None:
         geoms = self.data.contact.geom[: self.data.ncon]  # (n, 2)

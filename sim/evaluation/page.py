@@ -28,7 +28,8 @@ h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.15rem; margin-top: 
 .note { border-left: 4px solid #d9822b; padding: .3rem .8rem; background: var(--soft) }
 table { border-collapse: collapse; width: 100% }
 td, th { padding: .3rem .5rem; text-align: left; border-bottom: 1px solid var(--line) }
-td.name { white-space: nowrap } td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+td.name { white-space: nowrap }
+td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 .scale { position: relative; height: 1.1rem; min-width: 200px; background: var(--soft) }
 .scale i, .scale b { position: absolute; top: 0; bottom: 0 }
 .scale i { background: #1f8a5b55 } .scale b { width: 3px; margin-left: -1px; background: #1f8a5b }
