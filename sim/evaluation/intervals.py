@@ -93,7 +93,7 @@ def _corrected_phi(paired: Paired) -> float:
     )
     if margins == 0:
         return 0.0
-    product = paired.both * paired.neither - paired.only_a * paired.only_b
+    product: float = paired.both * paired.neither - paired.only_a * paired.only_b
     if product > 0:
         product = max(product - paired.episodes / 2, 0.0)
     return product / math.sqrt(margins)

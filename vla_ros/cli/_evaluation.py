@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -52,7 +51,7 @@ def result_table(policy: str, summary: dict[str, Any]) -> Table:
         for key, heading in CONDITION_COLUMNS.items()
         if len({condition[key] for condition in conditions}) > 1
     }
-    table = Table(title=f"policy {policy}", box=box.SIMPLE)
+    table = Table(title=f"policy {policy}", box=None, padding=(0, 1))  # fits 80 columns
     table.add_column("environment", no_wrap=True)
     for heading in columns.values():
         table.add_column(heading)
@@ -64,7 +63,6 @@ def result_table(policy: str, summary: dict[str, Any]) -> Table:
             rows.append(("average", condition))
         for name, row in rows:
             table.add_row(name, *(_text(row[key]) for key in columns), *_figures(row))
-        table.add_section()
     return table
 
 

@@ -37,11 +37,11 @@ def command(
 
 
 def _table(result: dict[str, Any]) -> Table:
-    table = Table(title="B against A")
+    table = Table(title="B against A", box=None, padding=(0, 1))  # fits 80 columns
     table.add_column("environment", no_wrap=True)
     table.add_column("variant")
-    for heading in ("episodes", "A", "B", "only A", "only B", "B - A", "95 %", "p"):
-        table.add_column(heading, justify="right")
+    for heading in ("n", "A", "B", "only A", "only B", "B - A", "95 %", "p"):
+        table.add_column(heading, justify="right", no_wrap=True)
     rows = [(row["env"], row["variant"], row) for row in result["by_group"]]
     if len(rows) > 1:
         rows.append(("all", "", result))
@@ -55,7 +55,7 @@ def _table(result: dict[str, Any]) -> Table:
             str(row["only_a"]),
             str(row["only_b"]),
             f"{100 * row['difference']:+.1f}",
-            f"{100 * row['difference_low']:+.1f} to {100 * row['difference_high']:+.1f}",
+            f"{100 * row['difference_low']:+.0f} to {100 * row['difference_high']:+.0f}",
             f"{row['mcnemar_p']:.2g}",
         )
     return table
