@@ -22,14 +22,13 @@ GOOD, BAD, NEUTRAL = "#1f8a5b", "#c9513a", "#3d6fb4"
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 
-def steps(results: Sequence[Sequence[EpisodeResult]], labels: Sequence[str]) -> bytes:
+def steps(results: Sequence[EpisodeResult]) -> bytes:
     """How long episodes took, successes above failures."""
-    pooled = [result for part in results for result in part]
     figure, axes = _figure()
-    longest = max(result.steps for result in pooled)
+    longest = max(result.steps for result in results)
     edges = np.linspace(0, longest / CONTROL_RATE_HZ, 31)
     taken_s = [
-        [result.steps / CONTROL_RATE_HZ for result in pooled if result.success is success]
+        [result.steps / CONTROL_RATE_HZ for result in results if result.success is success]
         for success in (True, False)
     ]
     axes.hist(taken_s, bins=edges, stacked=True, color=[GOOD, BAD], label=["success", "failure"])
@@ -39,10 +38,10 @@ def steps(results: Sequence[Sequence[EpisodeResult]], labels: Sequence[str]) -> 
     return _png(figure)
 
 
-def latencies(results: Sequence[Sequence[EpisodeResult]], labels: Sequence[str]) -> bytes:
+def latencies(results: Sequence[EpisodeResult]) -> bytes:
     """How long the policy's calls took, on a logarithmic axis."""
     figure, axes = _figure()
-    values_ms = np.array([ms for part in results for result in part for ms in result.latencies_ms])
+    values_ms = np.array([ms for result in results for ms in result.latencies_ms])
     low, high = values_ms.min() * 0.95, values_ms.max() * 1.05
     axes.hist(values_ms, bins=np.geomspace(low, high, 41), color=NEUTRAL)
     axes.set_xscale("log")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +31,13 @@ class ReportError(ValueError):
     """A folder that a report cannot go to."""
 
 
-@dataclass(frozen=True)
-class _Episode:
-    condition: int
-    result: EpisodeResult
-
-
 class Report:
     """Give it every episode, then the summary."""
 
     def __init__(self, folder: Path, evaluations: Sequence[Evaluation]) -> None:
         self._folder = folder
         self._evaluations = evaluations
-        self._episodes: list[_Episode] = []
+        self._results: list[EpisodeResult] = []
         self._kept: Counter[tuple[int, str, bool]] = Counter()
         self._films: list[Film] = []
 
@@ -65,7 +58,7 @@ class Report:
     def add(self, done: Done) -> None:
         """One more episode, with its video unless an interrupted run has left it here."""
         result = done.result
-        self._episodes.append(_Episode(done.condition, result))
+        self._results.append(result)
         kind = (done.condition, result.env_id, result.success)
         if self._kept[kind] >= (SUCCESSES_KEPT if result.success else FAILURES_KEPT):
             return
@@ -83,12 +76,9 @@ class Report:
     def write(self, summary: dict[str, Any]) -> Path:
         """Draw the plots and the page; returns its path."""
         labels = [condition_label(evaluation) for evaluation in self._evaluations]
-        results = [[] for _ in labels]  # type: list[list[EpisodeResult]]
-        for episode in self._episodes:
-            results[episode.condition].append(episode.result)
         figures = {
-            "steps": plots.steps(results, labels),
-            "latency": plots.latencies(results, labels),
+            "steps": plots.steps(self._results),
+            "latency": plots.latencies(self._results),
             "delays": plots.delays(summary),
         }
         shown = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 import time
@@ -182,7 +183,7 @@ def _video_folders(video: Path, evaluations: list[Evaluation]) -> list[Path]:
     if len(evaluations) == 1:
         return [video]
     labels = [condition_label(each) for each in evaluations]
-    return [video / label.replace(", ", "_").replace(" ", "-") for label in labels]
+    return [video / re.sub(r"[^\w.-]+", "-", label) for label in labels]
 
 
 def _made_with(duration_s: float) -> dict[str, Any]:
