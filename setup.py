@@ -51,7 +51,7 @@ setup(
     extras_require={
         name: requirements(name)
         # "ros" is an extra because a ROS distribution brings rclpy itself.
-        for name in ("ros", "dev", "diffusion", "menagerie")
+        for name in ("ros", "dev", "diffusion", "menagerie", "ray")
     },
     entry_points={
         "console_scripts": [

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from policies.interface import Policy
+from policies.interface import ACTION_DIM, Policy
 from policies.openvla.config import CheckpointError
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
@@ -65,16 +65,11 @@ def load_policy(
     folder = policy_folder(name_or_path)
     if dtype not in DTYPES:
         raise CheckpointError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
-    if quantization not in (None, *QUANTIZATIONS):
-        raise CheckpointError(
-            f"quantize: expected one of {', '.join(QUANTIZATIONS)}, got {quantization!r}"
-        )
+    _check_quantization(folder, quantization)
     import torch
 
     check_device(device)
     if checkpoint_kind(folder) == "lerobot":
-        if quantization is not None:
-            raise CheckpointError("quantize: only OpenVLA's networks can be quantized")
         from policies.lerobot_adapter.policy import LeRobotPolicy
 
         return LeRobotPolicy(folder, device, unnorm_key)
@@ -86,6 +81,35 @@ def load_policy(
 
         quantize(policy.model, quantization)
     return policy
+
+
+def check_policy(
+    name_or_path: str, unnorm_key: str | None = None, quantization: str | None = None
+) -> None:
+    """Raise what `load_policy` would, as far as it can be seen without reading the weights."""
+    folder = policy_folder(name_or_path)
+    _check_quantization(folder, quantization)
+    if checkpoint_kind(folder) == "lerobot":
+        from policies.lerobot_adapter.checkpoint import check_folder
+
+        check_folder(folder, unnorm_key)
+        return
+    from policies.openvla.checkpoint import plan_model
+    from policies.openvla.config import read_config
+    from policies.openvla.statistics import ActionStatistics
+
+    ActionStatistics.from_norm_stats(read_config(folder).norm_stats, unnorm_key, ACTION_DIM)
+    if not (folder / "adapter_config.json").is_file():
+        plan_model(folder)
+
+
+def _check_quantization(folder: Path, quantization: str | None) -> None:
+    if quantization not in (None, *QUANTIZATIONS):
+        raise CheckpointError(
+            f"quantize: expected one of {', '.join(QUANTIZATIONS)}, got {quantization!r}"
+        )
+    if quantization is not None and checkpoint_kind(folder) == "lerobot":
+        raise CheckpointError("quantize: only OpenVLA's networks can be quantized")
 
 
 def check_device(device: str) -> None:

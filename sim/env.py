@@ -6,7 +6,6 @@ centre point in the base frame and the wanted gripper opening, here at 10 Hz.
 
 from __future__ import annotations
 
-import string
 from dataclasses import replace
 from typing import Any
 
@@ -19,12 +18,12 @@ from policies.interface import ACTION_DIM, Observation
 from sim.kinematics import Kinematics
 from sim.motion import ACTION_HIGH, ACTION_LOW, CONTROL_RATE_HZ, carry_out
 from sim.scene import CAMERAS
+from sim.spaces import InstructionSpace
 from sim.tabletop import Tabletop
 from sim.tasks import TASKS, Episode, Task
 from sim.variants import STANDARD, VARIANTS, check_variant
 
 IMAGE_SIZE_PX = 224
-INSTRUCTION_CHARACTERS = frozenset(string.ascii_letters + string.digits + " ,.'-?!")
 
 
 class TabletopEnv(gymnasium.Env):
@@ -80,7 +79,7 @@ class TabletopEnv(gymnasium.Env):
                 "gripper_opening": spaces.Box(0.0, 1.0, (1,), np.float64),
                 "ee_position": spaces.Box(-2.0, 2.0, (3,), np.float64),
                 "ee_quaternion": spaces.Box(-1.0, 1.0, (4,), np.float64),
-                "instruction": spaces.Text(200, min_length=0, charset=INSTRUCTION_CHARACTERS),
+                "instruction": InstructionSpace(),
             }
         )
         self.kinematics = Kinematics()
@@ -120,18 +119,24 @@ class TabletopEnv(gymnasium.Env):
     def step(self, action: NDArray) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Carry out one action for 0.1 s."""
         self.move(action)
-        success = self.succeeded()
-        return self._observe(), float(success), success, False, self._info()
+        values, info = self.observe()
+        success = info["success"]
+        return values, float(success), success, False, info
 
-    def move(self, action: NDArray) -> None:
-        """Carry out one action without looking at the result."""
+    def move(self, action: NDArray, duration_s: float = 1.0 / CONTROL_RATE_HZ) -> None:
+        """Carry out one action, within `duration_s`, without looking at the result."""
         world, _ = self.running()
         action = np.asarray(action, dtype=np.float64)
         if action.shape != (ACTION_DIM,):
             raise ValueError(f"action: expected shape ({ACTION_DIM},), got {action.shape}")
         if not np.all(np.isfinite(action)):
             raise ValueError(f"action: expected finite numbers, got {action}")
-        carry_out(world, self.kinematics, action)
+        carry_out(world, self.kinematics, action, duration_s)
+
+    def hold(self, duration_s: float) -> None:
+        """Let time pass; what was commanded last stays commanded."""
+        world, _ = self.running()
+        world.advance(duration_s)
 
     def expert_action(self) -> NDArray[np.float64]:
         """The scripted expert's action (7,) in the present state."""

@@ -24,7 +24,7 @@ def expert_chunk(
     It goes on beyond success, as a robot does that is not stopped. `world` is left as it was.
     """
     actions = np.empty((length, ACTION_DIM))
-    state = world.state()
+    state = world.snapshot()
     try:
         for index in range(length):
             actions[index] = task.expert(world, episode)

@@ -15,12 +15,17 @@ ACTION_LOW = np.array([-MAX_DISPLACEMENT_M] * 3 + [-MAX_ROTATION_RAD] * 3 + [0.0
 ACTION_HIGH = np.array([MAX_DISPLACEMENT_M] * 3 + [MAX_ROTATION_RAD] * 3 + [1.0])
 
 
-def carry_out(world: Tabletop, kinematics: Kinematics, action: NDArray[np.float64]) -> None:
-    """Displace the tool from its measured pose by `action` (7,), clipped, over 1 / 10 Hz."""
+def carry_out(
+    world: Tabletop,
+    kinematics: Kinematics,
+    action: NDArray[np.float64],
+    duration_s: float = 1.0 / CONTROL_RATE_HZ,
+) -> None:
+    """Displace the tool from its measured pose by `action` (7,), clipped, within `duration_s`."""
     action = np.clip(action, ACTION_LOW, ACTION_HIGH)
     joints, _ = kinematics.inverse(
         world.joint_positions,
         world.ee_position + action[:3],
         displaced(world.ee_rotation, action[3:6]),
     )
-    world.advance(1.0 / CONTROL_RATE_HZ, joints, float(action[6]))
+    world.advance(duration_s, joints, float(action[6]))

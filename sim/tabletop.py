@@ -6,8 +6,9 @@ actions or ROS; `sim.env` and `vla_ros.sim_node` both drive it.
 
 from __future__ import annotations
 
-from copy import copy
+import copy
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import mujoco
 import numpy as np
@@ -26,16 +27,17 @@ LEAD_S = np.array([link.damping / link.stiffness for link in robot.LINKS])  # (7
 
 
 @dataclass(frozen=True)
-class TabletopState:
-    """A moment of a simulation, to come back to."""
+class Snapshot:
+    """Everything a `Tabletop`'s future depends on, to go back to it."""
 
-    data: mujoco.MjData  # a copy, with what was derived from the state and when
-    command: NDArray[np.float64]  # (7,) [rad], where the servos are told to be
-    first_touched: str | None
+    data: mujoco.MjData
+    attributes: dict[str, Any]  # those in `Tabletop.STATE`
 
 
 class Tabletop:
     """One compiled scene with its state. All poses are in the base frame."""
+
+    STATE: ClassVar[tuple[str, ...]] = ("_command", "first_touched")  # that MuJoCo does not keep
 
     def __init__(self, scene: Scene, meshes: bool = False) -> None:
         self.scene = scene
@@ -68,15 +70,18 @@ class Tabletop:
         mujoco.mj_forward(self.model, self.data)
         self.first_touched: str | None = None  # the first item that the robot touched
 
-    def state(self) -> TabletopState:
-        """All that `restore` needs to come back to this moment."""
-        return TabletopState(copy(self.data), self._command.copy(), self.first_touched)
+    def snapshot(self) -> Snapshot:
+        """The present state; `restore` goes back to it, bit for bit."""
+        attributes = {name: getattr(self, name) for name in self.STATE}
+        return Snapshot(copy.copy(self.data), copy.deepcopy(attributes))
 
-    def restore(self, state: TabletopState) -> None:
-        """Put everything as it was when `state` was taken, of this very scene."""
-        mujoco.mj_copyData(self.data, self.model, state.data)
-        self._command = state.command.copy()
-        self.first_touched = state.first_touched
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a state of this world."""
+        # All of it: poses and contacts are those of the step before, not what a fresh `mj_forward`
+        # would make of the positions.
+        mujoco.mj_copyData(self.data, self.model, snapshot.data)
+        for name, value in copy.deepcopy(snapshot.attributes).items():
+            setattr(self, name, value)
 
     # --- commands ---------------------------------------------------------------------------
 
@@ -108,22 +113,35 @@ class Tabletop:
         )
         lead = LEAD_S * increment / self.model.opt.timestep  # (7,) [rad]
         finger_step = robot.GRIPPER_SPEED_LIMIT_M_S * self.model.opt.timestep
-        for _ in range(steps):
-            self._command += increment
-            self.data.ctrl[:7] = self._command + lead
-            difference = finger_target - self.data.ctrl[7]
-            self.data.ctrl[7:9] += np.clip(difference, -finger_step, finger_step)
+        commands = np.tile(increment, (steps + 1, 1))
+        commands[0] = self._command
+        np.add.accumulate(commands, out=commands)  # (steps + 1, 7) [rad]
+        leading = commands + lead
+        # Python's own numbers and a view: NumPy's calls would take longer than the physics.
+        control, finger, finger_goal = (
+            self.data.ctrl,
+            float(self.data.ctrl[7]),
+            float(finger_target),
+        )
+        for step in range(1, steps + 1):
+            control[:7] = leading[step]
+            if finger != finger_goal:
+                finger += min(max(finger_goal - finger, -finger_step), finger_step)
+                control[7:9] = finger
             mujoco.mj_step(self.model, self.data)
-            if self.first_touched is None:
-                self._note_first_touch()
-        self.data.ctrl[:7] = self._command  # what the servos are told to hold from here on
+            self._after_step()
+        self._command = commands[-1].copy()
+        control[:7] = self._command  # what the servos are told to hold from here on
+
+    def _after_step(self) -> None:
+        if self.first_touched is None:
+            self._note_first_touch()
 
     def _note_first_touch(self) -> None:
-        for geoms in self.data.contact.geom[: self.data.ncon]:
-            on_robot = self._robot_geoms[geoms]
-            if on_robot[0] == on_robot[1]:
-                continue
-            other = geoms[1] if on_robot[0] else geoms[0]
+        geoms = self.data.contact.geom[: self.data.ncon]  # (n, 2)
+        on_robot = self._robot_geoms[geoms]
+        for row in np.flatnonzero(on_robot[:, 0] != on_robot[:, 1]):
+            other = geoms[row, 1] if on_robot[row, 0] else geoms[row, 0]
             name = self._item_of_body.get(int(self.model.geom_bodyid[other]))
             if name is not None:
                 self.first_touched = name

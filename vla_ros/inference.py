@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from policies.alignment import end_times_ns
 from policies.chunks import absolute_poses
 from policies.interface import ActionChunk, ActionError, Observation, Policy
 from sim import robot
@@ -43,10 +44,9 @@ def to_pose_chunk(chunk: ActionChunk, observation: Observation) -> PoseChunk:
     if chunk.frame != "base":
         raise ActionError(f"frame: expected 'base', got {chunk.frame!r}")
     positions, rotations, gripper = absolute_poses(chunk, observation)
-    steps = np.arange(1, len(positions) + 1)
     return PoseChunk(
         stamp_ns=chunk.stamp_ns,
-        times_ns=np.round(steps * chunk.dt_s * 1e9).astype(np.int64),
+        times_ns=end_times_ns(len(positions), chunk.dt_s),
         positions=positions,
         quaternions=rotations.as_quat(canonical=True, scalar_first=True),
         gripper=gripper,

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from policies.alignment import first_remaining
 from policies.interface import ActionError, ToolLimits
 from sim import robot
 
@@ -93,7 +94,7 @@ def plan(
     """
     validate(chunk)
     ends_ns = chunk.stamp_ns + chunk.times_ns
-    first = min(int(np.sum(ends_ns <= now_ns)), len(ends_ns) - 1)
+    first = first_remaining(ends_ns, now_ns)
     notes: list[str] = []
     positions = _inside_workspace(chunk.positions, limits, notes)[first:]
     rotations = Rotation.from_quat(chunk.quaternions[first:], scalar_first=True)

@@ -87,11 +87,24 @@ def load_checkpoint(folder: Path, device: str = "cpu") -> LeRobotCheckpoint:
     )
 
 
-def _load_network(folder: Path, config: PreTrainedConfig) -> PreTrainedPolicy:
+def check_folder(folder: Path, unnorm_key: str | None = None) -> None:
+    """Raise `CheckpointError` for what can be seen without reading the network's weights."""
+    if unnorm_key is not None:
+        raise CheckpointError(
+            f"unnorm_key: {folder} has one set of statistics, LeRobot's; got {unnorm_key!r}"
+        )
+    _check_network(folder, read_config(folder, "cpu"))
+
+
+def _check_network(folder: Path, config: PreTrainedConfig) -> None:
     if config.use_peft:
         raise CheckpointError(f"{folder}: it is an adapter; merge it into its base policy first")
     if not (folder / WEIGHTS).is_file():
         raise CheckpointError(f"{folder}: expected {WEIGHTS}, found none")
+
+
+def _load_network(folder: Path, config: PreTrainedConfig) -> PreTrainedPolicy:
+    _check_network(folder, config)
     try:
         policy_class = get_policy_class(config.type)
         with contextlib.redirect_stdout(io.StringIO()):  # LeRobot prints what it does

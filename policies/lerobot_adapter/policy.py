@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from policies.interface import ActionChunk, Observation
-from policies.lerobot_adapter.checkpoint import load_checkpoint
-from policies.openvla.config import CheckpointError
+from policies.lerobot_adapter.checkpoint import check_folder, load_checkpoint
 
 
 class LeRobotPolicy:
@@ -33,10 +32,7 @@ class LeRobotPolicy:
         rate_hz: float | None = None,
     ) -> None:
         """`rate_hz`: actions per second, when the folder does not say. Raises `CheckpointError`."""
-        if unnorm_key is not None:
-            raise CheckpointError(
-                f"unnorm_key: {folder} has one set of statistics, LeRobot's; got {unnorm_key!r}"
-            )
+        check_folder(folder, unnorm_key)
         checkpoint = load_checkpoint(folder, device)
         config = checkpoint.policy.config
         self.name = f"{config.type} ({folder.name})"

@@ -37,6 +37,20 @@ def load_model(
         from policies.openvla.adapter import load_adapter  # needs PEFT, which takes seconds
 
         return load_adapter(folder, dtype).model.to(device)
+    model, found = plan_model(folder, dtype)
+    for name, path in found.items():
+        _place(model, from_original(name), read_weight(path, name, dtype, device))
+    if model.language_model.config.tie_word_embeddings:
+        model.language_model.lm_head.weight = model.language_model.model.embed_tokens.weight
+    _rebuild_buffers(model, device)
+    return model.eval()
+
+
+def plan_model(folder: Path, dtype: torch.dtype = torch.float32) -> tuple[OpenVLA, dict[str, Path]]:
+    """The network without its weights, and which file holds which of them, by original name.
+
+    Reads the files' headers alone; raises what `load_model` raises for them.
+    """
     config = read_config(folder)
     files = weight_files(folder)
     model = build_empty(config, dtype, str(folder / "config.json"))
@@ -48,12 +62,7 @@ def load_model(
         raise CheckpointError(
             f"{folder}: {len(missing)} weights are missing: {', '.join(missing[:5])}"
         )
-    for name, path in found.items():
-        _place(model, from_original(name), read_weight(path, name, dtype, device))
-    if tied:
-        model.language_model.lm_head.weight = model.language_model.model.embed_tokens.weight
-    _rebuild_buffers(model, device)
-    return model.eval()
+    return model, found
 
 
 def build_empty(config: OpenVLAConfig, dtype: torch.dtype, source: str) -> OpenVLA:

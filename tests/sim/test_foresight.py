@@ -16,12 +16,12 @@ def test_the_chunk_is_what_the_expert_then_does(task):
     for _ in range(4):
         env.move(env.expert_action())
     world, episode = env.running()
-    before = world.state()
+    before = world.snapshot()
     chunk = expert_chunk(world, env.task, episode, env.kinematics, 4)
-    after = world.state()
+    after = world.snapshot()
     np.testing.assert_array_equal(before.data.qpos, after.data.qpos)
     np.testing.assert_array_equal(before.data.site_xpos, after.data.site_xpos)
-    np.testing.assert_array_equal(before.command, after.command)
+    np.testing.assert_array_equal(before.attributes["_command"], after.attributes["_command"])
     for action in chunk:
         np.testing.assert_array_equal(env.expert_action(), action)
         env.move(action)

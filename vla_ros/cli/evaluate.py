@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from policies.factory import QUANTIZATIONS
+from policies.factory import QUANTIZATIONS, check_device, check_policy
 from sim import ENV_IDS
-from sim.evaluation import EpisodeResult, Evaluation, evaluate
+from sim.evaluation import Evaluation, Timing, evaluate_all
+from sim.evaluation.journal import Journal
+from sim.evaluation.provenance import machine, versions
+from sim.evaluation.report import Report
+from sim.evaluation.settings import BACKENDS
+from sim.evaluation.summary import condition_label
+from sim.evaluation.timing import LATE_CHUNKS
+from sim.evaluation.work import Done
 from sim.parallel import WorkerError
+from sim.policies import SCRIPTED
 from sim.variants import VARIANTS
+from vla_ros.cli._evaluation import EpisodeBar, result_table
 from vla_ros.cli._output import check_writable, write_result
 from vla_ros.errors import UserError
 
 
 def command(
     policy: Annotated[
-        str, typer.Option(help="Name or folder of a checkpoint; also: expert, zero.")
+        str, typer.Option(help=f"Name or folder of a checkpoint; also: {', '.join(SCRIPTED)}.")
     ],
     env: Annotated[
         list[str], typer.Option(help=f"One of {', '.join(ENV_IDS)}; repeat it for an average.")
@@ -32,10 +46,19 @@ def command(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the result to this file.")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an interrupted --json run stopped.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for a page with plots and videos of failures.")
+    ] = None,
     workers: Annotated[
         int,
         typer.Option(help="Processes, each with the policy.", show_default="CPU cores, 4 at most"),
     ] = min(4, os.cpu_count() or 1),
+    backend: Annotated[
+        str, typer.Option(help=f"Where the workers are: {', '.join(BACKENDS)} (RAY_ADDRESS).")
+    ] = Evaluation.backend,
     blackout: Annotated[bool, typer.Option("--blackout", help="All images black.")] = False,
     swap_instruction: Annotated[
         bool,
@@ -45,76 +68,129 @@ def command(
         int | None,
         typer.Option(min=1, help="Actions of a chunk before looking again.", show_default="all"),
     ] = None,
+    delay_ms: Annotated[
+        list[float],
+        typer.Option(help="Simulated time from an observation to its actions; repeat to sweep."),
+    ] = [0.0],  # noqa: B006  typer reads it and makes a new one
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="The world moves on while the policy computes.")
+    ] = False,
+    late_chunks: Annotated[
+        list[str],
+        typer.Option(help=f"What a late chunk becomes: {', '.join(LATE_CHUNKS)}; repeat for both."),
+    ] = ["align"],  # noqa: B006
+    asynchronous: Annotated[
+        bool, typer.Option("--asynchronous", help="Look again while a chunk is executed.")
+    ] = False,
     device: Annotated[str, typer.Option(help="Of the policy: cpu or cuda.")] = Evaluation.device,
     quantize: Annotated[
         str | None, typer.Option(help=f"The policy's weights: {', '.join(QUANTIZATIONS)}.")
     ] = None,
+    unnorm_key: Annotated[
+        str | None,
+        typer.Option(help="Whose statistics un-normalize the actions.", show_default="the only"),
+    ] = None,
     video: Annotated[Path | None, typer.Option(help="Folder for an mp4 of every episode.")] = None,
     variant: Annotated[
-        str, typer.Option(help=f"A changed world: one of {', '.join(VARIANTS)}.")
-    ] = Evaluation.variant,
+        list[str], typer.Option(help=f"A changed world: {', '.join(VARIANTS)}; repeat to compare.")
+    ] = [Evaluation.variant],  # noqa: B006
 ) -> None:
     """Measure a policy's success rate in simulation, without ROS.
 
     Episode i has seed SEED + i; results do not depend on the number of workers. The interval is
     Wilson's, at 95 %. `first_touch_rate` is the share of episodes in which the first item that the
-    robot touched is the one named.
+    robot touched is the one named. Several values of --variant, --delay-ms or --late-chunks run all
+    combinations on the same seeds. With --realtime the result depends on the machine.
     """
-    evaluation = Evaluation(
-        policy=policy,
-        env_ids=tuple(env),
-        episodes=episodes,
-        seed=seed,
-        blackout=blackout,
-        swap_instruction=swap_instruction,
-        execute_steps=execute_steps,
-        device=device,
-        quantization=quantize,
-        workers=workers,
-        video_folder=video,
-        variant=variant,
-    )
+    conditions = [
+        (name, timing)
+        for name, delay, late in product(variant, delay_ms, late_chunks)
+        # Without a delay nothing is late: one way of executing it is enough.
+        if not (timing := Timing(delay, realtime, late, asynchronous)).frozen  # type: ignore[arg-type]
+        or late == late_chunks[0]
+    ]
+    if len(set(conditions)) < len(conditions):
+        raise UserError("variant, delay-ms, late-chunks: expected each value once")
+    evaluations = [
+        Evaluation(
+            policy=policy,
+            env_ids=tuple(env),
+            episodes=episodes,
+            seed=seed,
+            blackout=blackout,
+            swap_instruction=swap_instruction,
+            execute_steps=execute_steps,
+            device=device,
+            quantization=quantize,
+            workers=workers,
+            variant=name,
+            unnorm_key=unnorm_key,
+            timing=timing,
+            backend=backend,
+        )
+        for name, timing in conditions
+    ]
+    if video is not None:
+        evaluations = [
+            replace(each, video_folder=folder)
+            for each, folder in zip(evaluations, _video_folders(video, evaluations), strict=True)
+        ]
     check_writable(json_file)
-    columns = (
-        TextColumn("evaluating"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[success]}"),
-        TimeRemainingColumn(),
-    )
-    done = succeeded = 0
+    if resume and json_file is None:
+        raise UserError("resume: expected --json with it, beside which the journal lies")
+    if policy not in SCRIPTED:
+        check_policy(policy, unnorm_key, quantize)
+        if backend == "processes":
+            check_device(device)
+    page = None if report is None else Report.begin(report, evaluations, keep=resume)
+    if realtime and workers > 1:
+        typer.secho(
+            f"note: {workers} workers share this machine and slow each other; --workers 1 measures "
+            "what a robot's computer does",
+            fg=typer.colors.YELLOW,
+            err=True,
+        )
+    begin_s = time.monotonic()
+    journal = None if json_file is None else Journal.begin(json_file, evaluations, resume)
     try:
-        with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task("", total=episodes * len(env), success="")
+        with EpisodeBar(len(evaluations) * len(env) * episodes) as bar:
 
-            def show(result: EpisodeResult) -> None:
-                nonlocal done, succeeded
-                done, succeeded = done + 1, succeeded + result.success
-                bar.update(task, advance=1, success=f"success {succeeded / done:.0%}")
+            def show(done: Done) -> None:
+                bar.add(done.result)
+                if page is not None:
+                    page.add(done)
 
-            summary = evaluate(evaluation, show)
+            summary = evaluate_all(evaluations, show, journal, page is not None)
     except WorkerError as error:
         raise UserError(str(error)) from error
-    Console().print(_table(policy, summary))
+    finally:
+        if journal is not None:
+            journal.close()
+    summary["made_with"] = _made_with(time.monotonic() - begin_s)
+    console = Console()
+    console.print(result_table(policy, summary))
+    if realtime:
+        console.print("real time: these figures depend on this machine and on what else it does")
     write_result(json_file, summary)
+    if journal is not None:
+        journal.remove()
+    if page is not None:
+        console.print(f"report: {page.write(summary)}", soft_wrap=True)
 
 
-def _table(policy: str, summary: dict[str, Any]) -> Table:
-    table = Table(title=f"policy {policy}")
-    table.add_column("environment", no_wrap=True)
-    for heading in ("episodes", "success", "95 %", "first touch", "p50/p99 ms"):
-        table.add_column(heading, justify="right")
-    rows = [(row["env"], row) for row in summary.get("by_env", [summary])]
-    if "by_env" in summary:
-        rows.append(("average", summary))
-    for name, row in rows:
-        latency_ms = row["policy_latency_ms"]
-        table.add_row(
-            name,
-            str(row["episodes"]),
-            f"{row['success_rate']:.1%}",
-            f"{100 * row['wilson_low']:.0f}-{row['wilson_high']:.0%}",
-            f"{row['first_touch_rate']:.1%}",
-            f"{latency_ms['p50']:.1f}/{latency_ms['p99']:.1f}",
-        )
-    return table
+def _video_folders(video: Path, evaluations: list[Evaluation]) -> list[Path]:
+    """A folder for each evaluation's videos: the one given, or one in it by condition."""
+    if len(evaluations) == 1:
+        return [video]
+    labels = [condition_label(each) for each in evaluations]
+    return [video / re.sub(r"[^\w.-]+", "-", label) for label in labels]
+
+
+def _made_with(duration_s: float) -> dict[str, Any]:
+    return {
+        "command": shlex.join(["vla-ros", *sys.argv[1:]]),
+        "machine": machine(),
+        "versions": versions(),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "duration_s": round(duration_s, 1),
+    }

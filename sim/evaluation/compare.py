@@ -1,0 +1,164 @@
+"""Two results on the same episodes: who did better, by how much, and whether that can be chance."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sim.evaluation.intervals import (
+    Paired,
+    mcnemar_exact,
+    paired_difference_interval,
+    wilson_interval,
+)
+from sim.evaluation.summary import groups
+
+# What makes an episode: it must agree. Whatever else differs is what is compared.
+TASK_FIELDS = ("env", "variant", "seed", "episodes", "blackout", "swap_instruction")
+COMPARED_FIELDS = (
+    "policy",
+    "execute_steps",
+    "quantization",
+    "unnorm_key",
+    "delay_ms",
+    "realtime",
+    "late_chunks",
+    "asynchronous",
+)
+Group = tuple[str, str]  # environment, variant
+
+
+class ComparisonError(ValueError):
+    """Two results that are not of the same episodes, or a file that is not a result."""
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """A file that `vla-ros evaluate --json` wrote. Raises `ComparisonError`."""
+    try:
+        result = json.loads(path.read_text())
+        for part in groups(result):
+            for row in part["rows"]:
+                if not isinstance(row["seed"], int) or not isinstance(row["success"], bool):
+                    raise TypeError("seed and success of every row")
+            for name in ("env", "policy"):
+                if not isinstance(part[name], str):
+                    raise TypeError(name)
+    except OSError as error:
+        raise ComparisonError(f"{path}: {error.strerror or error}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ComparisonError(
+            f"{path}: expected a file that `vla-ros evaluate --json` wrote ({error})"
+        ) from None
+    return result
+
+
+def compare(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """The paired comparison of two results, A and B, for each environment and variant and for all.
+
+    `difference` is B's success rate less A's. Raises `ComparisonError` naming what differs.
+    """
+    a_groups, b_groups = _by_group(first, "A"), _by_group(second, "B")
+    for field, place in (("env", 0), ("variant", 1)):
+        a_names, b_names = ({key[place] for key in each} for each in (a_groups, b_groups))
+        if a_names != b_names:
+            raise ComparisonError(_differ(field, sorted(a_names), sorted(b_names)))
+    rows, pairs = [], []
+    for key, a_part in a_groups.items():
+        if key not in b_groups:
+            raise ComparisonError(f"env: A has {key[0]} with the variant {key[1]}, B has not")
+        pair = _paired(a_part, b_groups[key])
+        pairs.append(pair)
+        rows.append({"env": key[0], "variant": key[1], **_figures(pair)})
+    total = Paired(
+        *(
+            sum(getattr(pair, name) for pair in pairs)
+            for name in ("both", "only_a", "only_b", "neither")
+        )
+    )
+    a_about, b_about = ({name: result.get(name) for name in COMPARED_FIELDS}
+                        for result in (first, second))  # fmt: skip
+    return {
+        "a": a_about,
+        "b": b_about,
+        "differs_in": [name for name in COMPARED_FIELDS if a_about[name] != b_about[name]],
+        **_figures(total),
+        "by_group": rows,
+    }
+
+
+def _by_group(result: dict[str, Any], name: str) -> dict[Group, dict[str, Any]]:
+    found: dict[Group, dict[str, Any]] = {}
+    for part in groups(result):
+        key = (part["env"], part.get("variant", "standard"))
+        if key in found:
+            raise ComparisonError(
+                f"{name} has several results for {key[0]} with the variant {key[1]} (several "
+                "delays?): write what is to be compared to files of their own"
+            )
+        found[key] = part
+    return found
+
+
+def _paired(a_part: dict[str, Any], b_part: dict[str, Any]) -> Paired:
+    for field in TASK_FIELDS:
+        a_value, b_value = a_part.get(field), b_part.get(field)
+        if field not in ("env", "variant") and a_value != b_value:
+            raise ComparisonError(_differ(field, a_value, b_value))
+    a_success, b_success = (
+        {row["seed"]: row["success"] for row in part["rows"]} for part in (a_part, b_part)
+    )
+    if a_success.keys() != b_success.keys():
+        raise ComparisonError(
+            _differ("rows: seeds", *(f"{min(each)}-{max(each)}" for each in (a_success, b_success)))
+        )
+    a_words, b_words = (
+        {row["seed"]: row.get("instruction") for row in part["rows"]} for part in (a_part, b_part)
+    )
+    for seed, words in a_words.items():
+        if words != b_words[seed]:
+            raise ComparisonError(
+                _differ(f"rows: instruction of seed {seed}", words, b_words[seed])
+            )
+    outcomes = [(a_success[seed], b_success[seed]) for seed in a_success]
+    return Paired(
+        both=outcomes.count((True, True)),
+        only_a=outcomes.count((True, False)),
+        only_b=outcomes.count((False, True)),
+        neither=outcomes.count((False, False)),
+    )
+
+
+def _figures(pair: Paired) -> dict[str, Any]:
+    low, high = paired_difference_interval(pair)
+    successes = {"a": pair.both + pair.only_a, "b": pair.both + pair.only_b}
+    rates = {
+        name: {
+            "success_rate": count / pair.episodes,
+            **dict(
+                zip(
+                    ("wilson_low", "wilson_high"),
+                    wilson_interval(count, pair.episodes),
+                    strict=True,
+                )
+            ),
+        }
+        for name, count in successes.items()
+    }
+    return {
+        "episodes": pair.episodes,
+        "a_success": rates["a"],
+        "b_success": rates["b"],
+        "both": pair.both,
+        "only_a": pair.only_a,
+        "only_b": pair.only_b,
+        "neither": pair.neither,
+        "difference": pair.difference,
+        "difference_low": low,
+        "difference_high": high,
+        "mcnemar_p": mcnemar_exact(pair),
+    }
+
+
+def _differ(field: str, a_value: object, b_value: object) -> str:
+    return f"{field}: expected the same episodes in both; A has {a_value}, B has {b_value}"

@@ -1,0 +1,99 @@
+"""Intervals and tests for success rates, of one policy and of two on the same episodes."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+
+from scipy.stats import binomtest
+
+CONFIDENCE = 0.95
+
+
+def wilson_interval(
+    successes: int, trials: int, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """The Wilson score interval of a success rate (E. B. Wilson 1927, JASA 22:209-212)."""
+    if not 0 <= successes <= trials or trials < 1:
+        raise ValueError(f"expected 0 <= successes <= trials, got {successes} of {trials}")
+    z = statistics.NormalDist().inv_cdf(0.5 + confidence / 2)
+    rate = successes / trials
+    centre = rate + z**2 / (2 * trials)
+    spread = z * math.sqrt(rate * (1 - rate) / trials + z**2 / (4 * trials**2))
+    scale = 1 + z**2 / trials
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """How many episodes two policies, A and B, did on the same seeds."""
+
+    both: int
+    only_a: int
+    only_b: int
+    neither: int
+
+    def __post_init__(self) -> None:
+        counts = (self.both, self.only_a, self.only_b, self.neither)
+        if min(counts) < 0 or sum(counts) == 0:
+            raise ValueError(f"expected counts of 0 or more, not all 0, got {counts}")
+
+    @property
+    def episodes(self) -> int:
+        return self.both + self.only_a + self.only_b + self.neither
+
+    @property
+    def difference(self) -> float:
+        """B's success rate less A's."""
+        return (self.only_b - self.only_a) / self.episodes
+
+
+def mcnemar_exact(paired: Paired) -> float:
+    """The two-sided p of "A and B succeed equally often", from the episodes only one of them did.
+
+    Q. McNemar 1947, Psychometrika 12:153-157, in its exact form: if neither is better, either is as
+    likely to be the one that did it.
+    """
+    discordant = paired.only_a + paired.only_b
+    return float(binomtest(paired.only_b, discordant).pvalue) if discordant else 1.0
+
+
+def paired_difference_interval(
+    paired: Paired, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """The interval of B's success rate less A's.
+
+    Method 10 of R. G. Newcombe 1998, Statistics in Medicine 17:2635-2650: both rates' Wilson
+    intervals, combined with their correlation, which is corrected for continuity.
+    """
+    n = paired.episodes
+    a, b = paired.both + paired.only_a, paired.both + paired.only_b  # successes of each
+    a_low, a_high = wilson_interval(a, n, confidence)
+    b_low, b_high = wilson_interval(b, n, confidence)
+    a_rate, b_rate = a / n, b / n
+    phi = _corrected_phi(paired)
+    below_b, above_a = b_rate - b_low, a_high - a_rate
+    above_b, below_a = b_high - b_rate, a_rate - a_low
+    down = below_b**2 - 2 * phi * below_b * above_a + above_a**2
+    up = above_b**2 - 2 * phi * above_b * below_a + below_a**2
+    return (
+        max(-1.0, paired.difference - math.sqrt(max(0.0, down))),
+        min(1.0, paired.difference + math.sqrt(max(0.0, up))),
+    )
+
+
+def _corrected_phi(paired: Paired) -> float:
+    """Newcombe's phi: the correlation of the two outcomes, corrected for continuity if positive."""
+    margins = (
+        (paired.both + paired.only_a)
+        * (paired.only_b + paired.neither)
+        * (paired.both + paired.only_b)
+        * (paired.only_a + paired.neither)
+    )
+    if margins == 0:
+        return 0.0
+    product: float = paired.both * paired.neither - paired.only_a * paired.only_b
+    if product > 0:
+        product = max(product - paired.episodes / 2, 0.0)
+    return product / math.sqrt(margins)

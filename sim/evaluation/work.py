@@ -1,0 +1,121 @@
+"""One episode as a job for a worker, which keeps the policy and the environment it has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.interface import Policy
+from sim import video
+from sim.env import CONTROL_RATE_HZ, TabletopEnv, to_observation
+from sim.evaluation.episode import EpisodeResult, black_images, run_episode
+from sim.evaluation.settings import Evaluation
+from sim.policies import EXPERTS, ZeroPolicy
+
+VIDEO_SIZE_PX = 384
+
+
+@dataclass(frozen=True)
+class Job:
+    """One episode to run."""
+
+    evaluation: Evaluation
+    condition: int  # the evaluation's place among those that run together
+    env_id: str
+    seed: int
+    film: bool = False
+
+    @property
+    def key(self) -> tuple[int, str, int]:
+        return (self.condition, self.env_id, self.seed)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a job gave."""
+
+    condition: int
+    result: EpisodeResult
+    mp4: bytes | None = None  # of the front camera, if it was asked for
+    last_frame: NDArray[np.uint8] | None = None  # (h, w, 3)
+
+
+def run_job(job: Job) -> Done:
+    """Run the episode."""
+    evaluation = job.evaluation
+    env, policy = _prepared(evaluation, job.env_id)
+    if evaluation.timing.realtime:
+        _warm_up(env, policy, evaluation.blackout)
+    frames: list[NDArray[np.uint8]] = []
+
+    def film(env: TabletopEnv) -> None:
+        frames.append(env.running()[0].render("front", VIDEO_SIZE_PX, VIDEO_SIZE_PX))
+
+    filming = {"on_step": film} if job.film else {}
+    result = run_episode(
+        env,
+        policy,
+        job.seed,
+        evaluation.blackout,
+        evaluation.swap_instruction,
+        execute_steps=evaluation.execute_steps,
+        timing=evaluation.timing,
+        **filming,
+    )
+    if not frames:
+        return Done(job.condition, result)
+    mp4 = video.encode(
+        np.stack(frames), int(CONTROL_RATE_HZ), {"crf": "20"}, pixel_format="yuv420p"
+    )
+    return Done(job.condition, result, mp4, frames[-1])
+
+
+def use_one_thread() -> None:
+    """Sums in another order give other last digits: the number of threads must not vary."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def video_name(result: EpisodeResult) -> str:
+    """Of an episode's mp4."""
+    ending = "success" if result.success else "failure"
+    return f"{result.env_id.split('/')[-1]}_{result.seed}_{ending}.mp4"
+
+
+def _prepared(evaluation: Evaluation, env_id: str) -> tuple[TabletopEnv, Policy]:
+    if evaluation.policy in EXPERTS:
+        env = _environment(env_id, (), evaluation.variant)
+        return env, EXPERTS[evaluation.policy](env)
+    policy = _policy(
+        evaluation.policy, evaluation.device, evaluation.quantization, evaluation.unnorm_key
+    )
+    cameras = () if evaluation.blackout else tuple(policy.cameras)
+    return _environment(env_id, cameras, evaluation.variant), policy
+
+
+def _warm_up(env: TabletopEnv, policy: Policy, blackout: bool) -> None:
+    """A network's first call is slower than all others; no robot would start with it."""
+    values, _ = env.reset(seed=0)
+    policy.reset(seed=0)
+    black = black_images(env, policy) if blackout else {}
+    policy.predict_chunk(to_observation({**values, **black}))
+
+
+@lru_cache(maxsize=8)
+def _environment(env_id: str, cameras: tuple[str, ...], variant: str) -> TabletopEnv:
+    env = gymnasium.make(env_id, cameras=cameras, variant=variant)
+    return env.unwrapped  # type: ignore[return-value]
+
+
+@lru_cache(maxsize=1)
+def _policy(name: str, device: str, quantization: str | None, unnorm_key: str | None) -> Policy:
+    if name == "zero":
+        return ZeroPolicy()
+    from policies.factory import load_policy
+
+    return load_policy(name, device=device, unnorm_key=unnorm_key, quantization=quantization)

@@ -1,0 +1,105 @@
+"""Two results of the same episodes: counted by hand; others are refused, naming the field."""
+
+import json
+
+import pytest
+
+from sim.evaluation.compare import ComparisonError, compare, read_result
+
+
+def part(outcomes, env="VlaRos/Lift-v0", **changes):
+    """A result of one environment; `outcomes` are 1 and 0 for the seeds from 1000."""
+    rows = [
+        {"seed": 1000 + index, "instruction": f"do {index}", "success": bool(value)}
+        for index, value in enumerate(outcomes)
+    ]
+    common = {
+        "policy": "one",
+        "variant": "standard",
+        "seed": 1000,
+        "episodes": len(rows),
+        "blackout": False,
+        "swap_instruction": False,
+    }
+    return {"env": env, **common, "rows": rows, **changes}
+
+
+def test_counted_by_hand():
+    result = compare(part([1, 1, 0, 0, 0, 1]), part([1, 0, 1, 1, 0, 1], policy="two"))
+    assert [result[key] for key in ("both", "only_a", "only_b", "neither")] == [2, 1, 2, 1]
+    assert result["difference"] == pytest.approx(1 / 6)
+    assert result["difference_low"] < 1 / 6 < result["difference_high"]
+    assert result["a_success"]["success_rate"] == pytest.approx(0.5)
+    assert result["b_success"]["success_rate"] == pytest.approx(4 / 6)
+    assert result["mcnemar_p"] == pytest.approx(1.0)
+    assert result["differs_in"] == ["policy"]
+
+
+def test_several_environments_are_paired_each_and_together():
+    def both(first, second, policy):
+        return {
+            **part(first, policy=policy),
+            "env": ["VlaRos/Lift-v0", "VlaRos/Push-v0"],
+            "by_env": [
+                part(first, policy=policy),
+                part(second, "VlaRos/Push-v0", policy=policy),
+            ],
+        }
+
+    result = compare(both([1, 0], [0, 0], "a"), both([1, 1], [1, 0], "b"))
+    assert [row["env"] for row in result["by_group"]] == ["VlaRos/Lift-v0", "VlaRos/Push-v0"]
+    assert [row["only_b"] for row in result["by_group"]] == [1, 1]
+    assert (result["episodes"], result["only_b"]) == (4, 2)
+
+
+def test_what_is_compared_may_differ():
+    result = compare(part([1], delay_ms=0.0), part([0], delay_ms=300.0, late_chunks="naive"))
+    assert result["differs_in"] == ["delay_ms", "late_chunks"]
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (part([1, 0], "VlaRos/Push-v0"), "env: .*A has .*Lift-v0.*B has .*Push-v0"),
+        (part([1, 0], variant="shifted-camera"), "variant: .*standard.*shifted-camera"),
+        (part([1, 0], seed=5), "seed: .*A has 1000, B has 5"),
+        (part([1, 0, 0]), "episodes: .*A has 2, B has 3"),
+        (part([1, 0], blackout=True), "blackout: .*A has False, B has True"),
+    ],
+)
+def test_other_episodes_are_refused(other, message):
+    with pytest.raises(ComparisonError, match=message):
+        compare(part([1, 0]), other)
+
+
+def test_other_seeds_and_other_words_are_refused():
+    other = part([1, 0])
+    other["rows"][1]["seed"] = 7
+    with pytest.raises(ComparisonError, match="rows: seeds"):
+        compare(part([1, 0]), other)
+    other = part([1, 0])
+    other["rows"][1]["instruction"] = "do something else"
+    with pytest.raises(ComparisonError, match="instruction of seed 1001.*something else"):
+        compare(part([1, 0]), other)
+
+
+def test_a_sweep_is_not_one_result():
+    sweep = {**part([1]), "by_condition": [part([1], delay_ms=0.0), part([1], delay_ms=100.0)]}
+    with pytest.raises(ComparisonError, match="A has several results.*files of their own"):
+        compare(sweep, part([1]))
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"rows": 3}', '{"rows": [{"seed": 1}]}'])
+def test_files_that_are_no_results(tmp_path, text):
+    file = tmp_path / "a.json"
+    file.write_text(text)
+    with pytest.raises(ComparisonError, match="expected a file that `vla-ros evaluate --json`"):
+        read_result(file)
+    with pytest.raises(ComparisonError, match="No such file"):
+        read_result(tmp_path / "none.json")
+
+
+def test_a_result_is_read_back(tmp_path):
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps(part([1, 0])))
+    assert read_result(file) == part([1, 0])

@@ -1,0 +1,160 @@
+"""`vla-ros evaluate` under delays, with a journal and a report, and `vla-ros compare`."""
+
+import json
+
+import pytest
+
+LIFT, PUSH = "VlaRos/Lift-v0", "VlaRos/Push-v0"
+BASE = ("evaluate", "--policy", "expert", "--env", LIFT, "--workers", 1)
+
+
+def one_line(errors):
+    return " ".join(errors.split())
+
+
+def test_a_sweep_over_delays_and_ways(vla_ros, tmp_path):
+    file = tmp_path / "sweep.json"
+    code, out, _ = vla_ros(
+        *BASE, "--episodes", 2, "--delay-ms", 0, "--delay-ms", 200,
+        "--late-chunks", "align", "--late-chunks", "naive", "--json", file,
+    )  # fmt: skip
+    assert code == 0
+    result = json.loads(file.read_text())
+    ways = [(part["delay_ms"], part["late_chunks"]) for part in result["by_condition"]]
+    assert ways == [(0.0, "align"), (200.0, "align"), (200.0, "naive")]  # 0 ms: one is enough
+    assert result["delay_ms"] == [0.0, 200.0, 200.0] and result["variant"] == "standard"
+    assert result["episodes"] == 6
+    assert [len(part["rows"]) for part in result["by_condition"]] == [2, 2, 2]
+    assert result["made_with"]["command"].startswith("vla-ros evaluate")
+    assert result["made_with"]["machine"] and result["made_with"]["versions"]["mujoco"]
+    assert "delay" in out and "naive" in out
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.json"]  # no journal is left
+
+
+def test_a_table_by_variant(vla_ros, tmp_path):
+    file = tmp_path / "variants.json"
+    code, out, _ = vla_ros(
+        *BASE, "--env", PUSH, "--episodes", 1, "--json", file,
+        "--variant", "standard", "--variant", "shifted-camera",
+    )  # fmt: skip
+    assert code == 0
+    result = json.loads(file.read_text())
+    assert [part["variant"] for part in result["by_condition"]] == ["standard", "shifted-camera"]
+    assert "shifted-camera" in out and "average" in out
+
+
+def test_in_real_time_it_says_that_the_machine_matters(vla_ros, tmp_path):
+    file = tmp_path / "real.json"
+    code, out, _ = vla_ros(*BASE, "--episodes", 1, "--realtime", "--json", file)
+    assert code == 0
+    assert "depend on this machine" in out
+    assert json.loads(file.read_text())["realtime"] is True
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--delay-ms", "-5"), "delay_ms: expected 0 to 10000, got -5"),
+        (("--late-chunks", "blend"), "late_chunks: expected one of align, naive, got 'blend'"),
+        (("--variant", "mars"), "variant: expected one of standard"),
+        (("--variant", "standard", "--variant", "standard"), "expected each value once"),
+        (("--backend", "slurm"), "backend: expected one of processes, ray, got 'slurm'"),
+        (("--blackout",), "blackout: expert has no network and looks at no image"),
+        (("--quantize", "int8"), "quantize: expert has no network"),
+        (("--unnorm-key", "x"), "unnorm_key: expert has no network"),
+        (("--resume",), "resume: expected --json with it"),
+    ],
+)
+def test_what_cannot_be_is_one_line(vla_ros, options, message):
+    code, _, errors = vla_ros(*BASE, "--episodes", 1, *options)
+    assert code == 2
+    assert message in one_line(errors)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--device", "nonsense"), "device: 'nonsense' cannot be used here"),
+        (("--unnorm-key", "bridge"), "unnorm_key"),
+        (("--quantize", "int3"), "quantize: expected one of"),
+    ],
+)
+def test_a_policy_is_checked_before_an_episode_runs(vla_ros, monkeypatch, options, message):
+    def fail(*_):
+        raise AssertionError("an episode ran")
+
+    monkeypatch.setattr("vla_ros.cli.evaluate.evaluate_all", fail)
+    code, _, errors = vla_ros(
+        "evaluate", "--policy", "openvla-mini", "--env", LIFT, "--episodes", 1, *options
+    )
+    assert code == 2
+    assert message in one_line(errors)
+
+
+def test_weights_are_checked_before_an_episode_runs(vla_ros, monkeypatch, tmp_path):
+    import shutil
+
+    from policies.factory import policy_folder
+
+    folder = tmp_path / "policy"
+    shutil.copytree(policy_folder("openvla-mini"), folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    monkeypatch.setattr("vla_ros.cli.evaluate.evaluate_all", lambda *_: pytest.fail("it ran"))
+    code, _, errors = vla_ros("evaluate", "--policy", folder, "--env", LIFT, "--episodes", 1)
+    assert code == 2
+    assert "not a whole safetensors file" in one_line(errors)
+
+
+def test_an_interrupted_evaluation_goes_on(vla_ros, tmp_path, monkeypatch):
+    from sim.evaluation import work
+
+    file = tmp_path / "result.json"
+    options = (*BASE, "--episodes", 3, "--json", file)
+    run_episode, seeds = work.run_episode, []
+
+    def stop_at_third(env, policy, seed, *rest, **more):
+        seeds.append(seed)
+        if len(seeds) == 3:
+            raise OSError("the disk is gone")
+        return run_episode(env, policy, seed, *rest, **more)
+
+    monkeypatch.setattr(work, "run_episode", stop_at_third)
+    assert vla_ros(*options)[0] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json.partial.jsonl"]
+    code, _, errors = vla_ros(*options, "--seed", 5, "--resume")
+    assert code == 2 and "conditions[0].seed: the interrupted evaluation had 1000" in one_line(
+        errors
+    )
+    assert vla_ros(*options, "--resume")[0] == 0
+    assert seeds == [1000, 1001, 1002, 1002]
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+    resumed = json.loads(file.read_text())
+    assert vla_ros(*options)[0] == 0
+    whole = json.loads(file.read_text())
+    for result in (resumed, whole):
+        del result["policy_latency_ms"], result["made_with"]
+    assert resumed == whole
+
+
+def test_compare(vla_ros, tmp_path):
+    expert, zero, other = (tmp_path / f"{name}.json" for name in ("expert", "zero", "other"))
+    for policy, file, env in (
+        ("expert", expert, LIFT),
+        ("zero", zero, LIFT),
+        ("zero", other, PUSH),
+    ):
+        assert vla_ros(
+            "evaluate", "--policy", policy, "--env", env, "--episodes", 3, "--workers", 1,
+            "--json", file,
+        )[0] == 0  # fmt: skip
+    result_file = tmp_path / "comparison.json"
+    code, out, _ = vla_ros("compare", zero, expert, "--json", result_file)
+    assert code == 0
+    assert "policy: A zero, B expert" in out and "+100.0" in out
+    result = json.loads(result_file.read_text())
+    assert (result["only_b"], result["difference"], result["mcnemar_p"]) == (3, 1.0, 0.25)
+    code, _, errors = vla_ros("compare", expert, other)
+    assert code == 2 and "env: expected the same episodes in both" in one_line(errors)
+    code, _, errors = vla_ros("compare", expert, tmp_path / "none.json")
+    assert code == 2 and "No such file" in one_line(errors)
