@@ -23,11 +23,18 @@ LEAD_S = np.array([link.damping / link.stiffness for link in robot.LINKS])  # (7
 
 
 class Tabletop:
-    """One compiled scene with its state. All poses are in the base frame."""
+    """One compiled scene with its state.
 
-    def __init__(self, scene: Scene, meshes: bool = False) -> None:
+    Poses are in the table's frame, whose z = 0 is the table's top. It is the base frame but where
+    `sim.randomization` sets the table higher or lower: `base_position` says where the base is.
+    """
+
+    def __init__(
+        self, scene: Scene, meshes: bool = False, model: mujoco.MjModel | None = None
+    ) -> None:
+        """`model` is `scene` compiled, changed by `sim.randomization`."""
         self.scene = scene
-        self.model = compile_scene(scene, meshes)
+        self.model = compile_scene(scene, meshes) if model is None else model
         self.data = mujoco.MjData(self.model)
         self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
         self._bodies = {
@@ -42,6 +49,7 @@ class Tabletop:
             if body in fingers
         }
         self._tcp = self.model.site(robot.TCP_SITE).id
+        self.base_position = self.model.body(robot.BASE_BODY).pos.copy()  # (3,) [m]
         self.reset(robot.HOME_RAD)
 
     def reset(self, joint_positions: NDArray, gripper_opening: float = 1.0) -> None:
@@ -85,9 +93,12 @@ class Tabletop:
             difference = finger_target - self.data.ctrl[7]
             self.data.ctrl[7:9] += np.clip(difference, -finger_step, finger_step)
             mujoco.mj_step(self.model, self.data)
-            if self.first_touched is None:
-                self._note_first_touch()
+            self._after_step()
         self.data.ctrl[:7] = self._command  # what the servos are told to hold from here on
+
+    def _after_step(self) -> None:
+        if self.first_touched is None:
+            self._note_first_touch()
 
     def _note_first_touch(self) -> None:
         for geoms in self.data.contact.geom[: self.data.ncon]:
