@@ -237,7 +237,8 @@ def env_action(env: TabletopEnv, row: NDArray[np.float64], chunk: ActionChunk) -
         return row
     world, _ = env.running()
     turn = displacement(world.ee_rotation, fixed_axis_rotation(row[3:6]))
-    return np.concatenate([row[:3] - world.ee_position, turn, row[6:]])  # (7,)
+    position = world.ee_position - world.base_position  # base frame, as the chunk is
+    return np.concatenate([row[:3] - position, turn, row[6:]])  # (7,)
 
 
 def another_item(env: TabletopEnv, seed: int) -> str:

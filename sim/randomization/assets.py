@@ -37,7 +37,8 @@ def _add_surfaces(spec: mujoco.MjSpec) -> None:
             nchannel=3,
             width=TEXTURE_PX,
             height=TEXTURE_PX,
-            data=np.full((TEXTURE_PX, TEXTURE_PX, 3), 255, np.uint8).tobytes(),
+            builtin=mujoco.mjtBuiltin.mjBUILTIN_FLAT,
+            rgb1=(1.0, 1.0, 1.0),
         )
         material = spec.add_material(name=name)
         material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name

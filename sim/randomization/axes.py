@@ -102,13 +102,13 @@ AXES: dict[str, Axis] = {
             ),
             "item_hue_deg": Field(
                 "round the color circle", "add", "deg", (-12.0, 12.0),
-                (-5.0, 5.0), (-10.0, 10.0), "items",
+                (-3.0, 3.0), (-6.0, 6.0), "items",
             ),
             "item_saturation": Field(
-                "of the item's color", "scale", "1", (0.6, 1.2), (0.9, 1.05), (0.75, 1.1), "items"
+                "of the item's color", "scale", "1", (0.6, 1.2), (0.9, 1.05), (0.8, 1.1), "items"
             ),
             "item_value": Field(
-                "of the item's color", "scale", "1", (0.6, 1.2), (0.9, 1.05), (0.75, 1.1), "items"
+                "of the item's color", "scale", "1", (0.6, 1.2), (0.9, 1.05), (0.8, 1.1), "items"
             ),
         },
     ),

@@ -30,12 +30,12 @@ EDITED = (
     "dof_damping", "dof_frictionloss", "actuator_gainprm", "actuator_biasprm",
 )  # fmt: skip
 DERIVED = (
-    "body_subtreemass", "body_invweight0", "dof_invweight0", "dof_M0", "actuator_acc0",
-    "actuator_length0", "tendon_length0", "tendon_invweight0", "tendon_lengthspring",
+    "body_subtreemass", "body_invweight0", "dof_invweight0", "dof_M0", "dof_length",
+    "actuator_acc0", "actuator_length0", "tendon_length0", "tendon_invweight0", "tendon_lengthspring",
     "cam_pos0", "cam_poscom0", "cam_mat0", "light_pos0", "light_poscom0", "light_dir0",
 )  # fmt: skip
 HEADLIGHT = ("ambient", "diffuse")
-STATISTICS = ("meaninertia", "meanmass", "meansize")  # extent and center are the scene's own
+STATISTICS = ("meaninertia", "meanmass")
 SIZED_SHAPES = ("cube", "cylinder", "ball")
 
 
@@ -79,10 +79,12 @@ class ModelEditor:
         self._derive()
 
     def _derive(self) -> None:
+        """What the compiler derives, but for `stat.meansize`, which only scales decoration."""
         model = self._model
-        extent, center = model.stat.extent, model.stat.center.copy()
         mujoco.mj_setConst(model, self._scratch)
-        model.stat.extent, model.stat.center[:] = extent, center
+        # mj_setConst leaves the statistics as they are; the solver's tolerance goes by the inertia.
+        model.stat.meaninertia = float(np.mean(model.dof_M0))
+        model.stat.meanmass = float(np.mean(model.body_mass[1:]))
 
 
 def size_factors(model: mujoco.MjModel, scene: Scene, drawn: Mapping[str, float]) -> dict:

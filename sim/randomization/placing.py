@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.randomization.assets import DISTRACTOR_PREFIX, distractor_height
-from sim.randomization.draw import Values
-from sim.tabletop import Tabletop
+
+if TYPE_CHECKING:
+    from sim.randomization.world import RandomizedTabletop
 
 # A straight way that must stay free: from, to, each x, y [m].
 Lane = tuple[NDArray, NDArray]
@@ -20,13 +23,13 @@ ATTEMPTS = 60
 
 
 def free_poses(
-    world: Tabletop, values: Values, lanes: list[Lane], rng: np.random.Generator
+    world: RandomizedTabletop, lanes: list[Lane], rng: np.random.Generator
 ) -> list[list[float]]:
-    """x, y, z [m] and w, x, y, z of every distractor.
+    """Put every distractor of `world` somewhere; x, y, z [m] and w, x, y, z of each.
 
-    One that finds no room stays where it is, on the floor.
+    One that finds no room goes to the floor beside the table.
     """
-    model, data = world.model, world.data
+    model, data, values = world.model, world.data, world.draw["distractors"]
     on_table = _others(model)
     poses = []
     for index, (shape, half_size_m) in enumerate(
@@ -35,7 +38,7 @@ def free_poses(
         joint = model.joint(f"{DISTRACTOR_PREFIX}{index}")
         address = int(joint.qposadr[0])
         geom = int(model.body_geomadr[joint.bodyid[0]])
-        pose = data.qpos[address : address + 7].copy()
+        pose = model.qpos0[address : address + 7].copy()
         for _ in range(ATTEMPTS):
             spot = rng.uniform(AREA_LOW, AREA_HIGH)
             half_yaw = rng.uniform(0.0, np.pi)

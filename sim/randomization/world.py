@@ -22,7 +22,7 @@ from sim.randomization import sensors
 from sim.randomization.assets import dress
 from sim.randomization.axes import SURFACES
 from sim.randomization.domain import Domain
-from sim.randomization.draw import draw
+from sim.randomization.draw import draw, stream
 from sim.randomization.edits import ModelEditor, movable_bodies, size_factors
 from sim.randomization.placing import Lane, free_poses
 from sim.scene import Scene, compile_scene
@@ -88,10 +88,16 @@ class RandomizedTabletop(Tabletop):
         values = self.draw["distractors"]
         if not values.get("count"):
             return
-        poses = free_poses(self, values, lanes, self.draw.stream("distractors.poses"))
+        poses = free_poses(self, lanes, self.draw.stream("distractors.poses"))
         self.draw = self.draw.having("distractors", poses=poses)
         self._editor.apply(self.draw, self._compiled_scene)
         self.reset(self.joint_positions)
+
+    def scatter_distractors(self, seeds: np.random.SeedSequence) -> None:
+        """Put them on the table for now, clear of everything: in the state, not in the model."""
+        if self.draw["distractors"].get("count"):
+            free_poses(self, [], stream(seeds, "distractors.poses"))
+            mujoco.mj_forward(self.model, self.data)
 
     def redraw(self, seeds: np.random.SeedSequence) -> None:
         """Draw the axes that only cameras see again; the state of the world stays."""
@@ -105,10 +111,15 @@ class RandomizedTabletop(Tabletop):
     def _upload_textures(self) -> None:
         """To the graphics memory of renderers that exist; later ones take them from the model."""
         for renderer in self._renderers.values():
-            renderer._gl_context.make_current()  # the class has no public way
+            # The class has no public way; what renders later makes its own context current.
+            renderer._gl_context.make_current()
             for name in SURFACES:
                 texture = self.model.tex(name).id
                 mujoco.mjr_uploadTexture(self.model, renderer._mjr_context, texture)
+
+    def taken(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """An image (h, w, 3) that was rendered, as the camera takes it."""
+        return sensors.worsen(image, self.draw["sensors"], self._noise)
 
     # --- commands -----------------------------------------------------------------------------
 
@@ -188,7 +199,7 @@ class RandomizedTabletop(Tabletop):
             return values
         for name, value in values.items():
             if isinstance(value, np.ndarray) and value.ndim == 3:
-                values[name] = sensors.worsen(value, lost, self._noise)
+                values[name] = self.taken(value)
         joints = sensors.misread_joints(values["joint_positions"], lost, self._noise)
         position, rotation = self._tool_pose(joints)
         return values | {

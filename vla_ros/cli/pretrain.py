@@ -15,6 +15,7 @@ from policies.openvla.config import ConnectorConfig
 from policies.training.loop import LoopConfig
 from policies.training.pretrain import VALIDATION_VIEWS, pretrain, views_as_examples
 from sim.pretraining import CLASS_NAMES
+from sim.randomization import NOMINAL, PRESETS
 from sim.views import SHARD_VIEWS, load_views, make_views
 from vla_ros.cli._training import (
     BatchSize,
@@ -40,6 +41,12 @@ def command(
         typer.Option(help="Folder of the labelled views.", show_default="OUTPUT/views"),
     ] = None,
     count: Annotated[int, typer.Option(help="Views to make; those that exist are kept.")] = 30000,
+    randomize: Annotated[
+        str,
+        typer.Option(
+            help=f"Draw the views' world anew: one of {', '.join(PRESETS)}, or a .yaml file."
+        ),
+    ] = NOMINAL,
     connector: Connector = None,
     pool: Pool = 1,
     steps: Steps = 3000,
@@ -63,7 +70,7 @@ def command(
         raise UserError(f"count: expected more than {VALIDATION_VIEWS}, got {count}")
     chosen = connector_config(connector, pool)
     folder = views or output / "views"
-    made = make_views(folder, count, seed, IMAGE_SIZE_PX, workers)
+    made = make_views(folder, count, seed, IMAGE_SIZE_PX, workers, randomize)
     total = -(-count // SHARD_VIEWS) * SHARD_VIEWS
     with Progress(*Progress.get_default_columns(), console=Console(stderr=True)) as progress:
         task = progress.add_task("rendering views", total=total)
