@@ -17,6 +17,7 @@ from sim.randomization.draw import Draw, Values
 TEXTURE_PX = 64
 DISTRACTOR_PREFIX = "distractor-"
 DISTRACTOR_DENSITY = 800.0  # [kg/m^3], wood
+UPRIGHT, LYING = (1.0, 0.0, 0.0, 0.0), (0.7071068, 0.7071068, 0.0, 0.0)  # w, x, y, z
 BACKDROP_RGB = (0.45, 0.45, 0.45)
 
 
@@ -93,6 +94,7 @@ def _add_distractors(spec: mujoco.MjSpec, values: Values) -> None:
         body.add_geom(
             type=kinds[shape],
             size=distractor_size(shape, half_size_m),
+            quat=LYING if shape == "capsule" else UPRIGHT,
             rgba=(*DISTRACTOR_COLORS[color], 1.0),
             density=DISTRACTOR_DENSITY,
             contype=robot.WORLD_CONTYPE,
@@ -104,14 +106,14 @@ def _add_distractors(spec: mujoco.MjSpec, values: Values) -> None:
 
 
 def distractor_size(shape: str, half_size_m: float) -> tuple[float, float, float]:
-    """MuJoCo's size of a distractor that stands upright, unlike any cube, cylinder or ball."""
+    """MuJoCo's size of a distractor: none is like a cube, cylinder or ball."""
     if shape == "box":
         return (half_size_m, 1.6 * half_size_m, 0.6 * half_size_m)
     if shape == "ellipsoid":
         return (half_size_m, 1.5 * half_size_m, 0.6 * half_size_m)
     if shape == "cylinder":  # a disc
         return (1.3 * half_size_m, 0.4 * half_size_m, 0.0)
-    return (0.6 * half_size_m, 1.2 * half_size_m, 0.0)  # a capsule; it lies
+    return (0.6 * half_size_m, 1.2 * half_size_m, 0.0)  # a capsule
 
 
 def distractor_height(shape: str, half_size_m: float) -> float:

@@ -68,7 +68,7 @@ AXES: dict[str, Axis] = {
             ),
             "tint": Field(
                 "of all light: red, green, blue", "scale", "1", (0.5, 1.5),
-                (0.92, 1.08), (0.85, 1.15), "xyz",
+                (0.95, 1.05), (0.9, 1.1), "xyz",
             ),
             "shadows": Field(
                 "how often the lamp casts them (3 to 6 times slower to draw)", "chance", "1",

@@ -180,7 +180,7 @@ def parse(field: Field, value: Any) -> FieldRanges:
             raise DomainError(f"expected some of {', '.join(field.choices)}, got {value!r}")
         return Choices(tuple(words))
     components = COMPONENTS.get(field.shape)
-    if isinstance(value, list) and value and all(isinstance(v, list | dict) for v in value):
+    if components and isinstance(value, list) and any(isinstance(v, list | dict) for v in value):
         if len(value) != components:
             raise DomainError(f"expected one range, or {components}; got {len(value)}")
         return tuple(_parse_range(field, part) for part in value)

@@ -31,7 +31,8 @@ EDITED = (
 )  # fmt: skip
 DERIVED = (
     "body_subtreemass", "body_invweight0", "dof_invweight0", "dof_M0", "dof_length",
-    "actuator_acc0", "actuator_length0", "tendon_length0", "tendon_invweight0", "tendon_lengthspring",
+    "actuator_acc0", "actuator_length0",
+    "tendon_length0", "tendon_invweight0", "tendon_lengthspring",
     "cam_pos0", "cam_poscom0", "cam_mat0", "light_pos0", "light_poscom0", "light_dir0",
 )  # fmt: skip
 HEADLIGHT = ("ambient", "diffuse")
