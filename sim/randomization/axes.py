@@ -38,8 +38,8 @@ class Field:
     operation: Operation  # on the nominal value; "set": the draw is the value
     unit: str  # "1" for factors, shares and counts
     allowed: Limits  # what a range may hold
-    train: Limits | float | tuple[str, ...] | None  # None: the nominal value stays
-    hard: Limits | float | tuple[str, ...] | None
+    train: Limits | float | tuple[str, ...]  # the range; how often; the words to choose from
+    hard: Limits | float | tuple[str, ...]
     shape: Shape = "one"
     distribution: str = "uniform"
     integer: bool = False

@@ -263,8 +263,6 @@ def _preset(level: str, axes: Iterable[str]) -> dict[str, dict[str, FieldRanges]
     for axis in axes:
         for name, field in AXES[axis].fields.items():
             given = getattr(field, level)
-            if given is None:
-                continue
             value = list(given) if isinstance(given, tuple) else given
             chosen.setdefault(axis, {})[name] = parse(field, value)
     return chosen

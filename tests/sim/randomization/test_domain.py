@@ -166,9 +166,8 @@ def test_every_default_range_is_within_what_is_allowed():
     for axis, row in AXES.items():
         for name, field in row.fields.items():
             for level in (field.train, field.hard):
-                if level is not None:
-                    given = list(level) if isinstance(level, tuple) else level
-                    parse(field, given)  # raises where not
+                given = list(level) if isinstance(level, tuple) else level
+                parse(field, given)  # raises where not
             assert field.unit in ("1", "m", "deg", "rad", "px", "ms"), (axis, name)
             suffix = f"_{field.unit}"
             assert field.unit == "1" or name.endswith(suffix), f"{axis}.{name} lacks {suffix}"
