@@ -6,6 +6,7 @@ and a range that a file adds leaves the draws of the others alone.
 
 from __future__ import annotations
 
+import copy
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -43,7 +44,7 @@ class Draw:
         return replace(self, axes={**self.axes, axis: {**self[axis], **values}})
 
     def record(self) -> dict[str, Any]:
-        """Plain numbers and words for `info` and datasets.
+        """Plain numbers and words for `info` and datasets, the caller's to change.
 
         With `entropy` and `spawn_key` the noise of every step can be drawn again, too.
         """
@@ -51,7 +52,7 @@ class Draw:
             "domain": self.domain,
             "entropy": self.seeds.entropy,
             "spawn_key": list(self.seeds.spawn_key),
-            **{axis: dict(values) for axis, values in self.axes.items()},
+            **copy.deepcopy(dict(self.axes)),
         }
 
 

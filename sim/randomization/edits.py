@@ -41,10 +41,10 @@ SIZED_SHAPES = ("cube", "cylinder", "ball")
 
 
 def movable_bodies(model: mujoco.MjModel) -> list[str]:
-    """Names of the bodies that move freely, distractors left out."""
+    """Names of the named bodies that move freely, distractors left out."""
     free = np.flatnonzero(model.jnt_type == mujoco.mjtJoint.mjJNT_FREE)
     names = [model.body(model.jnt_bodyid[joint]).name for joint in free]
-    return [name for name in names if not name.startswith(DISTRACTOR_PREFIX)]
+    return [name for name in names if name and not name.startswith(DISTRACTOR_PREFIX)]
 
 
 class ModelEditor:

@@ -13,7 +13,8 @@ from sim.randomization.draw import Draw
 
 # Longer phrases first: each is replaced where it stands, and what replaced it is left alone.
 SYNONYMS: dict[str, tuple[str, ...]] = {
-    "away from you": ("forward", "towards the camera"),
+    "away from you": ("forward",),
+    "in front of": ("at the front of",),
     "to the left of": ("left of", "on the left side of"),
     "to the right of": ("right of", "on the right side of"),
     "to the left": ("leftwards", "over to the left"),
@@ -27,7 +28,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "take": ("get", "lift"),
     "put": ("set", "place"),
     "place": ("put", "set"),
-    "drop": ("let go of", "put"),
+    "drop": ("put", "place"),
     "move": ("bring", "carry"),
     "push": ("shift", "move"),
     "slide": ("push", "shift"),
@@ -35,9 +36,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "shove": ("push", "move"),
     "into": ("inside", "in"),
     "in": ("inside", "into"),
-    "open": ("pull open",),
     "close": ("shut",),
-    "press": ("push", "hit"),
+    "press": ("push",),
     "wipe": ("clean",),
     "behind": ("at the back of",),
 }
