@@ -127,12 +127,14 @@ def load_domain(name: str) -> Domain:
         )
     path = Path(name)
     try:
-        content = yaml.load(path.read_text(), _Loader)  # noqa: S506  a SafeLoader
+        text = path.read_text()
+        content = yaml.safe_load(text)
     except OSError as error:
         raise DomainError(f"randomization: cannot read {path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DomainError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     try:
+        _refuse_doubles(yaml.compose(text, yaml.SafeLoader))
         return _from_file(content, str(path))
     except DomainError as error:
         raise DomainError(f"{path}: {error}") from error
@@ -246,16 +248,17 @@ def _plain(value: FieldRanges) -> Any:
     return {"low": value.low, "high": value.high, "distribution": value.distribution}
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice; YAML's own loader keeps the last and says nothing."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice",
-                                           problem_mark=node.start_mark)  # fmt: skip
-        return super().construct_mapping(node, deep)
+def _refuse_doubles(node: yaml.Node | None) -> None:
+    """A key that stands twice is an error: YAML keeps the last and says nothing."""
+    if isinstance(node, yaml.MappingNode):
+        names = [key.value for key, _ in node.value]
+        for name in names:
+            if names.count(name) > 1:
+                raise DomainError(f"the key {name!r} stands twice")
+    if isinstance(node, yaml.CollectionNode):
+        for child in node.value:
+            for part in child if isinstance(child, tuple) else (child,):
+                _refuse_doubles(part)
 
 
 def _preset(level: str, axes: Iterable[str]) -> dict[str, dict[str, FieldRanges]]:

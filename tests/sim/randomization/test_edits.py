@@ -1,6 +1,7 @@
 """Editing a compiled model equals compiling with the drawn values, and leaves no trace."""
 
 import colorsys
+import itertools
 from functools import partial
 
 import mujoco
@@ -12,7 +13,7 @@ from sim import robot
 from sim.randomization import AXES, PRESETS
 from sim.randomization.assets import dress, pattern
 from sim.randomization.draw import draw
-from sim.randomization.edits import ModelEditor, movable_bodies, size_factors
+from sim.randomization.edits import ModelEditor, movable_bodies, shifted, size_factors
 from sim.randomization.world import RandomizedTabletop
 from sim.scene import COLORS, Item, Scene, compile_scene
 
@@ -214,6 +215,20 @@ def test_a_hundred_draws_leave_no_drift():
     assert_equal(model, alone, exactly=True)
     editor.restore()
     assert_equal(model, compiled(), exactly=True)
+
+
+def test_colors_stay_true_to_their_words():
+    """At every corner of the wide ranges an item's hue is nearest to that of its own word."""
+    hues = {name: colorsys.rgb_to_hsv(*rgb)[0] for name, rgb in COLORS.items()}
+    fields = AXES["textures"].fields
+    corners = itertools.product(
+        *(fields[f"item_{part}"].hard for part in ("hue_deg", "saturation", "value"))
+    )
+    for corner, (name, rgb) in itertools.product(corners, COLORS.items()):
+        hue, saturation, value = colorsys.rgb_to_hsv(*shifted(rgb, *corner))
+        apart = {other: abs((hue - theirs + 0.5) % 1 - 0.5) for other, theirs in hues.items()}
+        assert min(apart, key=lambda other: apart[other]) == name
+        assert saturation > 0.5 and value > 0.45
 
 
 def test_items_that_stand_on_each_other_grow_alike():
