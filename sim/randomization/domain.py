@@ -248,17 +248,22 @@ def _plain(value: FieldRanges) -> Any:
     return {"low": value.low, "high": value.high, "distribution": value.distribution}
 
 
-def _refuse_doubles(node: yaml.Node | None) -> None:
+def _refuse_doubles(root: yaml.Node | None) -> None:
     """A key that stands twice is an error: YAML keeps the last and says nothing."""
-    if isinstance(node, yaml.MappingNode):
-        names = [key.value for key, _ in node.value]
-        for name in names:
-            if names.count(name) > 1:
-                raise DomainError(f"the key {name!r} stands twice")
-    if isinstance(node, yaml.CollectionNode):
-        for child in node.value:
-            for part in child if isinstance(child, tuple) else (child,):
-                _refuse_doubles(part)
+    nodes, seen = [root], set()
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+            continue
+        seen.add(id(node))  # an alias may lead back to where it stands
+        if isinstance(node, yaml.MappingNode):
+            names = [key.value for key, _ in node.value]
+            for name in names:
+                if names.count(name) > 1:
+                    raise DomainError(f"the key {name!r} stands twice")
+            nodes += [value for _, value in node.value]
+        else:
+            nodes += node.value
 
 
 def _preset(level: str, axes: Iterable[str]) -> dict[str, dict[str, FieldRanges]]:

@@ -118,6 +118,7 @@ def test_what_a_domain_says_of_itself_is_a_file_again(tmp_path):
         ("base: train", "axes: expected a mapping of axes, got None"),
         ("[1, 2]", "expected a mapping with the keys base and axes"),
         ("axes: {latency: {}, latency: {}}", "the key 'latency' stands twice"),
+        ("axes: &a {latency: {delay_ms: *a}}", r"latency.delay_ms: key: expected one of low"),
         ("axes: {latency: [", "not YAML"),
         ("axes: !!python/object/apply:os.system [ls]", "not YAML"),
     ],
