@@ -21,7 +21,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.interface import ActionChunk, Policy
+from policies.interface import ActionChunk, InstructionError, Policy
 from sim import ENV_IDS, video
 from sim.env import CONTROL_RATE_HZ, TabletopEnv, to_observation
 from sim.kinematics import displacement, fixed_axis_rotation
@@ -190,8 +190,9 @@ def run_episode(
     """Let `policy` act in the episode of `seed`: look, carry out the chunk, look again.
 
     Of every chunk the first `execute_steps` actions are carried out (receding horizon), without it
-    all of them. `env` renders what the policy looks at (nothing, if `blackout`). `on_step` is
-    called before every action and after the last.
+    all of them. A policy that refuses the instruction (`InstructionError`) has failed. `env`
+    renders what the policy looks at (nothing, if `blackout`). `on_step` is called before every
+    action and after the last.
     """
     values, info = env.reset(seed=seed)
     if swap_instruction:
@@ -207,8 +208,13 @@ def run_episode(
         stamp_ns = round(world.time_s * 1e9)
         observation = to_observation({**values, **black}, stamp_ns)
         begin = time.perf_counter()
-        chunk = policy.predict_chunk(observation)
+        try:
+            chunk = policy.predict_chunk(observation)
+        except InstructionError:  # refusing what was asked is a failure, and no reason to stop
+            chunk = None
         latencies_ms.append(1e3 * (time.perf_counter() - begin))
+        if chunk is None:
+            break
         for row in chunk.actions[:execute_steps][: env.task.max_steps - steps]:
             on_step(env)
             env.move(env_action(env, row, chunk))
