@@ -21,6 +21,10 @@ class ObservationError(ValueError):
     """An observation a policy cannot use: wrong shape, type, range or a missing stream."""
 
 
+class InstructionError(ObservationError):
+    """An instruction a policy does not understand. All else may be in order."""
+
+
 class ActionError(ValueError):
     """An action chunk no robot should execute: not finite, wrong shape or outside its range."""
 

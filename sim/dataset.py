@@ -26,10 +26,11 @@ from policies.openvla.state import DATASET_STATE_NAMES
 from sim import ENV_IDS, robot, video
 from sim.env import CONTROL_RATE_HZ, IMAGE_SIZE_PX
 from sim.parallel import interrupts_deferred, ordered_map
+from sim.randomization import NOMINAL
 from sim.rendering import RenderingError
 from sim.rollout import Demonstration, Perturbation, demonstrate
 from sim.scene import CAMERAS
-from sim.variants import STANDARD, check_variant
+from sim.variants import STANDARD, find_variant
 
 RATE_HZ = int(CONTROL_RATE_HZ)
 FILE_SIZE_LIMIT_BYTES = 32 * 2**20  # of one video file; it is put together in memory
@@ -37,6 +38,7 @@ MAX_FAILED_SHARE = 0.5  # of the attempts; above it collection gives up
 STATISTICS_STRIDE_PX = 8  # every 8th pixel of every frame enters the image statistics
 INCOMPLETE_SUFFIX = ".incomplete"
 COLLECTION_FILE = "meta/collection.json"
+RANDOMIZATION_FILE = "meta/randomization.jsonl"  # what each episode drew, where anything was drawn
 
 
 class DatasetError(RuntimeError):
@@ -57,6 +59,7 @@ class Collection:
     workers: int = 1
     policy: str | None = None  # let this one act and the expert label what it gets into (DAgger)
     variant: str = STANDARD  # a key of `sim.variants.VARIANTS`
+    randomization: str = NOMINAL  # what `sim.randomization.load_domain` takes
 
     def __post_init__(self) -> None:
         unknown = [env_id for env_id in self.env_ids if env_id not in ENV_IDS]
@@ -79,7 +82,7 @@ class Collection:
                 f"image_size: expected an even number from 16 to 640, got {self.image_size_px}"
             )
         Perturbation(self.perturb)
-        check_variant(self.variant)
+        find_variant(self.variant, self.randomization)
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ class _Job:
     encoder_options: tuple[tuple[str, str], ...]
     policy: str | None = None
     variant: str = STANDARD
+    randomization: str = NOMINAL
 
 
 @dataclass(frozen=True)
@@ -199,13 +203,22 @@ def _jobs(collection: Collection, options: Mapping[str, str]) -> Iterator[_Job]:
             encoder_options=tuple(options.items()),
             policy=collection.policy,
             variant=collection.variant,
+            randomization=collection.randomization,
         )
         attempt += 1
 
 
 @lru_cache(maxsize=8)
-def _environment(env_id: str, cameras: tuple[str, ...], image_size_px: int, variant: str):
-    env = gymnasium.make(env_id, cameras=cameras, image_size_px=image_size_px, variant=variant)
+def _environment(
+    env_id: str, cameras: tuple[str, ...], image_size_px: int, variant: str, randomization: str
+):
+    env = gymnasium.make(
+        env_id,
+        cameras=cameras,
+        image_size_px=image_size_px,
+        variant=variant,
+        randomization=randomization,
+    )
     return env.unwrapped
 
 
@@ -221,7 +234,7 @@ def _learner(policy: str) -> Policy:
 
 def _record(job: _Job) -> _Recording:
     """Simulate, render and encode one attempt; runs in a worker."""
-    env = _environment(job.env_id, job.cameras, job.image_size_px, job.variant)
+    env = _environment(job.env_id, job.cameras, job.image_size_px, job.variant, job.randomization)
     learner = _learner(job.policy) if job.policy else None
     demonstration = demonstrate(env, job.seed, job.perturbation, learner=learner)
     videos, pixels = {}, {}
@@ -319,6 +332,10 @@ class DatasetWriter:
                 "steps": length,
             }
         )
+        if demonstration.randomization:
+            with (self.folder / RANDOMIZATION_FILE).open("a") as file:
+                row = self._rows[-1] | {"randomization": demonstration.randomization}
+                file.write(json.dumps(row) + "\n")
         meta.save_episode(
             meta.total_episodes,
             length,
@@ -373,6 +390,9 @@ class DatasetWriter:
         self._meta.finalize()
         settings = asdict(self._collection) | {"output": self.output.name}
         del settings["workers"]  # the dataset does not depend on it
+        domain = find_variant(self._collection.variant, self._collection.randomization).domain
+        if domain:
+            settings["ranges"] = domain.ranges()
         (self.folder / COLLECTION_FILE).write_text(
             json.dumps({**settings, "recorded": self._rows}, indent=1) + "\n"
         )

@@ -17,11 +17,15 @@ from numpy.typing import NDArray
 from policies.interface import ACTION_DIM, Observation
 from sim.kinematics import Kinematics
 from sim.motion import ACTION_HIGH, ACTION_LOW, CONTROL_RATE_HZ, carry_out
+from sim.randomization import NOMINAL
+from sim.randomization.draw import child_seeds
+from sim.randomization.episode import begin
+from sim.randomization.world import RandomizedTabletop
 from sim.scene import CAMERAS
 from sim.spaces import InstructionSpace
 from sim.tabletop import Tabletop
 from sim.tasks import TASKS, Episode, Task
-from sim.variants import STANDARD, VARIANTS, check_variant
+from sim.variants import STANDARD, check_variant, find_variant
 
 IMAGE_SIZE_PX = 224
 
@@ -48,10 +52,12 @@ class TabletopEnv(gymnasium.Env):
         render_mode: str | None = None,
         meshes: bool = False,
         variant: str = STANDARD,
+        randomization: str = NOMINAL,
     ) -> None:
         """`meshes` draws the arm with those of the extra `menagerie`; see `sim.menagerie`.
 
-        `variant` is a key of `sim.variants.VARIANTS`: a changed world.
+        `variant` is a key of `sim.variants.VARIANTS`: a changed world. `randomization` is what
+        `sim.randomization.load_domain` takes: a world that every episode draws anew.
         """
         if task not in TASKS:
             raise ValueError(f"task: expected one of {', '.join(TASKS)}, got {task!r}")
@@ -68,6 +74,7 @@ class TabletopEnv(gymnasium.Env):
         self.render_mode = render_mode
         self.meshes = meshes
         self.variant = check_variant(variant)
+        self._variant = find_variant(variant, randomization)
         self.action_space = spaces.Box(
             ACTION_LOW.astype(np.float32), ACTION_HIGH.astype(np.float32), dtype=np.float32
         )
@@ -109,9 +116,15 @@ class TabletopEnv(gymnasium.Env):
         """Build the world of `episode` and put the arm at its start."""
         if self.world is not None:
             self.world.close()
-        episode = replace(episode, scene=VARIANTS[self.variant].apply(episode.scene))
+        episode = replace(episode, scene=self._variant.apply(episode.scene))
+        if self._variant.domain:
+            seeds = child_seeds(self.np_random)
+            self.world, episode = begin(
+                self._variant.domain, seeds, self.task, episode, self.meshes
+            )
+        else:
+            self.world = Tabletop(episode.scene, self.meshes)
         self.episode = episode
-        self.world = Tabletop(episode.scene, self.meshes)
         self.world.reset(np.array(episode.joint_positions))
         self.world.advance(0.2)  # let everything settle
         self.world.first_touched = None
@@ -170,13 +183,19 @@ class TabletopEnv(gymnasium.Env):
         return self.world, self.episode
 
     def _observe(self) -> dict[str, Any]:
-        world, episode = self.running()
+        world, _ = self.running()
+        if isinstance(world, RandomizedTabletop):
+            return world.sense(self._measure)
+        return self._measure(world)
+
+    def _measure(self, world: Tabletop) -> dict[str, Any]:
+        _, episode = self.running()
         size = self.image_size_px
         return {
             **{camera: world.render(camera, size, size) for camera in self.cameras},
             "joint_positions": world.joint_positions,
             "gripper_opening": np.array([world.gripper_opening]),
-            "ee_position": world.ee_position,
+            "ee_position": world.ee_position - world.base_position,
             "ee_quaternion": world.ee_rotation.as_quat(canonical=True, scalar_first=True),
             "instruction": episode.instruction,
         }
@@ -188,8 +207,9 @@ class TabletopEnv(gymnasium.Env):
             "target": episode.target,
             "first_touched": world.first_touched,
             "items": [item.name for item in episode.scene.items],
-            "target_position": world.item_position(episode.target),
-            "goal_position": self.task.goal_position(world, episode),
+            "target_position": world.item_position(episode.target) - world.base_position,
+            "goal_position": self.task.goal_position(world, episode) - world.base_position,
+            "randomization": (world.draw.record() if isinstance(world, RandomizedTabletop) else {}),
         }
 
 

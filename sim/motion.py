@@ -25,7 +25,7 @@ def carry_out(
     action = np.clip(action, ACTION_LOW, ACTION_HIGH)
     joints, _ = kinematics.inverse(
         world.joint_positions,
-        world.ee_position + action[:3],
+        world.ee_position + action[:3] - world.base_position,
         displaced(world.ee_rotation, action[3:6]),
     )
     world.advance(duration_s, joints, float(action[6]))

@@ -4,6 +4,8 @@ Each view has the front image, and for every image patch which item is seen in i
 item is; for several instructions that fit the scene it has the positions of the named things and
 the expert's action in that very state. Arm and items are put where demonstrations go (approaching,
 about to grasp, holding, pushing) without simulating the way there, so that a view costs one frame.
+With domain randomization, light, colors, cameras and sensors are drawn anew for every view; sizes,
+table and distractors for every scene.
 """
 
 from __future__ import annotations
@@ -19,6 +21,10 @@ from policies.openvla.state import DOWN
 from sim import robot
 from sim.foresight import expert_chunk
 from sim.kinematics import Kinematics, displaced
+from sim.randomization import NOMINAL, PRESETS, Domain
+from sim.randomization.draw import child_seeds, draw
+from sim.randomization.wording import reworded
+from sim.randomization.world import VISUAL_AXES, RandomizedTabletop
 from sim.scene import COLORS, SHAPES, Item, Scene
 from sim.tabletop import Tabletop
 from sim.tasks import TASKS, Episode, base, push
@@ -28,6 +34,7 @@ VIEWS_PER_SCENE = 12
 INSTRUCTIONS_PER_VIEW = 6
 PATCH_PX = 28  # of the 224 px image: one patch of a tower that sees it at 112 px
 MIN_VISIBLE_PX = 40  # of PATCH_PX ** 2, for a patch to count as showing an item
+SCENE_AXES = ("objects", "table", "distractors")
 CLASS_NAMES = tuple(f"{color} {shape}" for color in COLORS for shape in SHAPES)
 
 
@@ -57,9 +64,16 @@ class ViewSampler:
     each); the views themselves are the same.
     """
 
-    def __init__(self, rng: np.random.Generator, chunk_length: int = 1) -> None:
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        chunk_length: int = 1,
+        domain: Domain = PRESETS[NOMINAL],
+    ) -> None:
         self._rng = rng
         self._chunk_length = chunk_length
+        self._domain = domain.restricted_to((*VISUAL_AXES, *SCENE_AXES))
+        self._wording = domain.restricted_to(("wording",))
         self._tasks = {name: task() for name, task in TASKS.items()}
         self._kinematics = Kinematics()
         self._renderer: mujoco.Renderer | None = None
@@ -67,7 +81,7 @@ class ViewSampler:
     def __iter__(self) -> Iterator[View]:
         while True:
             task = self._tasks[base.choose(self._rng, tuple(self._tasks))]
-            world = Tabletop(task.sample(self._rng).scene)
+            world = self._world(task.sample(self._rng).scene)
             segmentation = mujoco.Renderer(world.model, 224, 224)
             segmentation.enable_segmentation_rendering()
             for _ in range(VIEWS_PER_SCENE):
@@ -75,8 +89,15 @@ class ViewSampler:
             segmentation.close()
             world.close()
 
+    def _world(self, scene: Scene) -> Tabletop:
+        if not self._domain:
+            return Tabletop(scene)
+        return RandomizedTabletop(scene, self._domain, child_seeds(self._rng))
+
     def _view(self, world: Tabletop, segmentation: mujoco.Renderer) -> View:
         rng = self._rng
+        if isinstance(world, RandomizedTabletop):
+            world.redraw(child_seeds(rng))
         items = world.scene.items
         spots = base.draw_until_it_fits(
             lambda: base.draw_spots(rng, [item.shape for item in items])
@@ -94,17 +115,20 @@ class ViewSampler:
         )
         target = base.choose(rng, [item.name for item in items if not item.is_bowl])
         held = self._place(world, scene, target)
+        if isinstance(world, RandomizedTabletop):
+            world.scatter_distractors(child_seeds(rng))
+        base_position = world.base_position
         labels = [self._label(world, scene, target, held) for _ in range(INSTRUCTIONS_PER_VIEW)]
         classes = np.full(MAX_ITEMS, -1)
         positions = np.zeros((MAX_ITEMS, 3))
         for index, item in enumerate(items):
             classes[index] = CLASS_NAMES.index(item.name)
-            positions[index] = world.item_position(item.name)
+            positions[index] = world.item_position(item.name) - base_position
         segmentation.update_scene(world.data, "front")
         names = rng.permutation([item.name for item in items])
         return View(
-            image=world.render("front"),
-            ee_position=world.ee_position,
+            image=_image(world),
+            ee_position=world.ee_position - base_position,
             ee_quaternion=world.ee_rotation.as_quat(canonical=True, scalar_first=True),
             gripper_opening=world.gripper_opening,
             item_classes=classes,
@@ -112,8 +136,8 @@ class ViewSampler:
             patch_items=_patch_items(world, segmentation.render()),
             caption="a " + " and a ".join(names),
             instructions=tuple(label[0] for label in labels),
-            targets=np.stack([label[1] for label in labels]),
-            goals=np.stack([label[2] for label in labels]),
+            targets=np.stack([label[1] for label in labels]) - base_position,
+            goals=np.stack([label[2] for label in labels]) - base_position,
             actions=np.stack([label[3][0] for label in labels]),
             later_actions=np.stack([label[3][1:] for label in labels]),
         )
@@ -159,7 +183,9 @@ class ViewSampler:
         tilt = rng.normal(0.0, 1.0, size=3) * (0.02, 0.02, rng.choice([0.03, 0.2]))
         joints = robot.HOME_RAD
         for _ in range(2):
-            joints, _ = self._kinematics.inverse(joints, tool, displaced(DOWN, tilt))
+            joints, _ = self._kinematics.inverse(
+                joints, tool - world.base_position, displaced(DOWN, tilt)
+            )
         data.qpos[:7] = joints
         data.qpos[7:9] = opening * robot.FINGER_TRAVEL_M
         world.command_present_pose(base.CLOSED if kind == "hold" else opening)
@@ -193,8 +219,11 @@ class ViewSampler:
             destination=base.choose(rng, bowls) if bowls else None,
             direction=base.choose(rng, tuple(push.DIRECTIONS)),
         )
+        instruction = task.instruct(rng, episode)
+        if self._wording:
+            instruction = reworded(instruction, draw(self._wording, child_seeds(rng)))
         return (
-            task.instruct(rng, episode),
+            instruction,
             world.item_position(target),
             task.goal_position(world, episode),
             expert_chunk(world, task, episode, self._kinematics, self._chunk_length),
@@ -202,6 +231,12 @@ class ViewSampler:
 
 
 _KIND_SHARES = (0.13, 0.27, 0.2, 0.27, 0.13)
+
+
+def _image(world: Tabletop) -> NDArray[np.uint8]:
+    """(224, 224, 3), as the front camera takes it."""
+    image = world.render("front")
+    return world.taken(image) if isinstance(world, RandomizedTabletop) else image
 
 
 def _put(world: Tabletop, item: Item, position) -> None:

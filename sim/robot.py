@@ -15,6 +15,7 @@ import numpy as np
 
 JOINT_NAMES = tuple(f"fr3_joint{i}" for i in range(1, 8))
 FINGER_JOINT_NAMES = ("fr3_finger_joint1", "fr3_finger_joint2")
+BASE_BODY = "fr3_link0"
 TCP_SITE = "tcp"
 FINGER_BODIES = ("fr3_leftfinger", "fr3_rightfinger")
 
@@ -161,7 +162,7 @@ def add_arm(spec: mujoco.MjSpec) -> mujoco.MjsBody:
     """Add the FR3 and its hand to `spec`, base at the world's origin; returns the hand body."""
     spec.compiler.degree = False
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    body = spec.worldbody.add_body(name="fr3_link0")
+    body = spec.worldbody.add_body(name=BASE_BODY)
     _capsule(body, (-0.04, 0, 0.05), (0, 0, 0.08), 0.07, WHITE)
     for index, link in enumerate(LINKS):
         body = body.add_body(

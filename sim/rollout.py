@@ -7,6 +7,7 @@ learner how to recover: DART, arXiv 1703.09327.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +86,7 @@ class Demonstration:
     seed: int
     instruction: str
     success: bool = False
+    randomization: dict[str, Any] = field(default_factory=dict)  # see `sim.randomization.draw`
     images: dict[str, NDArray[np.uint8]] = field(default_factory=dict)  # (n, h, w, 3) RGB
     state: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 8), np.float32))
     joint_positions: NDArray[np.float32] = field(
@@ -164,7 +166,7 @@ def demonstrate(
         if success:  # the image after the last action is not part of the data: do not render it
             break
         values, info = env.observe()
-    demonstration = Demonstration(seed, values["instruction"], success)
+    demonstration = Demonstration(seed, values["instruction"], success, info["randomization"])
     demonstration.images = {name: np.stack(columns.pop(name)) for name in env.cameras}
     for name, rows in columns.items():
         setattr(demonstration, name, np.stack(rows).astype(np.float32))

@@ -5,6 +5,7 @@ The table's top is the plane z = 0 of the base frame; the robot's base stands at
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -112,10 +113,13 @@ class Scene:
         )
 
 
-def compile_scene(scene: Scene, meshes: bool = False) -> mujoco.MjModel:
+def compile_scene(
+    scene: Scene, meshes: bool = False, dress: Callable[[mujoco.MjSpec], None] | None = None
+) -> mujoco.MjModel:
     """Build the MuJoCo model of the robot, the table, the cameras and the items (about 2 ms).
 
-    With `meshes` the arm is drawn with those of MuJoCo Menagerie; see `sim.menagerie`.
+    With `meshes` the arm is drawn with those of MuJoCo Menagerie; see `sim.menagerie`. `dress` may
+    add to the finished description; see `sim.randomization.assets`.
     """
     spec = mujoco.MjSpec()
     hand = robot.add_arm(spec)
@@ -142,6 +146,8 @@ def compile_scene(scene: Scene, meshes: bool = False) -> mujoco.MjModel:
         )
         body.add_freejoint(name=item.name)
         _GEOMETRY[item.shape](body, item)
+    if dress is not None:
+        dress(spec)
     return spec.compile()
 
 

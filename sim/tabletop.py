@@ -35,13 +35,20 @@ class Snapshot:
 
 
 class Tabletop:
-    """One compiled scene with its state. All poses are in the base frame."""
+    """One compiled scene with its state.
+
+    Poses are in the table's frame, whose z = 0 is the table's top. It is the base frame but where
+    `sim.randomization` sets the table higher or lower: `base_position` says where the base is.
+    """
 
     STATE: ClassVar[tuple[str, ...]] = ("_command", "first_touched")  # that MuJoCo does not keep
 
-    def __init__(self, scene: Scene, meshes: bool = False) -> None:
+    def __init__(
+        self, scene: Scene, meshes: bool = False, model: mujoco.MjModel | None = None
+    ) -> None:
+        """`model` is `scene` compiled, changed by `sim.randomization`."""
         self.scene = scene
-        self.model = compile_scene(scene, meshes)
+        self.model = compile_scene(scene, meshes) if model is None else model
         self.data = mujoco.MjData(self.model)
         self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
         self._bodies = {
@@ -56,6 +63,7 @@ class Tabletop:
             if body in fingers
         }
         self._tcp = self.model.site(robot.TCP_SITE).id
+        self.base_position = self.model.body(robot.BASE_BODY).pos.copy()  # (3,) [m]
         self.reset(robot.HOME_RAD)
 
     def reset(self, joint_positions: NDArray, gripper_opening: float = 1.0) -> None:

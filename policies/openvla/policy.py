@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from policies.interface import (
     ACTION_DIM,
     ActionChunk,
+    InstructionError,
     Observation,
     ObservationError,
     ToolLimits,
@@ -146,7 +147,7 @@ class OpenVLAPolicy:
             return
         unknown = [word for word in said if word not in known]
         if unknown:
-            raise ObservationError(
+            raise InstructionError(
                 f"instruction: {self.name} was not trained on {', '.join(map(repr, unknown))}; "
                 f"it knows {', '.join(known)}"
             )

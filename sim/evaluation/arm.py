@@ -88,7 +88,8 @@ def displacement_of(
         return action
     world, _ = env.running()
     turn = displacement(world.ee_rotation, fixed_axis_rotation(action[3:6]))
-    return np.concatenate([action[:3] - world.ee_position, turn, action[6:]])  # (7,)
+    position = world.ee_position - world.base_position  # base frame, as the action is
+    return np.concatenate([action[:3] - position, turn, action[6:]])  # (7,)
 
 
 class _Target:

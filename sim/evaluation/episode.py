@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.interface import Policy
+from policies.interface import InstructionError, Policy
 from sim.env import TabletopEnv, to_observation
 from sim.evaluation.arm import Arm
 from sim.evaluation.timing import NO_DELAY, Timing, next_look, rows_on_arrival
@@ -47,6 +47,7 @@ def run_episode(
     Of every chunk the first `execute_steps` actions are carried out (receding horizon), without it
     all of them. With a delay the world goes on between a look and its answer: the arm executes what
     is left of the last chunk, else holds; `sim.evaluation.timing` says what a late chunk becomes.
+    A policy that refuses the instruction (`InstructionError`) has failed.
     The time limit is in simulated time, so waiting costs it. `env` renders what the policy looks at
     (nothing, if `blackout`). `on_step` is called before every action and after the last.
     """
@@ -65,8 +66,13 @@ def run_episode(
         stamp_ns = round(world.time_s * 1e9)
         observation = to_observation({**values, **black}, stamp_ns)
         begin = time.perf_counter()
-        chunk = policy.predict_chunk(observation)
+        try:
+            chunk = policy.predict_chunk(observation)
+        except InstructionError:  # refusing what was asked is a failure, and no reason to stop
+            chunk = None
         latencies_ms.append(1e3 * (time.perf_counter() - begin))
+        if chunk is None:
+            break
         looked_at, idle = arm.now, arm.idle
         delay = timing.delay_ticks(latencies_ms[-1], arm.tick_ns / 1e6)
         arm.run_until(looked_at + delay)
@@ -89,7 +95,7 @@ def run_episode(
         first_touched=world.first_touched,
         lifted=arm.lifted,
         held_at_end=arm.holding,
-        idle_share=arm.idle / arm.now,
+        idle_share=arm.idle / max(arm.now, 1),
         latencies_ms=tuple(latencies_ms),
     )
 

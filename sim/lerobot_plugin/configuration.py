@@ -15,6 +15,7 @@ from policies.interface import ACTION_DIM
 from policies.openvla.state import DATASET_STATE_NAMES
 from sim.env import CONTROL_RATE_HZ, IMAGE_SIZE_PX
 from sim.lerobot_plugin.env import LeRobotTabletop
+from sim.randomization import NOMINAL, load_domain
 from sim.scene import CAMERAS
 from sim.tasks import TASKS
 
@@ -34,9 +35,11 @@ class VlaRosEnvConfig(EnvConfig):
     fps: int = int(CONTROL_RATE_HZ)
     cameras: list[str] = field(default_factory=lambda: list(CAMERAS))
     image_size_px: int = IMAGE_SIZE_PX  # drawn at 224 and scaled, as a policy's adapter does it
+    randomization: str = NOMINAL  # a preset or a .yaml file of ranges, see `sim.randomization`
 
     def __post_init__(self) -> None:
         self.task_names()
+        load_domain(self.randomization)
         if self.fps != CONTROL_RATE_HZ:
             raise ValueError(f"fps: the simulated robot acts at {CONTROL_RATE_HZ:.0f} Hz only")
         size = self.image_size_px
@@ -71,7 +74,11 @@ class VlaRosEnvConfig(EnvConfig):
 
     @property
     def gym_kwargs(self) -> dict:
-        return {"cameras": tuple(self.cameras), "image_size_px": self.image_size_px}
+        return {
+            "cameras": tuple(self.cameras),
+            "image_size_px": self.image_size_px,
+            "randomization": self.randomization,
+        }
 
     def create_envs(
         self, n_envs: int, use_async_envs: bool = False

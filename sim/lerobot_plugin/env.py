@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from policies.lerobot_adapter.features import resized, tool_state
 from policies.openvla.state import DATASET_STATE_NAMES
 from sim.env import IMAGE_SIZE_PX, TabletopEnv, to_observation
+from sim.randomization import NOMINAL
 from sim.scene import CAMERAS
 
 
@@ -31,8 +32,9 @@ class LeRobotTabletop(gymnasium.Env):
         task: str,
         cameras: tuple[str, ...] = CAMERAS,
         image_size_px: int = IMAGE_SIZE_PX,
+        randomization: str = NOMINAL,
     ) -> None:
-        self._env = TabletopEnv(task, cameras, render_mode="rgb_array")
+        self._env = TabletopEnv(task, cameras, render_mode="rgb_array", randomization=randomization)
         self._size_px = image_size_px
         self._steps = 0
         self._max_episode_steps = self._env.task.max_steps  # LeRobot's rollout reads it

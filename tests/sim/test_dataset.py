@@ -16,6 +16,7 @@ from policies.training import demonstrations
 from sim import dataset
 from sim.dataset import Collection, DatasetError, collect
 from sim.env import TabletopEnv
+from sim.randomization import PRESETS
 from sim.rollout import Perturbation, demonstrate
 
 ENVS = ("VlaRos/Lift-v0", "VlaRos/Push-v0")
@@ -136,6 +137,26 @@ def test_the_number_of_workers_changes_nothing(collected, tmp_path):
         assert path.read_bytes() == there[name].read_bytes(), name
 
 
+def test_what_was_drawn_is_in_the_dataset(tmp_path):
+    folder = tmp_path / "dataset"
+    collect(Collection(ENVS, 2, folder, seed=50, cameras=("front",), randomization="train"))
+    rows = [json.loads(row) for row in (folder / dataset.RANDOMIZATION_FILE).open()]
+    settings = json.loads((folder / dataset.COLLECTION_FILE).read_text())
+    assert settings["randomization"] == "train"
+    assert settings["ranges"] == PRESETS["train"].ranges()
+    for row, recorded in zip(rows, settings["recorded"], strict=True):
+        env = TabletopEnv(
+            row["env"].split("/")[1].removesuffix("-v0"), cameras=(), randomization="train"
+        )
+        _, info = env.reset(seed=row["seed"])
+        assert row == recorded | {"randomization": info["randomization"]}
+    assert open_dataset(folder).num_episodes == 2
+
+
+def test_a_nominal_dataset_has_no_draws(collected):
+    assert not (collected / dataset.RANDOMIZATION_FILE).exists()
+
+
 def test_one_camera_and_another_size(tmp_path):
     folder = tmp_path / "dataset"
     collect(Collection(ENVS[:1], 1, folder, cameras=("wrist",), image_size_px=96))
@@ -162,6 +183,8 @@ def test_several_video_files(tmp_path, monkeypatch):
         ({"cameras": ("front", "front")}, "each once, got front, front"),
         ({"image_size_px": 225}, "image_size: expected an even number from 16 to 640, got 225"),
         ({"seed": -1}, "seed: expected 0 or more"),
+        ({"randomization": "easy"}, "randomization: expected one of nominal, train, hard"),
+        ({"variant": "hard", "randomization": "train"}, "is drawn already"),
         ({"perturb": 2.0}, "perturbation rate: expected 0 to 0.9, got 2.0"),
     ],
 )

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from policies.interface import ActionChunk, Observation
+from policies.interface import ActionChunk, InstructionError, Observation, ObservationError
 from sim import ENV_IDS
 from sim.env import TabletopEnv
 from sim.evaluation import (
@@ -141,6 +141,21 @@ def test_only_the_first_steps_of_a_chunk_are_executed_when_asked():
     assert len(policy.seen) == env.task.max_steps // 2
     stamps_ns = [observation.stamp_ns for observation in policy.seen]
     np.testing.assert_allclose(np.diff(stamps_ns), 0.2e9, atol=1)
+
+
+def test_a_policy_that_does_not_understand_fails_the_episode_and_no_other_error_is_hidden():
+    class Refuses(Watcher):
+        error: type[Exception] = InstructionError
+
+        def predict_chunk(self, observation):
+            raise self.error("not trained on 'hoist'")
+
+    env, policy = TabletopEnv("Push", cameras=("front",), image_size_px=32), Refuses()
+    result = run_episode(env, policy, 0)
+    assert (result.success, result.steps, len(result.latencies_ms)) == (False, 0, 1)
+    policy.error = ObservationError
+    with pytest.raises(ObservationError):
+        run_episode(env, policy, 0)
 
 
 def test_blackout():

@@ -4,8 +4,9 @@ import pytest
 
 import sim  # noqa: F401  registers the environments
 from sim.evaluation import Evaluation
+from sim.randomization import PRESETS
 from sim.scene import CameraOffset, Scene, SceneError, compile_scene
-from sim.variants import VARIANTS
+from sim.variants import VARIANTS, check_variant, find_variant
 
 
 def test_the_same_episode_looks_different():
@@ -24,7 +25,8 @@ def test_the_same_episode_looks_different():
 
 
 def test_the_camera_is_8_cm_and_6_degrees_off():
-    usual, shifted = (compile_scene(VARIANTS[name].apply(Scene(items=()))) for name in VARIANTS)
+    names = ("standard", "shifted-camera")
+    usual, shifted = (compile_scene(VARIANTS[name].apply(Scene(items=()))) for name in names)
     moved = shifted.camera("front").pos - usual.camera("front").pos
     assert np.linalg.norm(moved) == pytest.approx(0.08)
     first, second = usual.camera("front").quat, shifted.camera("front").quat
@@ -49,3 +51,27 @@ def test_unknown_variants_are_answered_with_the_choices():
         Evaluation("expert", ("VlaRos/Lift-v0",), variant="far")
     with pytest.raises(SceneError, match="position: expected three finite numbers"):
         CameraOffset(position=(0.0, float("nan"), 0.0))
+
+
+def test_presets_and_files_of_ranges_are_variants(tmp_path):
+    path = tmp_path / "lab.yaml"
+    path.write_text("axes: {latency: {delay_ms: [20, 20]}}")
+    for name in ("hard", "lighting", str(path)):
+        assert check_variant(name) == name
+        env = gymnasium.make("VlaRos/Lift-v0", cameras=(), variant=name).unwrapped
+        _, info = env.reset(seed=0)
+        assert info["randomization"]["domain"] == name
+        assert Evaluation("expert", ("VlaRos/Lift-v0",), variant=name).variant == name
+    path.write_text("axes: {latency: {delay_ms: [20, 10]}}")
+    with pytest.raises(ValueError, match=r"lab.yaml: latency.delay_ms: low 20 is above high 10"):
+        check_variant(str(path))
+
+
+def test_a_fixed_variant_can_be_randomized_and_a_drawn_one_not_twice():
+    variant = find_variant("shifted-camera", "train")
+    assert variant.camera_offset == VARIANTS["shifted-camera"].camera_offset
+    assert variant.domain is PRESETS["train"]
+    with pytest.raises(ValueError, match="the variant 'hard' is drawn already; .* got 'train'"):
+        gymnasium.make("VlaRos/Lift-v0", variant="hard", randomization="train")
+    with pytest.raises(ValueError, match="randomization: expected one of nominal, train"):
+        gymnasium.make("VlaRos/Lift-v0", randomization="easy")

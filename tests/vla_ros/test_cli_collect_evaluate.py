@@ -84,3 +84,31 @@ def test_training_on_a_device_that_is_not_there(vla_ros, tmp_path, monkeypatch):
     code, _, errors = vla_ros("train", *options)
     assert code == 2
     assert "device: 'nonsense' cannot be used here" in " ".join(errors.split())
+
+
+def test_a_randomized_collection_records_its_draws(vla_ros, tmp_path):
+    ranges = tmp_path / "lab.yaml"
+    ranges.write_text("axes: {lighting: {brightness: [0.5, 0.6]}}")
+    folder = tmp_path / "dataset"
+    code, _, _ = vla_ros(
+        "collect", "--env", LIFT, "--episodes", 1, "--output", folder, "--cameras", "front",
+        "--image-size", 64, "--workers", 1, "--randomize", ranges,
+    )  # fmt: skip
+    assert code == 0
+    (line,) = (folder / "meta/randomization.jsonl").read_text().splitlines()
+    assert 0.5 <= json.loads(line)["randomization"]["lighting"]["brightness"] <= 0.6
+
+
+@pytest.mark.parametrize("command", ["collect", "evaluate"])
+def test_bad_ranges_are_one_line(vla_ros, command, tmp_path):
+    ranges = tmp_path / "lab.yaml"
+    ranges.write_text("axes: {lighting: {brightness: [0.6, 0.5]}}")
+    rest = {
+        "collect": ("--output", tmp_path / "d", "--randomize", ranges),
+        "evaluate": ("--policy", "expert", "--variant", ranges),
+    }[command]
+    code, _, errors = vla_ros(command, "--env", LIFT, "--episodes", 1, *rest)
+    assert code == 2
+    (line,) = errors.strip().splitlines()
+    assert f"{ranges}: lighting.brightness: low 0.6 is above high 0.5" in line
+    assert not (tmp_path / "d").exists()

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sim import ENV_IDS, dataset
 from sim.env import IMAGE_SIZE_PX
 from sim.parallel import WorkerError
+from sim.randomization import PRESETS
 from sim.scene import CAMERAS
 from sim.variants import VARIANTS
 from vla_ros.errors import UserError
@@ -42,6 +43,13 @@ def command(
     variant: Annotated[
         str, typer.Option(help=f"A changed world: one of {', '.join(VARIANTS)}.")
     ] = dataset.Collection.variant,
+    randomize: Annotated[
+        str,
+        typer.Option(
+            help=f"Draw the world anew for every episode: one of {', '.join(PRESETS)}, or a "
+            ".yaml file of ranges."
+        ),
+    ] = dataset.Collection.randomization,
     workers: Annotated[
         int, typer.Option(help="Processes that simulate and render.", show_default="CPU cores")
     ] = os.cpu_count() or 1,
@@ -64,6 +72,7 @@ def command(
         workers=workers,
         policy=policy,
         variant=variant,
+        randomization=randomize,
     )
     console = Console(stderr=True)
     columns = (

@@ -15,6 +15,7 @@ from policies.openvla.config import ConnectorConfig
 from policies.training.loop import LoopConfig
 from policies.training.pretrain import VALIDATION_VIEWS, pretrain, views_as_examples
 from sim.pretraining import CLASS_NAMES
+from sim.randomization import NOMINAL, PRESETS
 from sim.views import SHARD_VIEWS, load_views, make_views
 from vla_ros.cli._output import check_folder
 from vla_ros.cli._training import (
@@ -44,6 +45,12 @@ def command(
     view_actions: Annotated[
         int, typer.Option(min=1, help="Actions in each view's labels, for train --chunk.")
     ] = 1,
+    randomize: Annotated[
+        str,
+        typer.Option(
+            help=f"Draw the views' world anew: one of {', '.join(PRESETS)}, or a .yaml file."
+        ),
+    ] = NOMINAL,
     connector: Connector = None,
     pool: Pool = 1,
     steps: Steps = 3000,
@@ -68,7 +75,7 @@ def command(
     check_folder(output)  # before the views are made
     chosen = connector_config(connector, pool)
     folder = views or output / "views"
-    made = make_views(folder, count, seed, IMAGE_SIZE_PX, workers, view_actions)
+    made = make_views(folder, count, seed, IMAGE_SIZE_PX, workers, view_actions, randomize)
     total = -(-count // SHARD_VIEWS) * SHARD_VIEWS
     with Progress(*Progress.get_default_columns(), console=Console(stderr=True)) as progress:
         task = progress.add_task("rendering views", total=total)

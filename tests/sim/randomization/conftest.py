@@ -1,0 +1,3 @@
+"""Chooses how to render before a test module imports MuJoCo, which settles it."""
+
+import sim  # noqa: F401
