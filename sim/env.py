@@ -20,7 +20,7 @@ from sim.kinematics import Kinematics, displaced
 from sim.scene import CAMERAS
 from sim.tabletop import Tabletop
 from sim.tasks import TASKS, Episode, Task
-from sim.variants import STANDARD, VARIANTS, check_variant
+from sim.variants import STANDARD, find_variant
 
 CONTROL_RATE_HZ = 10.0
 IMAGE_SIZE_PX = 224
@@ -72,7 +72,8 @@ class TabletopEnv(gymnasium.Env):
         self.image_size_px = image_size_px
         self.render_mode = render_mode
         self.meshes = meshes
-        self.variant = check_variant(variant)
+        self.variant = variant
+        self._variant = find_variant(variant)
         self.action_space = spaces.Box(
             ACTION_LOW.astype(np.float32), ACTION_HIGH.astype(np.float32), dtype=np.float32
         )
@@ -114,9 +115,9 @@ class TabletopEnv(gymnasium.Env):
         """Build the world of `episode` and put the arm at its start."""
         if self.world is not None:
             self.world.close()
-        episode = replace(episode, scene=VARIANTS[self.variant].apply(episode.scene))
+        episode = replace(episode, scene=self._variant.apply(episode.scene))
         self.episode = episode
-        self.world = Tabletop(episode.scene, self.meshes)
+        self.world = self._variant.build(episode.scene, self.meshes)
         self.world.reset(np.array(episode.joint_positions))
         self.world.advance(0.2)  # let everything settle
         self.world.first_touched = None

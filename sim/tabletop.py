@@ -84,10 +84,14 @@ class Tabletop:
             self.data.ctrl[:7] = self._command + lead
             difference = finger_target - self.data.ctrl[7]
             self.data.ctrl[7:9] += np.clip(difference, -finger_step, finger_step)
-            mujoco.mj_step(self.model, self.data)
+            self._step()
             if self.first_touched is None:
                 self._note_first_touch()
         self.data.ctrl[:7] = self._command  # what the servos are told to hold from here on
+
+    def _step(self) -> None:
+        """One step of physics under `data.ctrl`; `sim.sim2real.stand_in` lets commands come late."""
+        mujoco.mj_step(self.model, self.data)
 
     def _note_first_touch(self) -> None:
         for geoms in self.data.contact.geom[: self.data.ncon]:
