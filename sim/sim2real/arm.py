@@ -90,9 +90,7 @@ class ArmSimulation:
         self._data = mujoco.MjData(self.model)
         self._tcp = self.model.site(robot.TCP_SITE).id
 
-    def replay(
-        self, log: Log, parameters: Sequence[ArmParameters]
-    ) -> NDArray[np.float64]:
+    def replay(self, log: Log, parameters: Sequence[ArmParameters]) -> NDArray[np.float64]:
         """Joint positions (p, n, 7) [rad] at the log's n stamps, one run for each parameters.
 
         The arm starts where the log does, with the log's speed.
@@ -108,9 +106,7 @@ class ArmSimulation:
             models.append(model)
             row[:, :JOINTS] = _servo_targets(times_s, command, values.latency_s)
             row[:, JOINTS:] = robot.FINGER_TRAVEL_M
-        states, _ = mujoco.rollout.rollout(
-            models, self._data, self._initial_state(log), controls
-        )
+        states, _ = mujoco.rollout.rollout(models, self._data, self._initial_state(log), controls)
         # (p, steps, state): [time, qpos, qvel]; prepend the start.
         positions = states[:, :, 1 : 1 + JOINTS]
         start = np.broadcast_to(log.joint_positions[0], (len(parameters), 1, JOINTS))
@@ -169,4 +165,3 @@ def _sample(times_s: NDArray, values: NDArray, at_s: NDArray) -> NDArray[np.floa
     index = np.minimum(position.astype(int), len(times_s) - 2)
     share = (position - index)[None, :, None]
     return (1 - share) * values[:, index] + share * values[:, index + 1]
-

@@ -99,9 +99,7 @@ def rank_violations(*, simulation: NDArray, real: NDArray) -> NDArray[np.float64
     return np.abs(real[..., :, None] - real[..., None, :]) * wrong
 
 
-def compare(
-    rates: Sequence[PolicyRates], bootstrap: Bootstrap = Bootstrap()
-) -> dict[str, Any]:
+def compare(rates: Sequence[PolicyRates], bootstrap: Bootstrap = Bootstrap()) -> dict[str, Any]:
     """What `vla-ros sim2real compare --json` writes. What is undefined is null, with a reason.
 
     Two kinds of interval answer two questions. `pearson_r_interval`, `spearman_rho_interval` and

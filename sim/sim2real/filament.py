@@ -74,9 +74,7 @@ class FilamentCamera:
         self._model = model
         self._renderer = _context()
         self._name = f"scene {id(self)}"
-        self._scene = ModelScene(
-            self._renderer.context, model, self._renderer.scene(self._name)
-        )
+        self._scene = ModelScene(self._renderer.context, model, self._renderer.scene(self._name))
         self._view_scene = mujoco.MjvScene(model, 1)
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED

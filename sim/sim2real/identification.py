@@ -320,7 +320,9 @@ def _check(logs: Sequence[Log], held_out: Sequence[Log]) -> None:
             f"held-out logs: expected others than those of the fit, got {', '.join(sorted(both))}"
         )
     moved = np.max([np.ptp(log.joint_positions, axis=0) for log in logs], axis=0)  # (7,)
-    still = [name for name, span in zip(robot.JOINT_NAMES, moved, strict=True) if span < MIN_MOTION_RAD]
+    still = [
+        name for name, span in zip(robot.JOINT_NAMES, moved, strict=True) if span < MIN_MOTION_RAD
+    ]
     if still:
         raise LogError(
             f"logs: expected every joint to move by {MIN_MOTION_RAD} rad or more; "

@@ -49,7 +49,10 @@ class Log:
             self._check_rows("gripper_openings", self.stamps_s, self.gripper_openings, ())
             self._check_openings(self.gripper_openings)
         self._check_times()
-        for name, values in (("joint_positions", self.joint_positions), ("commands", self.commands)):
+        for name, values in (
+            ("joint_positions", self.joint_positions),
+            ("commands", self.commands),
+        ):
             self._check_angles(name, values)
         self._check_speed()
 
@@ -60,7 +63,8 @@ class Log:
     def command_at(self, times_s: NDArray) -> NDArray[np.float64]:
         """The joint command (k, 7) [rad] at `times_s` (k,), held before the first and the last."""
         return np.stack(
-            [np.interp(times_s, self.command_stamps_s, column) for column in self.commands.T], axis=1
+            [np.interp(times_s, self.command_stamps_s, column) for column in self.commands.T],
+            axis=1,
         )
 
     # --- what makes a log unusable ----------------------------------------------------------

@@ -40,7 +40,7 @@ class Recording:
     env_id: str = ENV_IDS[0]  # for the expert
     seed: int = 5_000_000  # of the first log
     duration_s: float = 12.0  # of an excitation
-    rate_hz: float = 50.0  # of the joint states
+    rate_hz: float = 125.0  # of the joint states
     cameras: tuple[str, ...] = ()  # recorded at 10 Hz
     image_size_px: int = 224
 
@@ -137,7 +137,9 @@ def excitation(seed: int, duration_s: float) -> Callable[[float], NDArray[np.flo
     nor half the velocity limits are exceeded.
     """
     rng = np.random.default_rng([seed, 0xE8C1])
-    periods_s = np.exp(rng.uniform(np.log(MIN_PERIOD_S), np.log(max(6.0, 0.8 * duration_s)), (7, 3)))
+    periods_s = np.exp(
+        rng.uniform(np.log(MIN_PERIOD_S), np.log(max(6.0, 0.8 * duration_s)), (7, 3))
+    )
     phases = rng.uniform(0, 2 * np.pi, (7, 3))
     shares = rng.dirichlet(np.ones(3), 7)  # (7, 3)
     speeds = 2 * np.pi / periods_s

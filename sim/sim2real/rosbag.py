@@ -186,7 +186,10 @@ def _collect(path: Path, topics: BagTopics) -> _Messages:
         # The store is for bags (sqlite3 of older ROS) that do not carry their own definitions.
         with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
             present = {connection.topic for connection in reader.connections}
-            for needed, what in ((topics.joint_states, "joint states"), (topics.command, "commands")):
+            for needed, what in (
+                (topics.joint_states, "joint states"),
+                (topics.command, "commands"),
+            ):
                 if needed not in present:
                     raise LogError(
                         f"{path.name}: no {what}: topic {needed} is not in the bag; "
