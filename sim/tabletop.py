@@ -90,7 +90,7 @@ class Tabletop:
         self.data.ctrl[:7] = self._command  # what the servos are told to hold from here on
 
     def _step(self) -> None:
-        """One step of physics under `data.ctrl`; `sim.sim2real.stand_in` lets commands come late."""
+        """One step of physics under `data.ctrl`; `sim.sim2real` lets it come late."""
         mujoco.mj_step(self.model, self.data)
 
     def _note_first_touch(self) -> None:

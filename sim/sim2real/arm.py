@@ -64,7 +64,7 @@ class ArmParameters:
         return cls(damping, friction_loss, stiffness, float(vector[-1]))
 
     def apply_to(self, model: mujoco.MjModel) -> None:
-        """Set the joints' parameters of a model that has the arm first; the latency is not in it."""
+        """Set them in a model that has the arm first; but for the latency, which no model has."""
         model.dof_damping[:JOINTS] = self.damping
         model.dof_frictionloss[:JOINTS] = self.friction_loss
         model.actuator_gainprm[:JOINTS, 0] = self.stiffness
@@ -114,7 +114,7 @@ class ArmSimulation:
         return _sample(times_s, positions, log.stamps_s)
 
     def tool_poses(self, joint_positions: NDArray) -> tuple[NDArray, NDArray]:
-        """Tool positions (n, 3) [m] and rotation matrices (n, 3, 3), base frame, of (n, 7) [rad]."""
+        """Tool positions (n, 3) [m] and rotations (n, 3, 3), base frame, of (n, 7) [rad]."""
         places, rotations = [], []
         for row in joint_positions:
             self._data.qpos[:JOINTS] = row

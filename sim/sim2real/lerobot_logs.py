@@ -1,9 +1,9 @@
 """Runs as episodes of a LeRobotDataset (v3), read and written.
 
-Joints are found by their names (LeRobot's `.pos` at the end is allowed). Commands are joint targets,
-as LeRobot's robots record them, or tool displacements, as `vla-ros collect` does: those become joint
-targets by the same inverse kinematics that carried them out. An action is where the joints shall be
-at the next row.
+Joints are found by their names (LeRobot's `.pos` at the end is allowed). Commands are joint
+targets, as LeRobot's robots record them, or tool displacements, as `vla-ros collect` does: those
+become joint targets by the same inverse kinematics that carried them out. An action is where the
+joints shall be at the next row.
 """
 
 from __future__ import annotations

@@ -153,8 +153,8 @@ class Log:
             row, joint = np.argwhere(speed > limit)[0]
             self._fail(
                 f"joint_positions, {robot.JOINT_NAMES[joint]}",
-                f"expected at most {limit[joint]:.1f} rad/s, got {speed[row, joint]:.1f} rad/s after "
-                f"{self.stamps_s[row]:.3f} s: the position jumps",
+                f"expected at most {limit[joint]:.1f} rad/s, got {speed[row, joint]:.1f} rad/s "
+                f"after {self.stamps_s[row]:.3f} s: the position jumps",
             )
 
 

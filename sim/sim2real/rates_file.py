@@ -72,8 +72,9 @@ def _check_header(path: Path, header: list[str]) -> None:
     if missing:
         raise RatesError(
             f"{path.name}: columns: expected {', '.join(REQUIRED)} (and, if known, "
-            f"{', '.join(OPTIONAL)}); missing {', '.join(missing)}, got {', '.join(header) or 'none'}"
-        )  # fmt: skip
+            f"{', '.join(OPTIONAL)}); missing {', '.join(missing)}, "
+            f"got {', '.join(header) or 'none'}"
+        )
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise RatesError(f"{path.name}: columns: {', '.join(twice)} given more than once")

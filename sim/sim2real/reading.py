@@ -7,10 +7,10 @@ from pathlib import Path
 
 from sim.sim2real.lerobot_logs import is_dataset, read_dataset
 from sim.sim2real.logs import Log, LogError
-from sim.sim2real.rosbag import BagTopics, is_bag, read_bag
+from sim.sim2real.rosbag import TOPICS, BagTopics, is_bag, read_bag
 
 
-def read_logs(paths: Sequence[Path], topics: BagTopics = BagTopics()) -> list[Log]:
+def read_logs(paths: Sequence[Path], topics: BagTopics = TOPICS) -> list[Log]:
     """The logs at all `paths`. Raises `LogError` for the first that cannot be used."""
     return [log for path in paths for log in _read(Path(path), topics)]
 

@@ -1,7 +1,8 @@
 """Logs of a world, as a robot's recorder would have them: joint states, commands, outcome.
 
 The commands are what a `joint_trajectory_controller` is told, at 10 Hz; joint states come at the
-drivers' rate. Two motions: a task's expert, and an excitation that shows every joint at many speeds.
+driver's rate. Two motions: a task's expert, and an excitation that moves every joint at many
+speeds.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from sim.variants import find_variant
 Motion = Literal["excitation", "expert"]
 MOTIONS: tuple[Motion, ...] = ("excitation", "expert")
 STEP_S = 1.0 / CONTROL_RATE_HZ
+RATES_HZ = (10.0, 50.0, 250.0)  # whole steps of physics, and of a command's 0.1 s
 # Room around the home posture in which no link reaches the table (checked in the tests).
 EXCITATION_RAD = np.array([0.8, 0.35, 0.5, 0.35, 0.6, 0.5, 0.9])
 MIN_PERIOD_S = 0.5  # shorter ones show inertia and stiffness, longer ones friction
@@ -40,7 +42,7 @@ class Recording:
     env_id: str = ENV_IDS[0]  # for the expert
     seed: int = 5_000_000  # of the first log
     duration_s: float = 12.0  # of an excitation
-    rate_hz: float = 125.0  # of the joint states
+    rate_hz: float = 250.0  # of the joint states
     cameras: tuple[str, ...] = ()  # recorded at 10 Hz
     image_size_px: int = 224
 
@@ -57,8 +59,9 @@ class Recording:
             raise ValueError(f"seed: expected 0 or more, got {self.seed}")
         if not 2.0 <= self.duration_s <= 600.0:
             raise ValueError(f"duration_s: expected 2 to 600 s, got {self.duration_s}")
-        if self.rate_hz not in (10.0, 25.0, 50.0, 125.0, 250.0):  # whole steps of physics
-            raise ValueError(f"rate_hz: expected 10, 25, 50, 125 or 250, got {self.rate_hz:g}")
+        if self.rate_hz not in RATES_HZ:
+            choices = ", ".join(f"{rate:g}" for rate in RATES_HZ)
+            raise ValueError(f"rate_hz: expected one of {choices}, got {self.rate_hz:g}")
         if not 16 <= self.image_size_px <= 640:
             raise ValueError(f"image_size: expected 16 to 640, got {self.image_size_px}")
 
@@ -133,8 +136,8 @@ def record(recording: Recording, index: int) -> tuple[Log, Images]:
 def excitation(seed: int, duration_s: float) -> Callable[[float], NDArray[np.float64]]:
     """Joint targets (7,) [rad] over time [s]: three sines a joint, from rest to rest at home.
 
-    Periods from half a second to nearly the whole; amplitudes such that neither the room around the home posture
-    nor half the velocity limits are exceeded.
+    Periods from half a second to nearly the whole; amplitudes such that neither the room around
+    the home posture nor half the velocity limits are exceeded.
     """
     rng = np.random.default_rng([seed, 0xE8C1])
     periods_s = np.exp(

@@ -37,6 +37,9 @@ class BagTopics:
     success: str = "/episode/success"
 
 
+TOPICS = BagTopics()
+
+
 @dataclass(frozen=True)
 class Trajectory:
     """A trajectory as a controller received it."""
@@ -65,7 +68,7 @@ def is_bag(path: Path) -> bool:
     return path.suffix in (".mcap", ".db3") or (path / "metadata.yaml").is_file()
 
 
-def read_bag(path: Path, topics: BagTopics = BagTopics()) -> Log:
+def read_bag(path: Path, topics: BagTopics = TOPICS) -> Log:
     """The run a bag holds. Raises `LogError` for what cannot be used.
 
     Joint states count from their header stamps. A command with a header stamp starts then, one
@@ -138,7 +141,7 @@ def write_bag(
     log: Log,
     storage: Storage = "mcap",
     images: Mapping[str, Sequence[tuple[float, NDArray[np.uint8]]]] | None = None,
-    topics: BagTopics = BagTopics(),
+    topics: BagTopics = TOPICS,
 ) -> None:
     """Write a run as a rosbag2 folder; `images` are (stamp [s], (h, w, 3) uint8 RGB) by topic."""
     from rosbags.rosbag2 import StoragePlugin, Writer

@@ -170,7 +170,8 @@ def _change_looks(model: mujoco.MjModel, settings: StandInSettings) -> None:
     front = model.camera("front").id
     model.cam_pos[front] += settings.camera_shift_m
     model.cam_fovy[front] += settings.fovy_shift_deg
-    model.light_dir[:] = settings.light_direction / np.linalg.norm(settings.light_direction)
+    direction = np.array(settings.light_direction)
+    model.light_dir[:] = direction / np.linalg.norm(direction)
     model.light_diffuse[:] = settings.light_rgb
     model.geom_rgba[model.geom("table").id, :3] *= settings.table_rgb_factor
     on_item = [_moves_freely(model, body) for body in model.geom_bodyid]

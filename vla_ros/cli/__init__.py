@@ -2,8 +2,9 @@
 
 Convention: `vla_ros/cli/<name>.py` (dashes become underscores) has a function `command` whose
 parameters are annotated with `typer.Option` / `typer.Argument`, or, where it has subcommands of its
-own, a `typer.Typer` of that name; its line in `COMMANDS` below is its one-line help. The module is imported only when its command is chosen, so it may import what it
-likes at its top; `vla-ros --help` imports none of them.
+own, a `typer.Typer` of that name; its line in `COMMANDS` below is its one-line help. The module is
+imported only when its command is chosen, so it may import what it likes at its top;
+`vla-ros --help` imports none of them.
 
 What the user can mend is raised as `vla_ros.errors.UserError` (or any `ValueError` or `OSError`):
 it is printed as one red line and the exit status is 2. `typer.Exit(code)` ends with another status.

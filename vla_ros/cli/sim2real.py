@@ -1,4 +1,4 @@
-"""`vla-ros sim2real`: how far simulation is from a robot, and whether its rates predict the robot's."""
+"""`vla-ros sim2real`: how far simulation is from a robot, and whether its rates predict it."""
 
 from __future__ import annotations
 
