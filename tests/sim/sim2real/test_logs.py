@@ -36,10 +36,10 @@ def change(log, name, row, value):
         (lambda log: {"commands": log.commands + 5.0}, r"commands, fr3_joint1: .* in row 0$"),
         (lambda log: change(log, "joint_positions", 60, robot.HOME_RAD + 0.6),
          "joint_positions, fr3_joint1: expected at most 5.2 rad/s, got .* the position jumps"),
-        (lambda log: {"command_stamps_s": log.command_stamps_s + 1e6}, "are they on the same clock"),
+        (lambda log: {"command_stamps_s": log.command_stamps_s + 1e6}, "on the same clock"),
         (lambda log: change(log, "command_stamps_s", 3, 0.1), "command_stamps_s: expected rising"),
         (lambda log: {"stamps_s": log.stamps_s / 10}, "expected 1 s or more, got 0.20 s"),
-        (lambda log: {"joint_positions": log.joint_positions[:, :6]}, "got .101, 6. for 101 stamps"),
+        (lambda log: {"joint_positions": log.joint_positions[:, :6]}, "got .101, 6. for 101"),
         (lambda log: {"gripper_openings": np.full(101, 40.0)}, "gripper_openings: expected 0"),
     ],
 )  # fmt: skip
