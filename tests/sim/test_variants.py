@@ -24,7 +24,10 @@ def test_the_same_episode_looks_different():
 
 
 def test_the_camera_is_8_cm_and_6_degrees_off():
-    usual, shifted = (compile_scene(VARIANTS[name].apply(Scene(items=()))) for name in VARIANTS)
+    usual, shifted = (
+        compile_scene(VARIANTS[name].apply(Scene(items=())))
+        for name in ("standard", "shifted-camera")
+    )
     moved = shifted.camera("front").pos - usual.camera("front").pos
     assert np.linalg.norm(moved) == pytest.approx(0.08)
     first, second = usual.camera("front").quat, shifted.camera("front").quat
