@@ -123,7 +123,7 @@ class TabletopEnv(gymnasium.Env):
                 self._variant.domain, seeds, self.task, episode, self.meshes
             )
         else:
-            self.world = Tabletop(episode.scene, self.meshes)
+            self.world = self._variant.build(episode.scene, self.meshes)
         self.episode = episode
         self.world.reset(np.array(episode.joint_positions))
         self.world.advance(0.2)  # let everything settle

@@ -136,7 +136,7 @@ class Tabletop:
             if finger != finger_goal:
                 finger += min(max(finger_goal - finger, -finger_step), finger_step)
                 control[7:9] = finger
-            mujoco.mj_step(self.model, self.data)
+            self._step()
             self._after_step()
         self._command = commands[-1].copy()
         control[:7] = self._command  # what the servos are told to hold from here on
@@ -144,6 +144,10 @@ class Tabletop:
     def _after_step(self) -> None:
         if self.first_touched is None:
             self._note_first_touch()
+
+    def _step(self) -> None:
+        """One step of physics under `data.ctrl`; `sim.sim2real` lets it come late."""
+        mujoco.mj_step(self.model, self.data)
 
     def _note_first_touch(self) -> None:
         geoms = self.data.contact.geom[: self.data.ncon]  # (n, 2)

@@ -7,12 +7,16 @@ presets and files are variants, too: what they change is drawn for every episode
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from sim.randomization import FILE_SUFFIXES, NOMINAL, PRESETS, Domain, load_domain
 from sim.scene import CameraOffset, Scene
+from sim.tabletop import Tabletop
 
 STANDARD = "standard"
+IDENTIFIED_PREFIX = "identified:"
 
 
 @dataclass(frozen=True)
@@ -22,10 +26,23 @@ class Variant:
     about: str
     camera_offset: CameraOffset = CameraOffset()
     domain: Domain = PRESETS[NOMINAL]
+    build: Callable[[Scene, bool], Tabletop] = Tabletop  # from a scene, and whether to draw meshes
 
     def apply(self, scene: Scene) -> Scene:
         """A drawn scene as this variant has it."""
         return replace(scene, camera_offset=self.camera_offset)
+
+
+def _stand_in(scene: Scene, meshes: bool) -> Tabletop:
+    from sim.sim2real.stand_in import StandIn  # imported by those who want it
+
+    return StandIn(scene, meshes)
+
+
+def _stand_in_filament(scene: Scene, meshes: bool) -> Tabletop:
+    from sim.sim2real.stand_in import StandIn
+
+    return StandIn(scene, meshes, renderer="filament")
 
 
 VARIANTS: dict[str, Variant] = {
@@ -40,32 +57,52 @@ VARIANTS: dict[str, Variant] = {
         for name, domain in PRESETS.items()
         if domain
     },
+    "stand-in": Variant("a second world that stands for a real robot", build=_stand_in),
+    "stand-in-filament": Variant(
+        "the same, drawn with MuJoCo's other renderer; needs Vulkan", build=_stand_in_filament
+    ),
 }
 
 
 def find_variant(name: str, randomization: str = NOMINAL) -> Variant:
     """The variant of that name, or of a YAML file of ranges; with `randomization` on top.
 
-    Raises `ValueError` with the choices when there is none, or when both are drawn.
+    `identified:FILE.json` is the usual world with the arm of `vla-ros sim2real identify --json`.
+    Raises `ValueError` with the choices when there is none, or when the two cannot be combined.
     """
     if name in VARIANTS:
         variant = VARIANTS[name]
-    elif str(name).endswith(FILE_SUFFIXES):
+    elif name.startswith(IDENTIFIED_PREFIX):
+        variant = _identified(Path(name.removeprefix(IDENTIFIED_PREFIX)))
+    elif name.endswith(FILE_SUFFIXES):
         variant = Variant(f"ranges of {name}", domain=load_domain(name))
     else:
         choices = ", ".join(f"{known} ({row.about})" for known, row in VARIANTS.items())
         raise ValueError(
-            f"variant: expected one of {choices}, or a .yaml file of ranges; got {name!r}"
+            f"variant: expected one of {choices}, a .yaml file of ranges, "
+            f"{IDENTIFIED_PREFIX}FILE.json; got {name!r}"
         )
     domain = load_domain(randomization)
     if not domain:
         return variant
-    if variant.domain:
+    if variant.domain or variant.build is not Tabletop:
+        why = "is drawn already" if variant.domain else "has an arm of its own"
         raise ValueError(
-            f"randomization: the variant {name!r} is drawn already; expected nominal with it, "
+            f"randomization: the variant {name!r} {why}; expected nominal with it, "
             f"got {randomization!r}"
         )
     return replace(variant, domain=domain)
+
+
+def _identified(path: Path) -> Variant:
+    from sim.sim2real.identified import read_parameters
+    from sim.sim2real.stand_in import ArmTabletop
+
+    parameters = read_parameters(path)
+    return Variant(
+        "the arm as it was identified",
+        build=lambda scene, meshes: ArmTabletop(scene, meshes, parameters),
+    )
 
 
 def check_variant(name: str) -> str:

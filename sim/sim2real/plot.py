@@ -1,0 +1,52 @@
+"""A scatter plot of success rates in simulation and on the robot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sim.evaluation import wilson_interval
+from sim.sim2real.correlation import PolicyRates
+
+
+def plot_rates(path: Path, rates: Sequence[PolicyRates], result: dict[str, Any]) -> None:
+    """Draw one point for each policy, with Wilson intervals where the episodes are known."""
+    from matplotlib.figure import Figure  # no global state, no display
+
+    figure = Figure(figsize=(5.5, 5.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.8", zorder=0)
+    for row in rates:
+        axes.errorbar(
+            row.simulation,
+            row.real,
+            xerr=_spread(row.simulation, row.simulation_episodes),
+            yerr=_spread(row.real, row.real_episodes),
+            fmt="o",
+            capsize=2,
+        )
+        axes.annotate(
+            row.policy, (row.simulation, row.real), xytext=(6, 4), textcoords="offset points"
+        )
+    figures = [
+        f"{name} {result[key]:.2f}"
+        for name, key in (("r", "pearson_r"), ("rho", "spearman_rho"), ("MMRV", "mmrv"))
+        if result[key] is not None
+    ]
+    axes.set_title(", ".join(figures))
+    axes.set_xlabel("success rate in simulation")
+    axes.set_ylabel("success rate on the robot")
+    axes.set_xlim(-0.05, 1.05)
+    axes.set_ylim(-0.05, 1.05)
+    axes.set_aspect("equal")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150, format="png")
+
+
+def _spread(rate: float, episodes: int | None) -> list[list[float]] | None:
+    """How far Wilson's interval reaches below and above: [[low], [high]]."""
+    if episodes is None:
+        return None
+    low, high = wilson_interval(round(rate * episodes), episodes)
+    return [[max(0.0, rate - low)], [max(0.0, high - rate)]]
