@@ -41,9 +41,7 @@ def make_views(
     missing = [shard for shard in shards if not _path(folder, shard).exists()]
     done = (len(shards) - len(missing)) * SHARD_VIEWS
     yield done
-    jobs = [
-        (folder, shard, seed, image_size_px, chunk_length, randomization) for shard in missing
-    ]
+    jobs = [(folder, shard, seed, image_size_px, chunk_length, randomization) for shard in missing]
     for _ in ordered_map(_make_shard, jobs, workers):
         done += SHARD_VIEWS
         yield done
