@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from sim.env import INSTRUCTION_CHARACTERS
+from sim.spaces import INSTRUCTION_CHARACTERS
 from sim.randomization import PRESETS
 from sim.randomization.domain import Chance, Domain, Range
 from sim.randomization.draw import draw
