@@ -12,9 +12,10 @@ except (ImportError, AttributeError, RuntimeError) as error:
 
 from gymnasium.envs.registration import register, registry  # noqa: E402
 
-from sim.tasks import TASKS  # noqa: E402
+from sim.tasks import CORE_TASKS, TASKS  # noqa: E402
 
 ENV_IDS = tuple(f"VlaRos/{name}-v0" for name in TASKS)
+CORE_ENV_IDS = tuple(f"VlaRos/{name}-v0" for name in CORE_TASKS)
 
 for _name, _task in TASKS.items():
     if f"VlaRos/{_name}-v0" not in registry:

@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 from policies.openvla.state import DOWN
 from sim import robot
 from sim.kinematics import Kinematics, displaced
-from sim.scene import COLORS, SHAPES, Item, Scene
+from sim.scene import BASIC_SHAPES, COLORS, Item, Scene
 from sim.tabletop import Tabletop
-from sim.tasks import TASKS, Episode, base, push
+from sim.tasks import CORE_TASKS, Episode, base, push
 
 MAX_ITEMS = 5
 VIEWS_PER_SCENE = 12
 INSTRUCTIONS_PER_VIEW = 6
 PATCH_PX = 28  # of the 224 px image: one patch of a tower that sees it at 112 px
 MIN_VISIBLE_PX = 40  # of PATCH_PX ** 2, for a patch to count as showing an item
-CLASS_NAMES = tuple(f"{color} {shape}" for color in COLORS for shape in SHAPES)
+CLASS_NAMES = tuple(f"{color} {shape}" for color in COLORS for shape in BASIC_SHAPES)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class ViewSampler:
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
-        self._tasks = {name: task() for name, task in TASKS.items()}
+        self._tasks = {name: task() for name, task in CORE_TASKS.items()}
         self._kinematics = Kinematics()
         self._renderer: mujoco.Renderer | None = None
 

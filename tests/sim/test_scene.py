@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.scene import BOWL_RADIUS_M, COLORS, Item, Scene, SceneError, compile_scene
+from sim.compile import compile_scene
+from sim.scene import BOWL_RADIUS_M, COLORS, Item, Scene, SceneError
 from sim.tabletop import Tabletop
 from sim.tasks import TASKS
 
