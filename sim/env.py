@@ -193,7 +193,7 @@ class TabletopEnv(gymnasium.Env):
             "target": episode.target,
             "first_touched": world.first_touched,
             "items": [item.name for item in episode.scene.items],
-            "target_position": world.item_position(episode.target),
+            "target_position": self.task.target_position(world, episode),
             "goal_position": self.task.goal_position(world, episode),
         }
 

@@ -22,11 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.interface import ActionChunk, Policy
-from sim import ENV_IDS, video
+from sim import ENV_IDS, task_name, video
 from sim.env import CONTROL_RATE_HZ, TabletopEnv, to_observation
 from sim.kinematics import displacement, fixed_axis_rotation
 from sim.parallel import ordered_map
 from sim.policies import SCRIPTED, ExpertPolicy, ZeroPolicy
+from sim.tasks import TASKS
 from sim.variants import STANDARD, check_variant
 
 CONFIDENCE = 0.95
@@ -65,6 +66,8 @@ class Evaluation:
         if self.execute_steps is not None and self.execute_steps < 1:
             raise ValueError(f"execute_steps: expected 1 or more, got {self.execute_steps}")
         check_variant(self.variant)
+        if self.swap_instruction:
+            _check_swappable(self.env_ids)
         if self.policy not in SCRIPTED:
             _check_policy(self.policy)
 
@@ -135,7 +138,7 @@ def summarize(results: Sequence[EpisodeResult]) -> dict[str, Any]:
     """Rates, their 95 % Wilson interval, latencies [ms] and a row for every episode."""
     successes = [result for result in results if result.success]
     low, high = wilson_interval(len(successes), len(results))
-    touches = [result.first_touched == result.target for result in results]
+    touches = [result.first_touch_fits for result in results]
     latencies_ms = [value for result in results for value in result.latencies_ms]
     return {
         "episodes": len(results),
@@ -197,6 +200,7 @@ def run_episode(
     if swap_instruction:
         target = another_item(env, seed)
         values, info = env.reset(seed=seed, options={"target": target})
+    first_touches = env.task.first_touches(*env.running())
     policy.reset(seed=seed)
     size = env.image_size_px
     black = {camera: np.zeros((size, size, 3), np.uint8) for camera in policy.cameras if blackout}
@@ -219,6 +223,7 @@ def run_episode(
         if not success:
             values, _ = env.observe()
     on_step(env)
+    first_touched = env.running()[0].first_touched
     return EpisodeResult(
         env_id=f"VlaRos/{env.task.name}-v0",
         seed=seed,
@@ -226,7 +231,8 @@ def run_episode(
         target=info["target"],
         success=success,
         steps=steps,
-        first_touched=env.running()[0].first_touched,
+        first_touched=first_touched,
+        first_touch_fits=first_touched in first_touches,
         latencies_ms=tuple(latencies_ms),
     )
 
@@ -241,13 +247,9 @@ def env_action(env: TabletopEnv, row: NDArray[np.float64], chunk: ActionChunk) -
 
 
 def another_item(env: TabletopEnv, seed: int) -> str:
-    """The name of a movable item of the present scene that the instruction does not name."""
+    """The name of something else in the present scene that the instruction could be about."""
     _, episode = env.running()
-    others = [
-        item.name
-        for item in episode.scene.items
-        if not item.is_bowl and item.name != episode.target
-    ]
+    others = [name for name in env.task.targets(episode) if name != episode.target]
     if not others:
         raise ValueError(f"seed {seed}: no other item to name, only {episode.target!r}")
     rng = np.random.default_rng([seed, 0x54A9])
@@ -304,6 +306,16 @@ def _run_job(job: tuple[Evaluation, str, int]) -> EpisodeResult:
         )
         (evaluation.video_folder / name).write_bytes(encoded)
     return result
+
+
+def _check_swappable(env_ids: Sequence[str]) -> None:
+    fixed = [env_id for env_id in env_ids if not TASKS[task_name(env_id)].swappable]
+    if fixed:
+        choices = [env_id for env_id in ENV_IDS if TASKS[task_name(env_id)].swappable]
+        raise ValueError(
+            f"swap_instruction: nothing else can be named in {', '.join(fixed)}; "
+            f"expected some of {', '.join(choices)}"
+        )
 
 
 def _check_policy(name: str) -> None:

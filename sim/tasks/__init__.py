@@ -1,12 +1,20 @@
 """Language-conditioned tabletop tasks, one file each: scene, instruction, success, expert."""
 
-from sim.tasks.base import Episode, Task
+from sim.tasks.base import Episode, Stage, Task
+from sim.tasks.count import Count
 from sim.tasks.lift import Lift
 from sim.tasks.pick_place import PickPlace
+from sim.tasks.place_relative import PlaceRelative
 from sim.tasks.push import Push
+from sim.tasks.sort import Sort
+from sim.tasks.stack import Stack
+from sim.tasks.unstack import Unstack
 
 # What the shipped policy is trained on; its labelled views, its golden scenes and the demo.
-CORE_TASKS: dict[str, type[Task]] = {"Lift": Lift, "PickPlace": PickPlace, "Push": Push}
-TASKS: dict[str, type[Task]] = {**CORE_TASKS}
+CORE_TASKS: dict[str, type[Task]] = {task.name: task for task in (Lift, PickPlace, Push)}
+TASKS: dict[str, type[Task]] = {
+    **CORE_TASKS,
+    **{task.name: task for task in (Stack, Unstack, PlaceRelative, Sort, Count)},
+}
 
-__all__ = ["CORE_TASKS", "TASKS", "Episode", "Lift", "PickPlace", "Push", "Task"]
+__all__ = ["CORE_TASKS", "TASKS", "Episode", "Stage", "Task"]
