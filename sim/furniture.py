@@ -60,7 +60,7 @@ def add_grains(spec: mujoco.MjSpec, heap: Grains) -> None:
             # Slippery, whatever they touch: MuJoCo would take the greater friction of two.
             friction=(0.3, 0.002, 0.0005),
             priority=1,
-            **CONTACT,
+            **{**CONTACT, "condim": 3},
         )
 
 

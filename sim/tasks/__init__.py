@@ -7,10 +7,12 @@ from sim.tasks.lift import Lift
 from sim.tasks.open_drawer import OpenDrawer
 from sim.tasks.pick_place import PickPlace
 from sim.tasks.place_relative import PlaceRelative
+from sim.tasks.pour import Pour
 from sim.tasks.press_button import PressButton
 from sim.tasks.push import Push
 from sim.tasks.sort import Sort
 from sim.tasks.stack import Stack
+from sim.tasks.sweep import Sweep
 from sim.tasks.unstack import Unstack
 
 # What the shipped policy is trained on; its labelled views, its golden scenes and the demo.
@@ -24,6 +26,8 @@ _NEW_TASKS = (
     OpenDrawer,
     CloseDrawer,
     PressButton,
+    Pour,
+    Sweep,
 )
 TASKS: dict[str, type[Task]] = {**CORE_TASKS, **{task.name: task for task in _NEW_TASKS}}
 

@@ -20,7 +20,11 @@ PALM_REACH = (0.06, 0.14)  # half the room that the hand takes over a spot on th
 
 
 def servo_pose(
-    world: Tabletop, position: NDArray, rotation: Rotation, gripper: float
+    world: Tabletop,
+    position: NDArray,
+    rotation: Rotation,
+    gripper: float,
+    max_turn_rad: float = base.MAX_TURN_RAD,
 ) -> NDArray[np.float64]:
     """The action (7,) towards a tool pose that may be turned far from the present one."""
     step = np.asarray(position) - world.ee_position
@@ -29,8 +33,8 @@ def servo_pose(
         step *= base.MAX_STEP_M / length
     turn = (rotation * world.ee_rotation.inv()).as_rotvec()
     angle = np.linalg.norm(turn)
-    if angle > base.MAX_TURN_RAD:
-        turn *= base.MAX_TURN_RAD / angle
+    if angle > max_turn_rad:
+        turn *= max_turn_rad / angle
     return np.concatenate([step, Rotation.from_rotvec(turn).as_euler("xyz"), [gripper]])
 
 
