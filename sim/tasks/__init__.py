@@ -10,9 +10,11 @@ from sim.tasks.place_relative import PlaceRelative
 from sim.tasks.pour import Pour
 from sim.tasks.press_button import PressButton
 from sim.tasks.push import Push
+from sim.tasks.put_in_drawer import PutInDrawer
 from sim.tasks.sort import Sort
 from sim.tasks.stack import Stack
 from sim.tasks.sweep import Sweep
+from sim.tasks.two_stage import TwoStage
 from sim.tasks.unstack import Unstack
 
 # What the shipped policy is trained on; its labelled views, its golden scenes and the demo.
@@ -28,6 +30,8 @@ _NEW_TASKS = (
     PressButton,
     Pour,
     Sweep,
+    PutInDrawer,
+    TwoStage,
 )
 TASKS: dict[str, type[Task]] = {**CORE_TASKS, **{task.name: task for task in _NEW_TASKS}}
 
