@@ -23,7 +23,7 @@ from sim.tasks import base, checks, skills
 from sim.tasks.base import Episode, Task
 
 OPENING_M = (0.085, 0.10)  # at the start
-RELEASE_HEIGHT_M = 0.075  # of the item's centre: below the rim, above the drawer's bottom
+RELEASE_HEIGHT_M = 0.070  # of the item's centre: below the rim, above the drawer's bottom
 CLEAR_HEIGHT_M = 0.10  # of the tool, over drawer and handle
 
 PHRASES = (

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sim.kinematics import Kinematics
 from sim.scene import Scene
 from sim.tabletop import Tabletop
-from sim.tasks import base, push, put_in_drawer
+from sim.tasks import base, push, put_in_drawer, skills
 from sim.tasks.base import Episode, Stage, Task
 from sim.tasks.close_drawer import CloseDrawer
 from sim.tasks.open_drawer import OpenDrawer
@@ -23,6 +23,7 @@ from sim.tasks.push import Push
 from sim.tasks.put_in_drawer import PutInDrawer
 from sim.tasks.stack import Stack
 
+HAND_REACH_M, HAND_CLEARANCE_M = 0.04, 0.06  # aside of a thing, above its centre
 CONNECTIVES = (", then ", " and then ", ", and after that ")
 
 
@@ -79,12 +80,21 @@ class TwoStage(Task):
 
     def expert(self, world: Tabletop, episode: Episode) -> NDArray[np.float64]:
         task, part = self._now(world, episode)
+        first = episode.stages[0].target
+        if part.target != first and _is_around(world, first):
+            return skills.withdraw(world)  # straight up, or it would undo what has been done
         return task.expert(world, part)
 
     def _now(self, world: Tabletop, episode: Episode) -> tuple[Task, Episode]:
         """The first part that is not done, or the last."""
         parts = [(self._tasks[stage.task], episode.at(stage)) for stage in episode.stages]
         return next((part for part in parts if not part[0].success(world, part[1])), parts[-1])
+
+
+def _is_around(world: Tabletop, name: str) -> bool:
+    """Whether the fingers are beside something, not yet above it."""
+    offset = world.ee_position - world.item_position(name)
+    return bool(np.linalg.norm(offset[:2]) < HAND_REACH_M and offset[2] < HAND_CLEARANCE_M)
 
 
 Draw = tuple[Scene, tuple[Stage, Stage]]
