@@ -82,7 +82,8 @@ class EpisodeResult:
     target: str
     success: bool
     steps: int
-    first_touched: str | None  # the first item the robot touched
+    first_touched: str | None  # the first thing on the table that the robot touched
+    first_touch_fits: bool  # whether that is what the instruction asks for first
     latencies_ms: tuple[float, ...]  # of every call of the policy
 
 

@@ -51,7 +51,7 @@ class Episode:
     instruction: str
     target: str  # name of the item the instruction is about
     destination: str | None = None  # where it belongs: a bowl, a mat, another item
-    direction: str | None = None  # a key of `sim.tasks.push.DIRECTIONS`, or of `place.RELATIONS`
+    direction: str | None = None  # a key of `push.DIRECTIONS` or `place_relative.RELATIONS`
     joint_positions: tuple[float, ...] = tuple(robot.HOME_RAD)  # (7,) [rad]
     count: int = 1  # how many are asked for
     stages: tuple[Stage, ...] = ()  # of an instruction with several parts, in order

@@ -58,7 +58,7 @@ class Sweep(Task):
         )
         start = base.draw_start(rng, self._kinematics)
         scene = Scene((brush,), furniture=tuple(mats), grains=tuple(heaps))
-        episode = Episode(scene, "", heaps[0].name, mats[0].name, joint_positions=start)
+        episode = Episode(scene, "", heaps[0].name, joint_positions=start)
         return replace(episode, instruction=self.instruct(rng, episode))
 
     def instruct(self, rng: np.random.Generator, episode: Episode) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from policies.interface import ActionChunk, Observation
-from sim import ENV_IDS
+from sim import CORE_ENV_IDS
 from sim.env import TabletopEnv
 from sim.evaluation import (
     Evaluation,
@@ -74,10 +74,10 @@ def test_the_expert_succeeds_and_the_json_has_its_keys(tmp_path):
 
 
 def test_doing_nothing_never_succeeds():
-    summary = evaluate(Evaluation("zero", ENV_IDS, episodes=3))
+    summary = evaluate(Evaluation("zero", CORE_ENV_IDS, episodes=3))
     assert summary["success_rate"] == summary["first_touch_rate"] == 0.0
-    assert summary["env"] == list(ENV_IDS) and summary["episodes"] == 9
-    assert [part["env"] for part in summary["by_env"]] == list(ENV_IDS)
+    assert summary["env"] == list(CORE_ENV_IDS) and summary["episodes"] == 9
+    assert [part["env"] for part in summary["by_env"]] == list(CORE_ENV_IDS)
 
 
 def test_the_number_of_workers_changes_nothing():
@@ -89,7 +89,7 @@ def test_the_number_of_workers_changes_nothing():
 
 
 def test_the_average_is_that_of_the_environments():
-    summary = evaluate(Evaluation("expert", ENV_IDS[:2], episodes=2))
+    summary = evaluate(Evaluation("expert", CORE_ENV_IDS[:2], episodes=2))
     rates = [part["success_rate"] for part in summary["by_env"]]
     assert summary["success_rate"] == np.mean(rates)
 
