@@ -67,15 +67,15 @@ def add_grains(spec: mujoco.MjSpec, heap: Grains) -> None:
 def grain_positions(heap: Grains) -> NDArray[np.float64]:
     """(count, 3) [m]: layers, in each of which a disc is filled from the middle, none touching."""
     radius = GRAIN_RADIUS_M[heap.kind]
-    # A sunflower's points at radius s sqrt(i) are at least 1.4 s apart; cubes need their diagonal.
-    gap = 2.1 * radius * (1.0 if heap.kind == "beads" else np.sqrt(2))
-    step = gap / 1.4
+    # A sunflower's points, at radius s sqrt(i + 1/2), are at least 1.5 s apart. Cubes need room for
+    # their diagonal.
+    step = 2.1 * radius * (1.0 if heap.kind == "beads" else np.sqrt(2)) / 1.5
     per_layer = max(1, int((heap.spread_m / step) ** 2))
     positions = []
     for index in range(heap.count):
         layer, place = divmod(index, per_layer)
         angle = heap.yaw_rad + place * GOLDEN_ANGLE_RAD + layer
-        distance = step * np.sqrt(place)
+        distance = step * np.sqrt(place + 0.5)
         positions.append(
             (
                 heap.position[0] + distance * np.cos(angle),

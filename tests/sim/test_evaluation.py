@@ -106,6 +106,19 @@ def test_swapping_names_another_item_and_success_is_judged_by_it():
         assert again.instruction == swapped.instruction
 
 
+def test_swapping_where_nothing_else_can_be_named_is_refused_before_the_work():
+    with pytest.raises(ValueError, match="nothing else can be named in VlaRos/Sort-v0; expected"):
+        Evaluation("expert", ("VlaRos/Lift-v0", "VlaRos/Sort-v0"), swap_instruction=True)
+
+
+def test_any_item_to_be_sorted_may_be_touched_first():
+    env = TabletopEnv("Sort", cameras=())
+    result = run_episode(env, ExpertPolicy(env), 0)
+    assert result.success and result.first_touch_fits
+    stages = env.running()[1].stages
+    assert result.first_touched in [stage.target for stage in stages]
+
+
 class Watcher:
     """Notes what it sees and asks for a chunk of three still actions."""
 

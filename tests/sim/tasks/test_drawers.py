@@ -1,9 +1,10 @@
 """Open, shut and filled: measured on the drawer's joint and between its walls."""
 
+import numpy as np
 import pytest
 
 from sim.scene import HANDLE_OFFSET_M
-from sim.tasks import open_drawer
+from sim.tasks import base, open_drawer
 
 
 def slide(env, name, opening_m):
@@ -54,11 +55,9 @@ def test_pulling_needs_the_handle(begin):
     world, episode = env.running()
     gap = world.item_position(episode.target) + open_drawer.GAP
     for height, moves in ((0.12, False), (open_drawer.TOOL_HEIGHT_M, True)):
-        for goal in ((gap[0], gap[1], 0.14), (gap[0], gap[1], height)):
-            for _ in range(12):
-                env.move([*(goal - world.ee_position), 0, 0, 0, 0.0])
-        for _ in range(4):
-            env.move([0.03, 0, 0, 0, 0, 0, 0.0])
+        for goal in ((*gap[:2], 0.14), (*gap[:2], height), (gap[0] + 0.09, gap[1], height)):
+            for _ in range(10):
+                env.move(base.servo(world, np.array(goal), base.CLOSED))
         assert (world.travel(episode.target) > 0.03) == moves
 
 
