@@ -36,7 +36,13 @@ DARK_RGBA = (0.20, 0.20, 0.22, 1.0)
 
 def add_fixture(spec: mujoco.MjSpec, fixture: Furniture) -> None:
     """Add one piece of furniture."""
-    _BUILDERS[type(fixture)](spec, fixture)
+    match fixture:
+        case Drawer():
+            _add_drawer(spec, fixture)
+        case Button():
+            _add_button(spec, fixture)
+        case Mat():
+            _add_mat(spec, fixture)
 
 
 def put_at_start(model: mujoco.MjModel, data: mujoco.MjData, fixture: Furniture) -> None:
@@ -176,6 +182,3 @@ def _box(body: mujoco.MjsBody, centre, half_size, rgba, mass: float = 0.1) -> No
         mass=mass,
         **CONTACT,
     )
-
-
-_BUILDERS = {Drawer: _add_drawer, Button: _add_button, Mat: _add_mat}

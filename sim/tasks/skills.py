@@ -77,5 +77,5 @@ def free_spot(
         room = np.minimum(room, np.max(np.abs(spots - other) / PALM_REACH, axis=1))
     if not np.any(room > 1.0):
         return spots[np.argmax(room)]
-    spots = spots[room > 1.0]
-    return spots[np.argmin(np.linalg.norm(spots - near, axis=1))]
+    free = spots[room > 1.0]
+    return free[np.argmin(np.linalg.norm(free - near, axis=1))]
