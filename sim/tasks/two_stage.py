@@ -128,7 +128,14 @@ def _put_and_push(rng: np.random.Generator) -> Draw:
 
 
 def _stack_and_put(rng: np.random.Generator) -> Draw:
-    shapes = tuple(base.choose(rng, ("cube", "cylinder")) for _ in range(3))
-    scene = base.draw_until_it_fits(lambda: base.draw_scene(rng, shapes, bowls=1))
+    def draw() -> Scene:
+        shapes = tuple(base.choose(rng, ("cube", "cylinder")) for _ in range(3))
+        scene = base.draw_scene(rng, shapes, bowls=1)
+        offset = np.subtract(scene.items[1].position, scene.items[2].position)
+        if np.all(np.abs(offset) < skills.PALM_REACH):  # grasping one it would press the stack
+            raise base.CrowdedError
+        return scene
+
+    scene = base.draw_until_it_fits(draw)
     upper, lower, other, bowl = (item.name for item in scene.items)
     return scene, (Stage("Stack", upper, lower), Stage("PickPlace", other, bowl))
