@@ -12,14 +12,26 @@ except (ImportError, AttributeError, RuntimeError) as error:
 
 from gymnasium.envs.registration import register, registry  # noqa: E402
 
-from sim.tasks import TASKS  # noqa: E402
+from sim.tasks import CORE_TASKS, TASKS  # noqa: E402
 
-ENV_IDS = tuple(f"VlaRos/{name}-v0" for name in TASKS)
+
+def env_id(name: str) -> str:
+    """A task's name in Gymnasium's registry."""
+    return f"VlaRos/{name}-v0"
+
+
+def task_name(env_id: str) -> str:
+    """The key of `sim.tasks.TASKS` behind one of `ENV_IDS`."""
+    return env_id.removeprefix("VlaRos/").removesuffix("-v0")
+
+
+ENV_IDS = tuple(env_id(name) for name in TASKS)
+CORE_ENV_IDS = tuple(env_id(name) for name in CORE_TASKS)
 
 for _name, _task in TASKS.items():
-    if f"VlaRos/{_name}-v0" not in registry:
+    if env_id(_name) not in registry:
         register(
-            id=f"VlaRos/{_name}-v0",
+            id=env_id(_name),
             entry_point="sim.env:TabletopEnv",
             kwargs={"task": _name},
             max_episode_steps=_task.max_steps,

@@ -207,7 +207,7 @@ class TabletopEnv(gymnasium.Env):
             "target": episode.target,
             "first_touched": world.first_touched,
             "items": [item.name for item in episode.scene.items],
-            "target_position": world.item_position(episode.target) - world.base_position,
+            "target_position": self.task.target_position(world, episode) - world.base_position,
             "goal_position": self.task.goal_position(world, episode) - world.base_position,
             "randomization": (world.draw.record() if isinstance(world, RandomizedTabletop) else {}),
         }

@@ -25,9 +25,9 @@ from sim.randomization import NOMINAL, PRESETS, Domain
 from sim.randomization.draw import child_seeds, draw
 from sim.randomization.wording import reworded
 from sim.randomization.world import VISUAL_AXES, RandomizedTabletop
-from sim.scene import COLORS, SHAPES, Item, Scene
+from sim.scene import BASIC_SHAPES, COLORS, Item, Scene
 from sim.tabletop import Tabletop
-from sim.tasks import TASKS, Episode, base, push
+from sim.tasks import CORE_TASKS, Episode, base, push
 
 MAX_ITEMS = 5
 VIEWS_PER_SCENE = 12
@@ -35,7 +35,7 @@ INSTRUCTIONS_PER_VIEW = 6
 PATCH_PX = 28  # of the 224 px image: one patch of a tower that sees it at 112 px
 MIN_VISIBLE_PX = 40  # of PATCH_PX ** 2, for a patch to count as showing an item
 SCENE_AXES = ("objects", "table", "distractors")
-CLASS_NAMES = tuple(f"{color} {shape}" for color in COLORS for shape in SHAPES)
+CLASS_NAMES = tuple(f"{color} {shape}" for color in COLORS for shape in BASIC_SHAPES)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class ViewSampler:
         self._chunk_length = chunk_length
         self._domain = domain.restricted_to((*VISUAL_AXES, *SCENE_AXES))
         self._wording = domain.restricted_to(("wording",))
-        self._tasks = {name: task() for name, task in TASKS.items()}
+        self._tasks = {name: task() for name, task in CORE_TASKS.items()}
         self._kinematics = Kinematics()
         self._renderer: mujoco.Renderer | None = None
 

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from sim import robot
+from sim import furniture, robot
+from sim.compile import compile_scene
 from sim.rendering import explain
-from sim.scene import CAMERAS, Scene, compile_scene
+from sim.scene import CAMERAS, Scene, SceneError
 
 # A jump of the command is ramped at this share of the velocity limits; catching up goes beyond it.
 COMMAND_SPEED_FRACTION = 0.7
@@ -52,8 +53,12 @@ class Tabletop:
         self.data = mujoco.MjData(self.model)
         self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
         self._bodies = {
-            item.name: self.model.body(item.name).id for item in scene.items
+            part.name: self.model.body(part.name).id for part in (*scene.items, *scene.furniture)
         }  # name -> body id
+        self._grains = {
+            heap.name: [self.model.body(name).id for name in heap.grain_names]
+            for heap in scene.grains
+        }  # name -> body ids
         self._item_of_body = {body: name for name, body in self._bodies.items()}
         self._robot_geoms = self.model.geom_contype == robot.ROBOT_CONTYPE
         fingers = [self.model.body(name).id for name in robot.FINGER_BODIES]
@@ -72,6 +77,8 @@ class Tabletop:
         finger = gripper_opening * robot.FINGER_TRAVEL_M
         self.data.qpos[:7] = joint_positions
         self.data.qpos[7:9] = finger
+        for fixture in self.scene.furniture:
+            furniture.put_at_start(self.model, self.data, fixture)
         self._command = np.array(joint_positions, dtype=np.float64)  # (7,) [rad]
         self.data.ctrl[:7] = self._command
         self.data.ctrl[7:9] = finger
@@ -195,24 +202,57 @@ class Tabletop:
         return Rotation.from_matrix(self.data.site_xmat[self._tcp].reshape(3, 3))
 
     def item_position(self, name: str) -> NDArray:
-        """(3,) [m], centre of an item (bowl: its base)."""
-        self.scene.item(name)
-        return self.data.xpos[self._bodies[name]].copy()
+        """(3,) [m], centre of an item (bowl: its base), a handle, a cap, the middle of grains."""
+        if name in self._grains:
+            return self.grain_positions(name).mean(axis=0)
+        return self.data.xpos[self._body(name)].copy()
+
+    def item_rotation(self, name: str) -> Rotation:
+        return Rotation.from_matrix(self.data.xmat[self._body(name)].reshape(3, 3))
+
+    def grain_positions(self, name: str) -> NDArray:
+        """(count, 3) [m], centres of the grains of a heap."""
+        self.scene.heap(name)
+        return self.data.xpos[self._grains[name]].copy()
+
+    def travel(self, name: str) -> float:
+        """[m]: how far a drawer is open, a button pressed."""
+        self.scene.fixture(name)
+        return float(self.data.qpos[self.model.joint(name).qposadr[0]])
 
     def item_speed(self, name: str) -> float:
         """[m/s]."""
         joint = self.model.joint(name)
         return float(np.linalg.norm(self.data.qvel[joint.dofadr[0] : joint.dofadr[0] + 3]))
 
+    def is_touching(self, first: str, second: str) -> bool:
+        """Whether two items, or an item and a piece of furniture, touch each other."""
+        wanted = {self._body(first), self._body(second)}
+        bodies = self.model.geom_bodyid[self.data.contact.geom[: self.data.ncon]]  # (contacts, 2)
+        return any({int(one), int(other)} == wanted for one, other in bodies)
+
+    def is_touched(self, name: str) -> bool:
+        """Whether the robot touches it."""
+        body = self._body(name)
+        geoms = self.data.contact.geom[: self.data.ncon]  # (contacts, 2)
+        here = self.model.geom_bodyid[geoms] == body
+        return bool(np.any(here & self._robot_geoms[geoms][:, ::-1]))
+
     def is_held(self, name: str) -> bool:
         """Whether both fingers touch the item."""
-        body = self._bodies[name]
+        body = self._body(name)
         touching = set()
         for first, second in self.data.contact.geom[: self.data.ncon]:
             for finger, other in ((first, second), (second, first)):
                 if finger in self._finger_of_geom and self.model.geom_bodyid[other] == body:
                     touching.add(self._finger_of_geom[finger])
         return len(touching) == 2
+
+    def _body(self, name: str) -> int:
+        """The body of an item or the moving part of furniture; `SceneError` for other names."""
+        if name not in self._bodies:
+            raise SceneError(f"item {name!r} is not in this scene; it has {list(self._bodies)}")
+        return self._bodies[name]
 
     # --- images -----------------------------------------------------------------------------
 

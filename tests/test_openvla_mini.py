@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from policies.factory import CHECKPOINTS, load_policy, shipped_policies
-from sim import ENV_IDS
+from sim import CORE_ENV_IDS
 from sim.env import TabletopEnv, to_observation
 from sim.evaluation import Evaluation, evaluate
 
@@ -47,7 +47,7 @@ def test_looks_and_listens(policy, observation):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("env_id", CORE_ENV_IDS)
 def test_succeeds_more_often_than_not(env_id):
     result = evaluate(Evaluation("openvla-mini", (env_id,), episodes=10, seed=2000))
     assert result["success_rate"] >= 0.5
@@ -55,5 +55,7 @@ def test_succeeds_more_often_than_not(env_id):
 
 @pytest.mark.slow
 def test_blind_it_does_not_succeed():
-    result = evaluate(Evaluation("openvla-mini", ENV_IDS[:1], episodes=8, seed=2000, blackout=True))
+    result = evaluate(
+        Evaluation("openvla-mini", CORE_ENV_IDS[:1], episodes=8, seed=2000, blackout=True)
+    )
     assert result["success_rate"] <= 0.25

@@ -13,7 +13,7 @@ from policies.openvla.state import observation_state
 from policies.openvla.tokens import to_unit
 from sim.env import TabletopEnv, to_observation
 from sim.scene import CAMERAS
-from sim.tasks import TASKS
+from sim.tasks import CORE_TASKS
 
 LAST_SEED = 20  # scenes are drawn anew for a task in which a token is nearly a tie
 
@@ -26,7 +26,7 @@ def write_from_simulation(folder: Path, device: str = "cpu") -> Path:
     """
     config = read_config(folder)
     camera = config.camera if config.camera in CAMERAS else CAMERAS[0]
-    tasks = list(TASKS)
+    tasks = list(CORE_TASKS)
     seeds = [0] * len(tasks)
     while True:
         scenes = [

@@ -25,7 +25,8 @@ class EpisodeResult:
     target: str
     success: bool
     steps: int  # of 0.1 s that it took
-    first_touched: str | None  # the first item the robot touched
+    first_touched: str | None  # the first thing on the table that the robot touched
+    first_touch_fits: bool  # whether that is what the instruction asks for first
     lifted: bool  # the fingers held the target above where it stood, at some time
     held_at_end: bool  # and so they do at the end
     idle_share: float  # of the time in which the arm had nothing to do
@@ -55,6 +56,7 @@ def run_episode(
     if swap_instruction:
         target = another_item(env, seed)
         values, info = env.reset(seed=seed, options={"target": target})
+    first_touches = env.task.first_touches(*env.running())
     policy.reset(seed=seed)
     black = black_images(env, policy) if blackout else {}
     latencies_ms: list[float] = []
@@ -93,6 +95,7 @@ def run_episode(
         success=arm.success,
         steps=-(-arm.now // arm.period),
         first_touched=world.first_touched,
+        first_touch_fits=world.first_touched in first_touches,
         lifted=arm.lifted,
         held_at_end=arm.holding,
         idle_share=arm.idle / max(arm.now, 1),
@@ -107,13 +110,9 @@ def black_images(env: TabletopEnv, policy: Policy) -> dict[str, NDArray[np.uint8
 
 
 def another_item(env: TabletopEnv, seed: int) -> str:
-    """The name of a movable item of the present scene that the instruction does not name."""
+    """The name of something else in the present scene that the instruction could be about."""
     _, episode = env.running()
-    others = [
-        item.name
-        for item in episode.scene.items
-        if not item.is_bowl and item.name != episode.target
-    ]
+    others = [name for name in env.task.targets(episode) if name != episode.target]
     if not others:
         raise ValueError(f"seed {seed}: no other item to name, only {episode.target!r}")
     rng = np.random.default_rng([seed, 0x54A9])

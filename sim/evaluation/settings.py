@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sim import ENV_IDS
+from sim import ENV_IDS, task_name
 from sim.evaluation.timing import Timing
 from sim.policies import SCRIPTED
+from sim.tasks import TASKS
 from sim.variants import STANDARD, check_variant
 
 BACKENDS = ("processes", "ray")
@@ -55,7 +56,18 @@ class Evaluation:
                 f"backend: expected one of {', '.join(BACKENDS)}, got {self.backend!r}"
             )
         check_variant(self.variant)
+        if self.swap_instruction:
+            self._check_swappable()
         self._check_policy()
+
+    def _check_swappable(self) -> None:
+        fixed = [env_id for env_id in self.env_ids if not TASKS[task_name(env_id)].swappable]
+        if fixed:
+            choices = [env_id for env_id in ENV_IDS if TASKS[task_name(env_id)].swappable]
+            raise ValueError(
+                f"swap_instruction: nothing else can be named in {', '.join(fixed)}; "
+                f"expected some of {', '.join(choices)}"
+            )
 
     def _check_policy(self) -> None:
         if self.policy in SCRIPTED:

@@ -30,14 +30,14 @@ def outcome(result: EpisodeResult) -> str:
         return HOLDING if result.held_at_end else LOST
     if result.first_touched is None:
         return UNTOUCHED
-    return UNFINISHED if result.first_touched == result.target else WRONG_ITEM
+    return UNFINISHED if result.first_touch_fits else WRONG_ITEM
 
 
 def summarize(results: Sequence[EpisodeResult]) -> dict[str, Any]:
     """Rates, their 95 % Wilson interval, latencies [ms] and a row for every episode."""
     successes = [result for result in results if result.success]
     low, high = wilson_interval(len(successes), len(results))
-    touches = [result.first_touched == result.target for result in results]
+    touches = [result.first_touch_fits for result in results]
     latencies_ms = [value for result in results for value in result.latencies_ms]
     counts = Counter(outcome(result) for result in results)
     return {

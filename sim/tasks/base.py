@@ -34,15 +34,37 @@ START_YAW_RAD = 0.35  # yaw *U(-1, 1)
 
 
 @dataclass(frozen=True)
+class Stage:
+    """One part of an instruction: another task's name and what it is about."""
+
+    task: str  # a key of `sim.tasks.TASKS`
+    target: str
+    destination: str | None = None
+    direction: str | None = None
+
+
+@dataclass(frozen=True)
 class Episode:
     """One drawn episode: what there is, what is asked, where the arm starts."""
 
     scene: Scene
     instruction: str
     target: str  # name of the item the instruction is about
-    destination: str | None = None  # name of the bowl, for tasks that have one
-    direction: str | None = None  # a key of `sim.tasks.push.DIRECTIONS`, for tasks that have one
+    destination: str | None = None  # where it belongs: a bowl, a mat, another item
+    direction: str | None = None  # a key of `push.DIRECTIONS` or `place_relative.RELATIONS`
     joint_positions: tuple[float, ...] = tuple(robot.HOME_RAD)  # (7,) [rad]
+    count: int = 1  # how many are asked for
+    stages: tuple[Stage, ...] = ()  # of an instruction with several parts, in order
+
+    def at(self, stage: Stage) -> Episode:
+        """This episode as if only `stage` had been asked for."""
+        return replace(
+            self,
+            target=stage.target,
+            destination=stage.destination,
+            direction=stage.direction,
+            stages=(),
+        )
 
 
 class Task(ABC):
@@ -50,6 +72,7 @@ class Task(ABC):
 
     name: str
     max_steps: int  # at 10 Hz
+    swappable = True  # whether something else of the same scene can be named instead
 
     @abstractmethod
     def sample(self, rng: np.random.Generator) -> Episode:
@@ -71,11 +94,27 @@ class Task(ABC):
     def instruct(self, rng: np.random.Generator, episode: Episode) -> str:
         """Word an instruction for what `episode` names."""
 
+    def targets(self, episode: Episode) -> tuple[str, ...]:
+        """What an instruction for this scene could be about, the present target included."""
+        return tuple(item.name for item in episode.scene.items if not item.is_bowl)
+
+    def first_touches(self, world: Tabletop, episode: Episode) -> tuple[str, ...]:
+        """What may be touched first by someone who has understood the instruction."""
+        return (episode.target,)
+
+    def target_position(self, world: Tabletop, episode: Episode) -> NDArray[np.float64]:
+        """(3,) [m]: where that is now which has to be moved next."""
+        return world.item_position(episode.target)
+
     def retarget(self, rng: np.random.Generator, episode: Episode, target: str) -> Episode:
-        """The same scene with another item named in the instruction."""
-        item = episode.scene.item(target)
-        if item.is_bowl:
-            raise ValueError(f"target: expected an item that can be moved, got {target!r}")
+        """The same scene with something else named in the instruction."""
+        if not self.swappable:
+            raise ValueError(f"target: {self.name}'s instruction cannot be about anything else")
+        choices = self.targets(episode)
+        if target not in choices:
+            if target not in episode.scene.names:
+                episode.scene.item(target)  # says so
+            raise ValueError(f"target: expected one of {', '.join(choices)}, got {target!r}")
         changed = replace(episode, target=target)
         return replace(changed, instruction=self.instruct(rng, changed))
 
@@ -95,8 +134,18 @@ def draw_scene(
     item_colors = rng.permutation(list(COLORS))[: len(shapes)]
     bowl_colors = rng.permutation(list(COLORS))[:bowls]
     kinds = [*zip(shapes, item_colors, strict=True), *(("bowl", color) for color in bowl_colors)]
-    spots = draw_spots(rng, [shape for shape, _ in kinds], area)
-    items = tuple(
+    return Scene(items=draw_items(rng, kinds, area))
+
+
+def draw_items(
+    rng: np.random.Generator,
+    kinds: Sequence[tuple[str, str]],
+    area: tuple[float, float, float, float] = ITEM_AREA,
+    taken: Sequence[tuple[str, NDArray]] = (),
+) -> tuple[Item, ...]:
+    """Items of these shapes and colors, clear of each other and of what is `taken`."""
+    spots = draw_spots(rng, [shape for shape, _ in kinds], area, taken)
+    return tuple(
         Item(
             shape=shape,  # type: ignore[arg-type]
             color=str(color),
@@ -106,26 +155,31 @@ def draw_scene(
         )
         for (shape, color), spot in zip(kinds, spots, strict=True)
     )
-    return Scene(items=items)
 
 
 def draw_spots(
     rng: np.random.Generator,
     shapes: Sequence[str],
     area: tuple[float, float, float, float] = ITEM_AREA,
+    taken: Sequence[tuple[str, NDArray]] = (),
 ) -> list[NDArray]:
-    """Where items of these shapes can stand, (2,) [m] each; may raise `CrowdedError`."""
+    """Where items of these shapes can stand, (2,) [m] each; may raise `CrowdedError`.
+
+    `taken` are the shapes ("mat", "button" and the like, too) and places of what stands already.
+    """
     # Bowls stand last in a scene and are placed first, or they find no room.
-    placed: list[tuple[str, NDArray]] = []
+    placed = list(taken)
     for shape in reversed(shapes):
         placed.append((shape, _free_spot(rng, shape, placed, area)))
-    return [spot for _, spot in reversed(placed)]
+    return [spot for _, spot in reversed(placed[len(taken) :])]
 
 
 def _clearance(first: str, second: str) -> float:
     """[m] between centres, so that the open gripper (0.12 m wide) fits around an item."""
-    radius = {"bowl": BOWL_RADIUS_M + 0.015}
-    return radius.get(first, 0.05) + radius.get(second, 0.05)
+    return _RADIUS_M.get(first, 0.05) + _RADIUS_M.get(second, 0.05)
+
+
+_RADIUS_M = {"bowl": BOWL_RADIUS_M + 0.015, "mat": 0.10, "button": 0.06, "brush": 0.075}
 
 
 def _free_spot(rng, shape, placed, area) -> NDArray:
@@ -178,12 +232,12 @@ def funnel(distance: float, floor: float, radius: float = 0.012) -> float:
     return float(min(TRAVEL_HEIGHT_M, floor + 2.5 * max(0.0, distance - radius)))
 
 
-def grasp(world: Tabletop, target: str) -> NDArray[np.float64]:
+def grasp(world: Tabletop, target: str, above_centre_m: float = -0.002) -> NDArray[np.float64]:
     """The action (7,) that approaches `target` from above and closes on it."""
     item = world.item_position(target)
     tool = world.ee_position
     distance = float(np.linalg.norm(item[:2] - tool[:2]))
-    grasp_height = max(0.016, float(item[2]) - 0.002)
+    grasp_height = max(0.016, float(item[2]) + above_centre_m)
     # Fingers that have begun to close go on, unless they are clearly beside the item.
     begun = world.gripper_opening < 0.95
     reach, reach_height = (0.018, 0.016) if begun else (0.014, 0.012)

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.kinematics import Kinematics
-from sim.scene import BOWL_RADIUS_M
 from sim.tabletop import Tabletop
-from sim.tasks import base
+from sim.tasks import base, checks
 from sim.tasks.base import Episode, Task
 
 CARRY_HEIGHT_M = 0.13  # tool height on the way to the bowl
@@ -55,8 +54,9 @@ class PickPlace(Task):
         )
 
     def success(self, world: Tabletop, episode: Episode) -> bool:
+        assert episode.destination is not None
         return (
-            _in_bowl(world, episode)
+            checks.in_bowl(world, episode.target, episode.destination)
             and not world.is_held(episode.target)
             and world.item_speed(episode.target) < 0.1
         )
@@ -76,12 +76,7 @@ class PickPlace(Task):
             if tool[2] < RIM_CLEARANCE_M:
                 return base.servo(world, np.array([*tool[:2], CARRY_HEIGHT_M]), base.CLOSED)
             return base.servo(world, np.array([*bowl[:2], CARRY_HEIGHT_M]), base.CLOSED)
-        if _in_bowl(world, episode):
+        assert episode.destination is not None
+        if checks.in_bowl(world, episode.target, episode.destination):
             return base.servo(world, np.array([*tool[:2], CARRY_HEIGHT_M]), base.OPEN)
         return base.grasp(world, episode.target)
-
-
-def _in_bowl(world: Tabletop, episode: Episode) -> bool:
-    assert episode.destination is not None
-    offset = world.item_position(episode.target) - world.item_position(episode.destination)
-    return bool(np.linalg.norm(offset[:2]) < BOWL_RADIUS_M and 0.0 < offset[2] < 0.05)

@@ -53,7 +53,7 @@ class Push(Task):
             shapes = tuple(base.choose(rng, ("cube", "cylinder")) for _ in range(2))
             bowls = int(rng.integers(0, 2))
             scene = base.draw_scene(rng, shapes, bowls, AREA)
-            if not all(_way_is_free(scene, item.name, direction) for item in scene.items[:2]):
+            if not all(way_is_free(scene, item.name, direction) for item in scene.items[:2]):
                 raise base.CrowdedError
             return scene
 
@@ -115,7 +115,7 @@ def _axes(episode: Episode) -> tuple[NDArray, NDArray]:
     return along, np.array([-along[1], along[0]])
 
 
-def _way_is_free(scene, target: str, direction: str) -> bool:
+def way_is_free(scene, target: str, direction: str) -> bool:
     """Whether nothing stands where the item will slide or where the fingers will come down."""
     along = np.array(DIRECTIONS[direction])
     across = np.array([-along[1], along[0]])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from policies.interface import ActionChunk, InstructionError, Observation, ObservationError
-from sim import ENV_IDS
+from sim import CORE_ENV_IDS
 from sim.env import TabletopEnv
 from sim.evaluation import (
     Evaluation,
@@ -74,10 +74,10 @@ def test_the_expert_succeeds_and_the_json_has_its_keys(tmp_path):
 
 
 def test_doing_nothing_never_succeeds():
-    summary = evaluate(Evaluation("zero", ENV_IDS, episodes=3))
+    summary = evaluate(Evaluation("zero", CORE_ENV_IDS, episodes=3))
     assert summary["success_rate"] == summary["first_touch_rate"] == 0.0
-    assert summary["env"] == list(ENV_IDS) and summary["episodes"] == 9
-    assert [part["env"] for part in summary["by_env"]] == list(ENV_IDS)
+    assert summary["env"] == list(CORE_ENV_IDS) and summary["episodes"] == 9
+    assert [part["env"] for part in summary["by_env"]] == list(CORE_ENV_IDS)
 
 
 def test_the_number_of_workers_changes_nothing():
@@ -89,7 +89,7 @@ def test_the_number_of_workers_changes_nothing():
 
 
 def test_the_average_is_that_of_the_environments():
-    summary = evaluate(Evaluation("expert", ENV_IDS[:2], episodes=2))
+    summary = evaluate(Evaluation("expert", CORE_ENV_IDS[:2], episodes=2))
     rates = [part["success_rate"] for part in summary["by_env"]]
     assert summary["success_rate"] == np.mean(rates)
 
@@ -104,6 +104,19 @@ def test_swapping_names_another_item_and_success_is_judged_by_it():
         assert swapped.success and swapped.first_touched == swapped.target
         again = run_episode(env, ExpertPolicy(env), seed, swap_instruction=True)
         assert again.instruction == swapped.instruction
+
+
+def test_swapping_where_nothing_else_can_be_named_is_refused_before_the_work():
+    with pytest.raises(ValueError, match="nothing else can be named in VlaRos/Sort-v0; expected"):
+        Evaluation("expert", ("VlaRos/Lift-v0", "VlaRos/Sort-v0"), swap_instruction=True)
+
+
+def test_any_item_to_be_sorted_may_be_touched_first():
+    env = TabletopEnv("Sort", cameras=())
+    result = run_episode(env, ExpertPolicy(env), 0)
+    assert result.success and result.first_touch_fits
+    stages = env.running()[1].stages
+    assert result.first_touched in [stage.target for stage in stages]
 
 
 class Watcher:

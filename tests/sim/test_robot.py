@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from sim import robot
-from sim.scene import Scene, compile_scene
+from sim.compile import compile_scene
+from sim.scene import Scene
 
 # joint_limits.yaml: lower [rad], upper [rad], velocity [rad/s], effort [N m]
 JOINT_LIMITS = [

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from policies.openvla.state import DOWN
 from sim import robot
-from sim.scene import Item, Scene
+from sim.kinematics import Kinematics
+from sim.scene import Item, Scene, SceneError
 from sim.tabletop import COMMAND_SPEED_FRACTION, Tabletop
 
 
@@ -54,3 +56,23 @@ def test_images(world):
     assert 10 < red.sum() < 1000  # the cube is seen
     with pytest.raises(ValueError, match="camera: expected one of front, wrist, got 'left'"):
         world.render("left")
+
+
+def test_contacts_between_items_and_with_the_robot():
+    cube, other = Item("cube", "red", (0.45, 0.0)), Item("cube", "blue", (0.45, 0.1))
+    upper = Item("cylinder", "green", (0.45, 0.1), elevation_m=2 * other.size_m)
+    world = Tabletop(Scene(items=(cube, other, upper)))
+    world.advance(0.3)
+    assert world.is_touching(upper.name, other.name) and world.is_touching(other.name, upper.name)
+    assert not world.is_touching(cube.name, other.name)
+    assert not world.is_touched(cube.name)
+    kinematics = Kinematics()
+    joints, _ = kinematics.inverse(world.joint_positions, np.array([0.45, 0.0, 0.02]), DOWN)
+    for _ in range(4):
+        joints, _ = kinematics.inverse(joints, np.array([0.45, 0.0, 0.02]), DOWN)
+    world.advance(2.0, joints)
+    world.advance(0.5, gripper=0.0)
+    assert world.is_touched(cube.name) and world.is_held(cube.name)
+    assert not world.is_touched(other.name)
+    with pytest.raises(SceneError, match="'red bowl' is not in this scene; it has .*red cube"):
+        world.is_touched("red bowl")

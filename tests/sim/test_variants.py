@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 
 import sim  # noqa: F401  registers the environments
+from sim.compile import compile_scene
 from sim.evaluation import Evaluation
 from sim.randomization import PRESETS
-from sim.scene import CameraOffset, Scene, SceneError, compile_scene
+from sim.scene import CameraOffset, Scene, SceneError
 from sim.variants import VARIANTS, check_variant, find_variant
 
 

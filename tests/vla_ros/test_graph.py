@@ -63,7 +63,7 @@ def test_every_parameter_is_described_and_its_default_in_range():
 @pytest.mark.parametrize(
     ("choices", "reason"),
     [
-        ({"task": "Juggle"}, "task: expected one of Lift, PickPlace, Push, got 'Juggle'"),
+        ({"task": "Juggle"}, "task: expected one of Lift, PickPlace, Push, .* got 'Juggle'"),
         ({"cameras": "front,rear"}, "cameras: expected some of front, wrist"),
         ({"cameras": ""}, "cameras: expected some of front, wrist"),
         ({"seed": "-1"}, "seed: expected a whole number"),

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from policies.factory import policy_folder
-from sim.tasks import TASKS
+from sim.tasks import CORE_TASKS
 from vla_ros.cli._output import check_folder
 from vla_ros.episodes import EpisodeRecord, summarize
 from vla_ros.errors import UserError
@@ -35,7 +35,9 @@ def command(
     policy: Annotated[str, typer.Option(help="A policy that ships here, or a folder.")] = (
         "openvla-mini"
     ),
-    task: Annotated[str, typer.Option(help=f"One of {', '.join(TASKS)}, or all in turn.")] = "all",
+    task: Annotated[
+        str, typer.Option(help=f"One of {', '.join(CORE_TASKS)}, or all in turn.")
+    ] = "all",
     seed: Annotated[int, typer.Option(min=0, help="Of the first episode; then one up.")] = 1000,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:<index>.")] = "cpu",
     config: Annotated[str, typer.Option(help="YAML file that overrides nodes' parameters.")] = "",
@@ -82,9 +84,9 @@ def command(
 
 def choose_tasks(task: str) -> Sequence[str]:
     if task == "all":
-        return tuple(TASKS)
-    if task not in TASKS:
-        raise UserError(f"task: expected all or one of {', '.join(TASKS)}, got {task!r}")
+        return tuple(CORE_TASKS)
+    if task not in CORE_TASKS:
+        raise UserError(f"task: expected all or one of {', '.join(CORE_TASKS)}, got {task!r}")
     return (task,)
 
 
