@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from sim import robot
+from sim.compile import compile_scene
 from sim.randomization import sensors
 from sim.randomization.assets import dress
 from sim.randomization.axes import SURFACES
@@ -25,7 +26,7 @@ from sim.randomization.domain import Domain
 from sim.randomization.draw import draw, stream
 from sim.randomization.edits import ModelEditor, movable_bodies, size_factors
 from sim.randomization.placing import Lane, free_poses
-from sim.scene import Scene, compile_scene
+from sim.scene import Scene
 from sim.tabletop import Tabletop
 
 PAST_STATE = mujoco.mjtState.mjSTATE_FULLPHYSICS

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim import robot
-from sim.scene import TIMESTEP_S
+from sim.compile import TIMESTEP_S
 from sim.sim2real.logs import Log, LogError
 from sim.tabletop import COMMAND_SPEED_FRACTION, LEAD_S
 

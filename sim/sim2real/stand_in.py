@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from sim import robot
-from sim.scene import TIMESTEP_S, Scene
+from sim.compile import TIMESTEP_S
+from sim.scene import Scene
 from sim.sim2real.arm import JOINTS, ArmParameters
 from sim.sim2real.filament import FilamentCamera
 from sim.tabletop import Tabletop

@@ -10,12 +10,13 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from sim import robot
+from sim.compile import compile_scene
 from sim.randomization import AXES, PRESETS
 from sim.randomization.assets import dress, pattern
 from sim.randomization.draw import draw
 from sim.randomization.edits import ModelEditor, movable_bodies, shifted, size_factors
 from sim.randomization.world import RandomizedTabletop
-from sim.scene import COLORS, Item, Scene, compile_scene
+from sim.scene import COLORS, Item, Scene
 
 SCENE = Scene(
     items=(

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from sim import robot
-from sim.scene import Scene, compile_scene
+from sim.compile import compile_scene
+from sim.scene import Scene
 from sim.sim2real.arm import ArmParameters, ArmSimulation, parameter_names
 from sim.sim2real.gap import closed_share, lag, pooled, tracking_gap
 from sim.sim2real.logs import LogError

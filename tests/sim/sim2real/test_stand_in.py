@@ -7,8 +7,9 @@ import pytest
 
 import sim  # noqa: F401  registers the environments
 from sim import robot
+from sim.compile import TIMESTEP_S, compile_scene
 from sim.rendering import RenderingError
-from sim.scene import TIMESTEP_S, Item, Scene, compile_scene
+from sim.scene import Item, Scene
 from sim.sim2real import filament
 from sim.sim2real.arm import ArmParameters
 from sim.sim2real.stand_in import ArmTabletop, StandIn, StandInSettings
