@@ -64,7 +64,7 @@ def _over_actors(ray, options, work, jobs, workers, prepare) -> Iterator:
         def run(self, job):
             return work(job)
 
-    actors = [Worker.remote() for _ in range(workers)]
+    actors = [Worker.remote() for _ in range(workers)]  # type: ignore[attr-defined]
     idle = deque(actors)
     running: dict = {}  # reference of a job that runs -> the actor
     waiting: deque = deque()  # references in the order of the jobs

@@ -10,7 +10,7 @@ from sim.randomization.domain import Chance, Domain, Range
 from sim.randomization.draw import draw
 from sim.randomization.wording import NOUNS, SYNONYMS, reworded
 from sim.scene import COLORS
-from sim.spaces import INSTRUCTION_CHARACTERS
+from sim.spaces import CHARACTERS, MAX_LENGTH
 from sim.tasks import lift, pick_place, push
 
 
@@ -39,7 +39,7 @@ def test_meaning_and_alphabet_stay(text):
     said = {reworded(text, draw(PRESETS["hard"], np.random.SeedSequence(n))) for n in range(60)}
     assert len(said) > 8
     for other in said:
-        assert set(other) <= set(INSTRUCTION_CHARACTERS) and len(other) < 200
+        assert set(other) <= set(CHARACTERS) and len(other) < MAX_LENGTH
         for color in COLORS:
             assert (color in other.split() or f"{color} " in other) == (color in text)
         for word in ("left", "right"):

@@ -5,8 +5,9 @@ import hashlib
 import numpy as np
 import pytest
 
-from sim.env import INSTRUCTION_CHARACTERS, TabletopEnv
+from sim.env import TabletopEnv
 from sim.rollout import Perturbation, demonstrate
+from sim.spaces import CHARACTERS
 from sim.tasks import CORE_TASKS, TASKS
 
 NEW_TASKS = sorted(set(TASKS) - set(CORE_TASKS))
@@ -42,7 +43,7 @@ def test_the_first_tasks_draw_what_the_shipped_policy_was_measured_on(name, expe
 def test_instructions_keep_to_their_alphabet_and_length_and_vary(name, draw):
     instructions = {draw(name, seed).instruction for seed in range(40)}
     assert all(0 < len(words) <= 200 for words in instructions)
-    assert all(set(words) <= INSTRUCTION_CHARACTERS for words in instructions)
+    assert all(set(words) <= set(CHARACTERS) for words in instructions)
     assert not any("{" in words or "  " in words for words in instructions)
     assert len(instructions) >= 4
 
