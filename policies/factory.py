@@ -10,6 +10,7 @@ from policies.interface import ACTION_DIM, Policy
 from policies.openvla.config import CheckpointError
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
+DEFAULT_POLICY = "openvla-mini-oft"  # the better and faster of those that ship
 QUANTIZATIONS = ("int8", "int8-dynamic", "int4")  # see `policies.openvla.quantization`
 DTYPES = ("float32", "bfloat16")
 

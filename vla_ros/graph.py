@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from policies.factory import DEFAULT_POLICY
 from sim.scene import CAMERAS
 from sim.tasks import TASKS
 from vla_ros.errors import UserError
@@ -33,7 +34,7 @@ class Argument:
 
 
 ARGUMENTS = (
-    Argument("policy", "openvla-mini", "Name of a policy that ships here, or a folder"),
+    Argument("policy", DEFAULT_POLICY, "Name of a policy that ships here, or a folder"),
     Argument("task", "Lift", "Task of the simulated episodes", tuple(TASKS)),
     Argument("cameras", ",".join(CAMERAS), "Simulated cameras, separated by commas"),
     Argument("device", "cpu", "Where the policy runs: cpu, cuda or cuda:<index>"),

@@ -12,7 +12,7 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory, MultiDOFJointTrajectory
 
-from policies.factory import DTYPES, QUANTIZATIONS
+from policies.factory import DEFAULT_POLICY, DTYPES, QUANTIZATIONS
 from policies.interface import (
     Observation,
     ObservationError,
@@ -40,7 +40,7 @@ from vla_ros.synchronizer import StreamError, Synchronizer
 
 LIMITS = FR3_LIMITS.tool
 PARAMETERS = (
-    Parameter("policy", "openvla-mini", "Name of a policy that ships here, or a folder"),
+    Parameter("policy", DEFAULT_POLICY, "Name of a policy that ships here, or a folder"),
     Parameter("device", "cpu", "Where it runs: cpu, cuda or cuda:<index>"),
     Parameter("unnorm_key", "", "Data set whose statistics un-normalize; empty: the only one"),
     Parameter("dtype", "float32", f"What it computes in: {', '.join(DTYPES)}"),

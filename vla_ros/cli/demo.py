@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from policies.factory import policy_folder
+from policies.factory import DEFAULT_POLICY, policy_folder
 from sim.tasks import CORE_TASKS
 from vla_ros.cli._output import check_folder
 from vla_ros.episodes import EpisodeRecord, summarize
@@ -33,7 +33,7 @@ EXIT_TERMINATED = 143  # the shell's convention: 128 + SIGTERM
 def command(
     episodes: Annotated[int, typer.Option(min=1, max=1000, help="How many episodes.")] = 9,
     policy: Annotated[str, typer.Option(help="A policy that ships here, or a folder.")] = (
-        "openvla-mini"
+        DEFAULT_POLICY
     ),
     task: Annotated[
         str, typer.Option(help=f"One of {', '.join(CORE_TASKS)}, or all in turn.")
@@ -222,7 +222,6 @@ def _write(path: Path, text: str) -> None:
 
 def _decoding(policy: str) -> str:
     """Which head a policy decodes with, in words; nothing for other kinds of policies."""
-    from policies.factory import policy_folder
     from policies.openvla.config import CheckpointError, read_config
 
     try:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from policies.factory import DEFAULT_POLICY
 from vla_ros import health
 from vla_ros.graph import shared_environment
 from vla_ros.processes import private_domain
@@ -22,7 +23,7 @@ def command(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write the results to this file.")
     ] = None,
-    policy: Annotated[str, typer.Option(help="The checkpoint to try.")] = "openvla-mini",
+    policy: Annotated[str, typer.Option(help="The checkpoint to try.")] = DEFAULT_POLICY,
     device: Annotated[str, typer.Option(help="Where to try it.")] = "cpu",
 ) -> None:
     """Check ROS, rendering, cameras, torch and the checkpoint, each with its mend."""
