@@ -308,10 +308,10 @@ def _run_job(job: tuple[Evaluation, str, int]) -> EpisodeResult:
 
 def _check_policy(name: str) -> None:
     """Refuse a name before any process is started for it."""
-    from policies.factory import policy_folder
+    from policies.factory import check_name
 
     try:
-        policy_folder(name)
+        check_name(name)
     except ValueError as error:
         raise ValueError(f"{error}; also: {', '.join(SCRIPTED)}") from error
 

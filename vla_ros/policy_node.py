@@ -40,7 +40,9 @@ from vla_ros.synchronizer import StreamError, Synchronizer
 
 LIMITS = FR3_LIMITS.tool
 PARAMETERS = (
-    Parameter("policy", "openvla-mini", "Name of a policy that ships here, or a folder"),
+    Parameter(
+        "policy", "openvla-mini", "Name of a policy that ships here, a folder, or ws://host:port"
+    ),
     Parameter("device", "cpu", "Where it runs: cpu, cuda or cuda:<index>"),
     Parameter("unnorm_key", "", "Data set whose statistics un-normalize; empty: the only one"),
     Parameter("dtype", "float32", f"What it computes in: {', '.join(DTYPES)}"),
@@ -159,6 +161,7 @@ class PolicyNode(LifecycleNode):
                 self.destroy_subscription(subscription)
         self.destroy_lifecycle_publisher(self._poses)
         self.destroy_lifecycle_publisher(self._gripper)
+        self._hang_up()
         self._policy = self._loop = self._synchronizer = None
         self._report("WARN", "not configured")
         return TransitionCallbackReturn.SUCCESS
@@ -171,7 +174,14 @@ class PolicyNode(LifecycleNode):
     def destroy_node(self) -> None:
         if self._loop is not None:
             self._loop.stop(timeout_s=1.0)
+        self._hang_up()
         super().destroy_node()
+
+    def _hang_up(self) -> None:
+        """A policy that another machine computes has a connection to end."""
+        close = getattr(self._policy, "close", None)
+        if close is not None:
+            close()
 
     # --- what arrives -----------------------------------------------------------------------
 
@@ -241,6 +251,7 @@ class PolicyNode(LifecycleNode):
         if self._loop is not None:
             values["predictions"] = self._loop.count
             values["prediction_ms"] = f"{self._loop.latency_ms:.1f}"
+            values |= {name: f"{value:.3f}" for name, value in self._loop.diagnostics.items()}
         stamp_ns = self.get_clock().now().nanoseconds
         self._diagnostics.publish(
             messages.diagnostics("policy_node", level, text, values, stamp_ns)

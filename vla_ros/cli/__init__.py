@@ -26,6 +26,7 @@ COMMANDS = {
     "demo": "Run the whole graph over ROS 2 and watch the arm follow instructions.",
     "doctor": "Check ROS, rendering, cameras, torch and the checkpoint, each with its mend.",
     "evaluate": "Measure a policy's success rate in simulation, without ROS.",
+    "serve": "Offer a policy to robots elsewhere, over a websocket.",
     "verify-checkpoint": "Replay a checkpoint's expected outputs, each figure with its tolerance.",
     "collect": "Record a task's expert as a LeRobotDataset.",
     "pretrain": "Teach the vision towers to see in simulation.",
