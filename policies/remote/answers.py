@@ -9,11 +9,15 @@ import numpy as np
 from policies.interface import ActionChunk, ActionError, Observation, ObservationError
 from policies.remote.clock import ClockOffset, Exchange
 from policies.remote.envelope import Answer
-from policies.remote.errors import RemoteError
+from policies.remote.errors import ConnectionLostError, RemoteError
 from policies.remote.table import KeyTable
 from policies.remote.translate import actions_from_message
 
-ERRORS = {"ObservationError": ObservationError, "ActionError": ActionError}
+ERRORS: dict[str, type[Exception]] = {
+    "ObservationError": ObservationError,
+    "ActionError": ActionError,
+    "ConnectionError": ConnectionLostError,  # the server stops: another may start
+}
 MAX_REASON = 300  # characters of a server's text in an error
 
 

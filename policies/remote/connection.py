@@ -15,7 +15,8 @@ from policies.remote.errors import ConnectionLostError, RemoteError
 from policies.remote.settings import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE, RemoteSettings
 
 MAX_ANSWER_BYTES = 8 * 2**20  # a chunk takes kilobytes
-PING_INTERVAL_S = 5.0  # a network that is gone is noticed within twice that
+# A machine that is gone is noticed after both; one that is only busy must not be taken for it.
+PING_INTERVAL_S, PING_TIMEOUT_S = 10.0, 20.0
 
 
 class Connection(Protocol):
@@ -70,7 +71,7 @@ def open_websocket(settings: RemoteSettings, timeout_s: float) -> Connection:
                 max_size=MAX_ANSWER_BYTES,
                 open_timeout=timeout_s,
                 ping_interval=PING_INTERVAL_S,
-                ping_timeout=PING_INTERVAL_S,
+                ping_timeout=PING_TIMEOUT_S,
                 close_timeout=0.5,  # [s] a dead server does not say goodbye
                 proxy=None,  # the shell's web proxy is not on the way to the robot's server
             )

@@ -26,6 +26,7 @@ from websockets.frames import CloseCode
 
 from policies.interface import ActionError, Observation, ObservationError, Policy
 from policies.remote.codec import pack, unpack
+from policies.remote.connection import PING_INTERVAL_S, PING_TIMEOUT_S
 from policies.remote.envelope import KEY, Answer, Question
 from policies.remote.errors import MessageError
 from policies.remote.settings import SettingsError, is_exposed
@@ -36,7 +37,6 @@ from policies.serving.line import Line, Reset, Served
 
 logger = logging.getLogger(__name__)
 
-PING_INTERVAL_S = 5.0  # a robot that is gone is noticed within twice that
 MAX_QUEUED_FRAMES = 2  # of one connection; then TCP makes it wait
 
 
@@ -128,7 +128,7 @@ class PolicyServer:
             max_size=settings.max_frame_bytes,
             max_queue=MAX_QUEUED_FRAMES,
             ping_interval=PING_INTERVAL_S,
-            ping_timeout=PING_INTERVAL_S,
+            ping_timeout=PING_TIMEOUT_S,
         ) as server:
             line = asyncio.create_task(self._line.run())
             stopping = asyncio.create_task(stop.wait())
@@ -169,8 +169,9 @@ class PolicyServer:
         try:
             await connection.send(self._welcome_frame)
             async for frame in connection:
-                await connection.send(await self._answer(frame, self._clock_ns(), fresh))
-                fresh = False
+                answer = await self._answer(frame, self._clock_ns(), fresh)
+                fresh = fresh and isinstance(answer, str)  # a refused frame began no episode
+                await connection.send(answer)
         except ConnectionClosed as error:
             logger.info("%s: %s", connection.remote_address, error)
         finally:
@@ -235,15 +236,13 @@ class PolicyServer:
     ) -> bytes | str:
         """What was wrong, in words; as a text frame for clients that are not ours."""
         kind = type(error).__name__
-        if isinstance(error, ObservationError | ActionError | MessageError):
+        if isinstance(error, ObservationError | ActionError | MessageError | ConnectionError):
             text = str(error)
             logger.debug("refused: %s: %s", kind, text)
         else:
             text = f"the policy failed: {kind}: {error}"
-            shown = (
-                error if logger.isEnabledFor(logging.DEBUG) else None
-            )  # it may fail 30 times a second
-            logger.error("%s", text, exc_info=shown)
+            # It may fail 30 times a second: where it did, only on request.
+            logger.error(text, exc_info=error if logger.isEnabledFor(logging.DEBUG) else None)
         if question is None:
             return f"{kind}: {text}"
         answer = Answer(question.id, received_ns, self._clock_ns(), kind=kind, error=text)

@@ -1,17 +1,22 @@
 """`vla-ros serve`: what is refused before a policy is loaded, and a server as a process."""
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 
+import gymnasium
 import numpy as np
 import pytest
 
 from policies.factory import load_policy
-from policies.interface import Observation, ObservationError
+from policies.interface import ActionChunk, Observation, ObservationError
 from policies.remote.errors import RemoteError
+from policies.serving.background import serving
+from policies.serving.server import PolicyServer, ServerSettings
+from sim.evaluation import run_episode
 from vla_ros.planning import FR3_LIMITS
 
 PATIENCE_S = 120
@@ -47,6 +52,42 @@ def test_a_port_in_use_is_said_before_loading(vla_ros):
     assert code == 2
     assert "port: cannot listen on 127.0.0.1" in complaint
     assert "Loading" not in shown
+
+
+class Reaching:
+    """Goes down in front of the arm and closes the gripper there, by what it knows of the tool."""
+
+    name = "reaching"
+    cameras = ()
+
+    def reset(self, seed=None):
+        pass
+
+    def predict_chunk(self, observation):
+        step = np.clip(np.array([0.5, 0.0, 0.03]) - observation.ee_position, -0.03, 0.03)
+        low = observation.ee_position[2] < 0.05
+        return ActionChunk(
+            np.array([[*step, 0, 0, 0, 0.0 if low else 1.0]] * 2), observation.stamp_ns, dt_s=0.1
+        )
+
+
+def test_evaluate_measures_a_remote_policy_as_it_does_a_local_one(vla_ros, tmp_path, monkeypatch):
+    monkeypatch.delenv("VLA_ROS_TOKEN", raising=False)
+    file = tmp_path / "result.json"
+    with serving(PolicyServer(Reaching(), ServerSettings(port=0))) as port:
+        code, _, complaint = vla_ros(
+            *("evaluate", "--policy", f"ws://127.0.0.1:{port}?timeout_s={PATIENCE_S}"),
+            *("--env", "VlaRos/Lift-v0", "--episodes", 2, "--workers", 1, "--json", file),
+        )
+    assert code == 0, complaint
+    env = gymnasium.make("VlaRos/Lift-v0", cameras=()).unwrapped
+    for row in json.loads(file.read_text())["rows"]:
+        local = run_episode(env, Reaching(), row["seed"])
+        for name in ("instruction", "success", "steps", "first_touched"):
+            assert row[name] == getattr(local, name)
+    code, _, complaint = vla_ros("evaluate", "--policy", "ws://gpu", "--env", "VlaRos/Lift-v0")
+    assert code == 2
+    assert "expected ws://host:port" in complaint
 
 
 @pytest.mark.slow

@@ -166,6 +166,7 @@ def test_a_reset_goes_with_the_next_question_until_it_was_heard(world: World, ob
         ("ObservationError", ObservationError, "no such word"),
         ("ActionError", ActionError, "no such word"),
         ("KeyError", RemoteError, "no such word"),
+        ("ConnectionError", ConnectionLostError, "no such word"),
     ],
 )
 def test_what_the_policy_raises_there_is_raised_here(

@@ -205,7 +205,7 @@ def test_stopping_does_not_wait_for_a_policy_that_hangs(
             remote = connect(port)
             answer = threads.submit(remote.predict_chunk, observe())
             assert mirror.entered.wait(PATIENCE_S)
-        with pytest.raises(RemoteError):
+        with pytest.raises(ConnectionLostError):
             answer.result(PATIENCE_S)
         mirror.go_on.set()
 
@@ -285,6 +285,17 @@ def test_a_policy_that_remembers_serves_one_robot_at_a_time(
         second = connect(port, "&patience_s=5")
         second.predict_chunk(observe())
     assert remembering_mirror.resets == [None, None]  # nothing of the first one's episode is left
+
+
+def test_a_refused_first_frame_does_not_keep_the_last_episode(
+    serve: Any, remembering_mirror: Any
+) -> None:
+    with serve(remembering_mirror) as (_, port), raw(port) as socket:
+        ask(socket, b"\xc1")
+        assert remembering_mirror.resets == []
+        ask(socket, pack(message()))
+        ask(socket, pack(message()))
+        assert remembering_mirror.resets == [None]
 
 
 def test_no_more_robots_than_allowed(serve: Any, connect: Any, mirror: Any) -> None:
