@@ -42,7 +42,7 @@ class _Job:
     observation: Observation
     reset: Reset | None
     since_s: float
-    future: asyncio.Future[Served]
+    future: asyncio.Future[Served | Exception]
 
 
 class Line:
@@ -71,7 +71,10 @@ class Line:
         future = asyncio.get_running_loop().create_future()
         self._waiting.append(_Job(observation, reset, self._monotonic_s(), future))
         self._wake.set()
-        return await future
+        served = await future
+        if isinstance(served, Exception):
+            raise served
+        return served
 
     async def run(self) -> None:
         """Serve until cancelled; whoever waits then is told so."""
@@ -89,18 +92,15 @@ class Line:
                 outcomes = await loop.run_in_executor(thread, self._work, batch)
                 inference_ms = (self._monotonic_s() - started_s) * 1e3
                 for job, outcome in zip(batch, outcomes, strict=True):
-                    if job.future.done():  # its connection is gone
-                        continue
                     if isinstance(outcome, Exception):
-                        job.future.set_exception(outcome)
+                        _settle(job, outcome)
                     else:
                         queue_ms = (started_s - job.since_s) * 1e3
-                        job.future.set_result(Served(outcome, queue_ms, inference_ms))
+                        _settle(job, Served(outcome, queue_ms, inference_ms))
         finally:
             self._closed = True
             for job in (*batch, *self._waiting):
-                if not job.future.done():
-                    job.future.set_exception(ConnectionError(STOPPED))
+                _settle(job, ConnectionError(STOPPED))
             thread.shutdown(wait=False, cancel_futures=True)
 
     def _take(self) -> list[_Job]:
@@ -117,7 +117,9 @@ class Line:
         observations = [job.observation for job in batch]
         if len(batch) > 1 and not any(job.reset for job in batch):
             try:
-                return list(self._predict_many(observations))  # type: ignore[misc]
+                chunks = list(self._predict_many(observations))  # type: ignore[misc]
+                if len(chunks) == len(batch):
+                    return chunks
             except Exception as error:  # one of them is at fault; asked one by one it is found
                 logger.debug("a batch of %d failed: %s", len(batch), error)
         return [self._one(job) for job in batch]
@@ -129,3 +131,9 @@ class Line:
             return self._policy.predict_chunk(job.observation)
         except Exception as error:  # a policy may be anybody's code: the server goes on
             return error
+
+
+def _settle(job: _Job, outcome: Served | Exception) -> None:
+    """Tell whoever waits for it, if somebody still does."""
+    if not job.future.done():
+        job.future.set_result(outcome)
