@@ -33,7 +33,9 @@ class Argument:
 
 
 ARGUMENTS = (
-    Argument("policy", "openvla-mini", "Name of a policy that ships here, a folder, or ws://host:port"),
+    Argument(
+        "policy", "openvla-mini", "Name of a policy that ships here, a folder, or ws://host:port"
+    ),
     Argument("task", "Lift", "Task of the simulated episodes", tuple(TASKS)),
     Argument("cameras", ",".join(CAMERAS), "Simulated cameras, separated by commas"),
     Argument("device", "cpu", "Where the policy runs: cpu, cuda or cuda:<index>"),
