@@ -88,6 +88,8 @@ def test_a_policy_that_passes_or_has_no_gate_is_configured(make_node, policy):
 
 
 def test_a_remote_policys_latencies_are_in_the_diagnostics_and_its_connection_ends(make_node):
+    from rclpy.lifecycle import TransitionCallbackReturn
+
     policy = CheckedPolicy()
     ended = []
     policy.close = lambda: ended.append(True)
@@ -101,6 +103,9 @@ def test_a_remote_policys_latencies_are_in_the_diagnostics_and_its_connection_en
     assert values["remote_network_ms"] == "2.500"
     node.trigger_cleanup()
     assert ended == [True]
+    policy.reason = "it sleeps"  # one that is refused has a connection too
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert ended == [True, True]
 
 
 def test_the_limits_are_the_controllers(make_node):
