@@ -92,9 +92,11 @@ def _ours(values: Any) -> Welcome:
     if type(rate_hz) not in (float, int, type(None)):
         raise MessageError(f"{KEY}.rate_hz: expected a number, got {rate_hz!r:.80}")
     if statistics is not None and (
-        not isinstance(statistics, dict) or set(statistics) != set(STATISTICS_FIELDS)
+        not isinstance(statistics, dict)
+        or set(statistics) != set(STATISTICS_FIELDS)
+        or not all(isinstance(value, str | list) for value in statistics.values())
     ):
-        raise MessageError(f"{KEY}.statistics: expected {', '.join(STATISTICS_FIELDS)}")
+        raise MessageError(f"{KEY}.statistics: expected lists of {', '.join(STATISTICS_FIELDS)}")
     try:
         table = table_from(values.get("table"))
         table.check_readable(tuple(values["cameras"]))

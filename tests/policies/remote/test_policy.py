@@ -336,7 +336,16 @@ def test_another_policy_after_a_restart_is_not_obeyed(world: World, observe: Any
         (pack({KEY: OURS.as_message()[KEY] | {"policy": 3}}), "", "expected names of the policy"),
         (pack({KEY: OURS.as_message()[KEY] | {"rate_hz": "10"}}), "", "rate_hz: expected a number"),
         (pack({KEY: OURS.as_message()[KEY] | {"table": {"x": 1}}}), "", "table: expected some of"),
-        (pack({KEY: OURS.as_message()[KEY] | {"statistics": {}}}), "", "statistics: expected key"),
+        (
+            pack({KEY: OURS.as_message()[KEY] | {"statistics": {}}}),
+            "",
+            "statistics: expected lists",
+        ),
+        (
+            pack({KEY: OURS.as_message()[KEY] | {"statistics": STATISTICS | {"q01": np.ones(7)}}}),
+            "",
+            "statistics: expected lists",
+        ),
     ],
 )
 def test_a_server_that_cannot_be_used_is_refused_when_connecting(
