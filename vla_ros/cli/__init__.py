@@ -28,6 +28,7 @@ COMMANDS = {
     "doctor": "Check ROS, rendering, cameras, torch and the checkpoint, each with its mend.",
     "evaluate": "Measure a policy's success rate in simulation, without ROS.",
     "compare": "Compare two evaluations of the same episodes, paired.",
+    "serve": "Offer a policy to robots elsewhere, over a websocket.",
     "verify-checkpoint": "Replay a checkpoint's expected outputs, each figure with its tolerance.",
     "collect": "Record a task's expert as a LeRobotDataset.",
     "pretrain": "Teach the vision towers to see in simulation.",
