@@ -27,18 +27,6 @@ class Clip:
         """(b, t, state_dim): at the frame before each; the first frame has its own."""
         return torch.cat([self.states[:, :1], self.states[:, :-1]], 1)
 
-    def without_first(self) -> Clip:
-        """From the second frame on, which becomes the first that is known."""
-        executed = self.executed[:, 1:].clone()
-        executed[:, 0] = False
-        return replace(
-            self,
-            contents=self.contents[:, 1:],
-            actions=self.actions[:, 1:],
-            executed=executed,
-            states=self.states[:, 1:],
-        )
-
     def until(self, frames: int) -> Clip:
         """The first `frames` frames, the last of them to be predicted; its targets are unknown."""
         unknown = OutcomeTargets(

@@ -13,13 +13,17 @@ and is otherwise unknown: such episodes teach pictures and no outcomes.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from policies.openvla.preprocess import resize
 from policies.training.demonstrations import (
@@ -193,3 +197,48 @@ def _collected(path: Path, episodes: int) -> NDArray[np.float32]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return unknown  # no file, or not ours
     return unknown
+
+
+def read_kept(
+    folder: Path,
+    camera: str,
+    image_size_px: int,
+    keep: Path,
+    on_progress: Callable[[int, int], None] = lambda done, episodes: None,
+) -> Recordings:
+    """`read_recordings`, kept in the folder `keep` for the next time: decoding takes minutes."""
+    about = json.dumps([str(folder.resolve()), _fingerprint(folder), camera, image_size_px])
+    path = keep / f"{hashlib.sha256(about.encode()).hexdigest()[:16]}.safetensors"
+    if path.is_file():
+        with safe_open(path, "np") as file:
+            metadata = file.metadata()
+            arrays = {name: file.get_tensor(name) for name in _ARRAYS}
+        return Recordings(
+            **arrays,
+            instructions=tuple(json.loads(metadata["instructions"])),
+            rate_hz=float(metadata["rate_hz"]),
+            robot=metadata["robot"],
+        )
+    found = read_recordings(folder, camera, image_size_px, on_progress)
+    keep.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")  # of several processes the last one wins
+    save_file(
+        {name: getattr(found, name) for name in _ARRAYS},
+        partial,
+        metadata={
+            "instructions": json.dumps(found.instructions),
+            "rate_hz": repr(found.rate_hz),
+            "robot": found.robot,
+        },
+    )
+    os.replace(partial, path)
+    return found
+
+
+_ARRAYS = ("images", "states", "actions", "success", "rewards", "targets", "starts")
+
+
+def _fingerprint(folder: Path) -> list[tuple[str, int, int]]:
+    """Names, sizes and times [ns] of the files that say what a dataset holds."""
+    files = sorted(path for part in ("meta", "data") for path in (folder / part).rglob("*.*"))
+    return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]

@@ -1,9 +1,10 @@
 """The `vla-ros` command: one file per subcommand, imported only when that subcommand runs.
 
 Convention: `vla_ros/cli/<name>.py` (dashes become underscores) has a function `command` whose
-parameters are annotated with `typer.Option` / `typer.Argument`; its line in `COMMANDS` below is its
-one-line help. The module is imported only when its command is chosen, so it may import what it
-likes at its top; `vla-ros --help` imports none of them.
+parameters are annotated with `typer.Option` / `typer.Argument`, or, where it has subcommands of its
+own, a `typer.Typer` of that name; its line in `COMMANDS` below is its one-line help. The module is
+imported only when its command is chosen, so it may import what it likes at its top;
+`vla-ros --help` imports none of them.
 
 What the user can mend is raised as `vla_ros.errors.UserError` (or any `ValueError` or `OSError`):
 it is printed as one red line and the exit status is 2. `typer.Exit(code)` ends with another status.
@@ -32,6 +33,7 @@ COMMANDS = {
     "train": "Train a policy from a LeRobotDataset.",
     "finetune": "Adapt a policy to your own demonstrations, with LoRA or in full.",
     "merge": "Write an adapter and its base as one checkpoint.",
+    "world-model": "Train, measure and watch a model that imagines what actions lead to.",
 }
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # the shell's convention: 128 + SIGINT
@@ -49,13 +51,16 @@ def build_app(chosen: str | None = None) -> typer.Typer:
     )
     app.callback()(lambda: None)  # keeps subcommands even when there is only one
     for name, help_line in COMMANDS.items():
-        function = load_command(name) if name == chosen else _not_loaded
-        app.command(name, help=None if name == chosen else help_line)(function)
+        command = load_command(name) if name == chosen else _not_loaded
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, help=help_line)
+        else:
+            app.command(name, help=None if name == chosen else help_line)(command)
     return app
 
 
-def load_command(name: str) -> Callable[..., Any]:
-    """The function `command` of a subcommand's module."""
+def load_command(name: str) -> Callable[..., Any] | typer.Typer:
+    """The `command` of a subcommand's module."""
     module_name = f"vla_ros.cli.{name.replace('-', '_')}"
     try:
         module = importlib.import_module(module_name)
