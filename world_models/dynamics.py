@@ -84,7 +84,9 @@ class Dynamics(nn.Module, ABC):
     def content_loss(
         self, clip: Clip, mode: str, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, dict[str, float]]:
-        """(loss, features (b, s, w) of the last frame, rows whose last frame is all hidden)."""
+        """The loss, features (b, s, w) of the last frame, which rows (b,) hide all of that frame
+        behind a clean context, and figures to report.
+        """
 
     @abstractmethod
     def imagine(
@@ -130,14 +132,8 @@ class Dynamics(nn.Module, ABC):
         hidden = torch.zeros(contents.shape[:3], device=condition.device)
         hidden[:, known:] = 1.0
         features, new = self.run(contents, hidden, conditions, cache)
-        limit = self.config.context_frames
-        if cache is not None:
-            past = cache.extended(new, known, limit)
-        else:
-            past = Cache(
-                tuple(key[:, :, :, :known][:, :, :, -limit:] for key in new.keys),
-                tuple(value[:, :, :, :known][:, :, :, -limit:] for value in new.values),
-            )
+        past = new.first(0) if cache is None else cache
+        past = past.followed_by(new.first(known), self.config.context_frames)
         return Ahead(condition, past, blank, features[:, -1])
 
     def loss(

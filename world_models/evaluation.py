@@ -40,6 +40,7 @@ class Rollout:
     reward: list[NDArray] = field(default_factory=list)  # (b,)
     success: list[NDArray] = field(default_factory=list)  # (b,) probabilities
     value: list[NDArray] = field(default_factory=list)  # (b,)
+    steps: list[NDArray] = field(default_factory=list)  # (b,) to the goal
 
 
 def first_context(recordings: Recordings, episodes: Sequence[int], actions: int) -> Context:
@@ -85,6 +86,7 @@ def roll_out(
         rollout.reward.append(model.reward(latent))
         rollout.success.append(model.success(latent))
         rollout.value.append(model.value(latent))
+        rollout.steps.append(model.steps_to_goal(latent))
     return rollout
 
 
@@ -263,6 +265,7 @@ class _Outcomes:
         self._recordings, self._discount = recordings, discount
         self._goals = goal_rows(recordings)
         self._rows: list[tuple[float, ...]] = []
+        self._steps: list[tuple[float, float]] = []  # imagined, real: of episodes that succeed
 
     def add(self, episodes: list[int], ahead: int, stride: int, rollout: Rollout) -> None:
         recordings = self._recordings
@@ -273,6 +276,8 @@ class _Outcomes:
                 continue
             block = slice(int(before), int(min(at, last)))
             steps = max(0.0, self._goals[episode] - at)
+            if np.isfinite(steps):
+                self._steps.append((float(rollout.steps[ahead - 1][index]), steps))
             self._rows.append(
                 (
                     float(rollout.success[ahead - 1][index]),
@@ -285,35 +290,42 @@ class _Outcomes:
             )
 
     def figures(self) -> dict[str, Any]:
-        """Calibration and ranking of success and reward, error of the value."""
+        """Calibration and ranking of success and reward, errors of the value and the steps."""
         table = np.array(self._rows).reshape(-1, 6)
         known = table[np.isfinite(table).all(1)]
         success, done, reward, given, value, discounted = known.T
-        share = float(done.mean()) if len(done) else None
+        steps, left = np.array(self._steps).reshape(-1, 2).T
         return {
             "outcome_steps": len(known),
             "success": {
                 "ece": _number(calibration_error(success, done)),
                 "auroc": _number(area_under_roc(success, done)),
-                "brier": _number(((success - done) ** 2).mean() if len(done) else np.nan),
-                "brier_constant": None if share is None else share * (1 - share),
-                "share_true": share,
+                "brier": _mean((success - done) ** 2),
+                "brier_constant": _mean((done - _center(done)) ** 2),
+                "share_true": _mean(done),
             },
             "reward": {
                 "ece": _number(calibration_error(reward, given)),
-                "mean_absolute_error": _number(
-                    np.abs(reward - given).mean() if len(given) else np.nan
-                ),
+                "mean_absolute_error": _mean(np.abs(reward - given)),
             },
             "value": {
-                "mean_absolute_error": _number(
-                    np.abs(value - discounted).mean() if len(value) else np.nan
-                ),
-                "mean_absolute_error_constant": _number(
-                    np.abs(discounted - discounted.mean()).mean() if len(value) else np.nan
-                ),
+                "mean_absolute_error": _mean(np.abs(value - discounted)),
+                "mean_absolute_error_constant": _mean(np.abs(discounted - _center(discounted))),
+            },
+            "steps_to_goal": {
+                "mean_absolute_error": _mean(np.abs(steps - left)),
+                "mean_absolute_error_constant": _mean(np.abs(left - _center(left))),
             },
         }
+
+
+def _center(values: NDArray) -> float:
+    """What a constant that knows the data would say."""
+    return float(values.mean()) if len(values) else 0.0
+
+
+def _mean(values: NDArray) -> float | None:
+    return float(values.mean()) if len(values) else None
 
 
 def _number(value: float) -> float | None:

@@ -35,8 +35,9 @@ class FlowDynamics(Dynamics):
         return self.latent(contents) + self.level(hidden[..., None])
 
     def blank(self, rows: int, generator: torch.Generator | None) -> Tensor:
-        shape = (rows, 1, self.places, self.content_dim)
-        return torch.randn(shape, generator=generator).to(self.velocity.weight.device)
+        # The same chance for all rows: what differs between them is what their actions did.
+        noise = torch.randn(1, 1, self.places, self.content_dim, generator=generator)
+        return noise.expand(rows, -1, -1, -1).to(self.velocity.weight.device)
 
     def content_loss(self, clip, mode, generator):
         latents, device = clip.contents, clip.contents.device

@@ -46,13 +46,12 @@ class Imagined:
 
     def repeat(self, times: int) -> Imagined:
         """Each situation `times` times, one behind the other."""
-        again = lambda x: None if x is None else x.repeat_interleave(times, 0)  # noqa: E731
         return Imagined(
             contents=self.contents.repeat_interleave(times, 0),
             states=self.states.repeat_interleave(times, 0),
             text=self.text.repeat_interleave(times, 0),
             cache=None if self.cache is None else self.cache.repeat(times),
-            pending=again(self.pending),
+            pending=None if self.pending is None else self.pending.repeat_interleave(times, 0),
             outcome=None if self.outcome is None else self.outcome.repeat(times),
         )
 

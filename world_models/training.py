@@ -24,6 +24,7 @@ from world_models.checkpoint import save_world_model
 from world_models.clips import Clip
 from world_models.config import Preset, WorldModelConfig
 from world_models.dynamics import Decoding
+from world_models.fsq import to_index
 from world_models.metrics import psnr
 from world_models.model import ImaginationModel
 from world_models.recordings import Recordings
@@ -209,7 +210,7 @@ def check_tokenizer(tokenizer: Tokenizer, recordings: Recordings) -> dict[str, f
     tokens = tokenizer.tokens(images)
     decoded = tokenizer.decode_tokens(tokens)
     made = (decoded * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-    used = len(torch.unique(tokens.flatten(0, 1), dim=0))
+    used = len(torch.unique(to_index(tokens, tokenizer.levels)))
     return {
         "psnr_db": float(psnr(frames, made).mean()),
         "vocabulary_used": used / tokenizer.config.vocabulary,

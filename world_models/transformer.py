@@ -9,7 +9,7 @@ keys and values stay valid however long a roll-out becomes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,30 +32,24 @@ class Cache:
 
     def repeat(self, times: int) -> Cache:
         """Every row `times` times."""
-        return Cache(
-            tuple(key.repeat_interleave(times, 0) for key in self.keys),
-            tuple(value.repeat_interleave(times, 0) for value in self.values),
-        )
+        return self._map(lambda x: x.repeat_interleave(times, 0))
 
     def place(self, index: int) -> Cache:
         """Of one place in the frame only; s becomes 1."""
-        return Cache(
-            tuple(key[:, index : index + 1] for key in self.keys),
-            tuple(value[:, index : index + 1] for value in self.values),
-        )
+        return self._map(lambda x: x[:, index : index + 1])
 
-    def extended(self, new: Cache, frames: int, limit: int) -> Cache:
-        """With the first `frames` frames of `new` behind it; at most `limit` frames stay."""
-        return Cache(
-            tuple(
-                torch.cat([old, more[:, :, :, :frames]], 3)[:, :, :, -limit:]
-                for old, more in zip(self.keys, new.keys, strict=True)
-            ),
-            tuple(
-                torch.cat([old, more[:, :, :, :frames]], 3)[:, :, :, -limit:]
-                for old, more in zip(self.values, new.values, strict=True)
-            ),
-        )
+    def first(self, frames: int) -> Cache:
+        """Of the first frames only."""
+        return self._map(lambda x: x[:, :, :, :frames])
+
+    def followed_by(self, new: Cache, limit: int) -> Cache:
+        """With the frames of `new` behind; the last `limit` frames stay."""
+        pairs = zip((*self.keys, *self.values), (*new.keys, *new.values), strict=True)
+        joined = [torch.cat(pair, 3)[:, :, :, -limit:] for pair in pairs]
+        return Cache(tuple(joined[: len(self.keys)]), tuple(joined[len(self.keys) :]))
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Cache:
+        return Cache(tuple(map(change, self.keys)), tuple(map(change, self.values)))
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
