@@ -5,16 +5,10 @@ import pytest
 import torch
 
 from world_models.dynamics import Decoding
-from world_models.evaluation import (
-    EvaluationConfig,
-    TimingConfig,
-    action_blocks,
-    compare_decodings,
-    evaluate_world_model,
-    first_context,
-    roll_out,
-)
+from world_models.evaluation import EvaluationConfig, evaluate_world_model
 from world_models.probe import fit_probe, named_classes
+from world_models.rollout import action_blocks, first_context, roll_out
+from world_models.timing import TimingConfig, compare_decodings
 
 NAMES = ("bar",)
 

@@ -11,9 +11,9 @@ from world_models.checkpoint import load_world_model
 from world_models.conditioning import Outcome, OutcomeTargets
 from world_models.config import KINDS, TINY
 from world_models.dynamics import Decoding
-from world_models.evaluation import action_blocks, first_context, roll_out
 from world_models.latent import normality
 from world_models.metrics import psnr
+from world_models.rollout import action_blocks, first_context, roll_out
 from world_models.sampling import ClipSampler
 from world_models.training import ContentsOf, TrainConfig, neighbor_rows, train_world_model
 

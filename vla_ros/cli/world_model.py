@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
-from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from policies.factory import check_device, policy_folder
 from policies.openvla.errors import CheckpointError
@@ -24,28 +21,21 @@ from sim import video
 from sim.pretraining import CLASS_NAMES
 from vla_ros.cli._output import check_folder, check_writable, write_result
 from vla_ros.cli._training import BatchSize, Device, Precision, Processes, SaveEvery, learn
+from vla_ros.cli._world_model import describe, show, side_by_side
 from vla_ros.errors import UserError
 from world_models.checkpoint import load_world_model
 from world_models.config import KINDS, PRESETS
 from world_models.dynamics import Decoding
-from world_models.evaluation import (
-    EvaluationConfig,
-    TimingConfig,
-    action_blocks,
-    compare_decodings,
-    evaluate_world_model,
-    first_context,
-    roll_out,
-)
+from world_models.evaluation import EvaluationConfig, evaluate_world_model
 from world_models.metrics import TowerDistance
 from world_models.model import ImaginationModel
 from world_models.recordings import Recordings, join, read_kept, read_recordings, split_all
+from world_models.timing import TimingConfig, compare_decodings
 from world_models.training import TrainConfig, train_world_model
 
 command = typer.Typer(no_args_is_help=True)
 KEPT = "recordings"  # subfolder with decoded datasets
 TOWER_POLICY = "openvla-mini"  # whose tower sees how alike two frames are
-SHOWN_PX = 256  # side of a frame in `imagine`'s video
 
 Model = Annotated[Path, typer.Option("--model", help="A world model's folder.")]
 Datasets = Annotated[
@@ -150,7 +140,7 @@ def _world_model(
             console.print(f"  {describe(recordings[-1])}")
     training, held_out = split_all(recordings, config.validation_share)
 
-    def show(step: int, figures: dict[str, float]) -> None:
+    def tell(step: int, figures: dict[str, float]) -> None:
         report(step, figures)
         if rank() == 0 and all(name.startswith("held_out") for name in figures):
             text = ", ".join(
@@ -159,22 +149,7 @@ def _world_model(
             console.print(f"step {step}, held out: {text}")
 
     where = own_device(device)
-    train_world_model(training, held_out, camera, output, loop, where, show, config)
-
-
-def describe(recordings: Recordings) -> str:
-    """How many episodes, and how they ended."""
-    ends = recordings.starts[1:]
-    success = np.array(
-        [
-            recordings.success[first:last].max()
-            for first, last in zip(recordings.starts[:-1], ends, strict=True)
-        ]
-    )
-    text = f"{recordings.episodes} episodes, {len(recordings.images)} frames; "
-    text += f"{int((success == 1).sum())} succeeded, {int((success == 0).sum())} failed"
-    unknown = int(np.isnan(success).sum())
-    return f"{text}, {unknown} with unknown end" if unknown else text
+    train_world_model(training, held_out, camera, output, loop, where, tell, config)
 
 
 @command.command()
@@ -225,7 +200,7 @@ def evaluate(
     if timing:
         console.print("comparing the ways to decode")
         result["decodings"] = compare_decodings(loaded, episodes, TimingConfig((1, batch)), seed)
-    _show(result)
+    show(result)
     write_result(json_file, result)
 
 
@@ -273,32 +248,6 @@ def imagine(
     typer.echo(f"wrote {output}: {len(chosen)} episodes, {len(frames)} frames at {rate_hz} Hz")
 
 
-def side_by_side(
-    model: ImaginationModel, recordings: Recordings, episode: int, decoding: Decoding, seed: int
-) -> NDArray[np.uint8]:
-    """(n, h, w, 3): real above, imagined below, the predicted success as a bar."""
-    stride = model.actions_per_frame
-    first = int(recordings.starts[episode])
-    count = -(-recordings.length(episode) // stride)  # the last actions' frame was not recorded
-    context = first_context(recordings, [episode], stride)
-    actions = action_blocks(recordings, [episode], count, stride)
-    rollout = roll_out(model, context, actions, decoding, seed)
-    made = [context.images[0, 0], *(frames[0] for frames in rollout.frames)]
-    success = [0.0, *(float(values[0]) for values in rollout.success)]
-    shown = []
-    for ahead, (imagined, probability) in enumerate(zip(made, success, strict=True)):
-        row = min(first + ahead * stride, int(recordings.starts[episode + 1]) - 1)
-        bar = np.full((SHOWN_PX // 16, SHOWN_PX, 3), 40, dtype=np.uint8)
-        bar[:, : round(SHOWN_PX * probability)] = (88, 196, 122)
-        shown.append(np.concatenate([_enlarged(recordings.images[row]), _enlarged(imagined), bar]))
-    return np.stack(shown)
-
-
-def _enlarged(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    picture = Image.fromarray(frame).resize((SHOWN_PX, SHOWN_PX), Image.Resampling.NEAREST)
-    return np.asarray(picture)
-
-
 def _decoding(steps: int, autoregressive: bool, temperature: float) -> Decoding:
     return Decoding(steps, "autoregressive" if autoregressive else "parallel", temperature)
 
@@ -337,53 +286,3 @@ def _episodes(
     if share == 1.0:
         return None, join(read)
     return split_all(read, share)
-
-
-def _show(result: dict[str, Any]) -> None:
-    """The most telling figures; the JSON file has them all."""
-    console = Console(highlight=False)
-    table = Table(title="imagined from the first frame; in brackets: the first frame repeated")
-    names = ("psnr_db", "ssim", "tower_distance")
-    headings = (
-        "ahead",
-        "frames",
-        "PSNR [dB]",
-        "SSIM",
-        "tower",
-        "item [cm]",
-        "tool [cm]",
-        "shuffled",
-    )
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    for row in result["horizons"]:
-        cells = [str(row["frames_ahead"]), str(row["frames"])]
-        for name in names:
-            frozen = _text(row.get(f"{name}_first_frame_repeated"))
-            cells.append(f"{_text(row.get(name))} ({frozen})")
-        cells += [_text(row.get(name), 100) for name in ("item_error_m", "tool_error_m")]
-        cells.append(_text(row.get("psnr_db_shuffled_actions")))
-        table.add_row(*cells)
-    console.print(table)
-    if result["probe"]:
-        error = result["probe"]["median_error_m"]
-        console.print(f"linear probe on real frames: median error {_text(error, 100)} cm")
-    success, reward = result["success"], result["reward"]
-    console.print(
-        f"success: ECE {_text(success['ece'])}, AUROC {_text(success['auroc'])}, "
-        f"Brier {_text(success['brier'])} (constant {_text(success['brier_constant'])}); "
-        f"reward: ECE {_text(reward['ece'])}"
-    )
-    for row in result.get("decodings", []):
-        latencies = ", ".join(
-            f"{name.removesuffix('_p50_ms').replace('_', ' ')}: {value:.1f} ms "
-            f"(p95 {row[name.replace('p50', 'p95')]:.1f})"
-            for name, value in row.items()
-            if name.endswith("p50_ms")
-        )
-        fidelity = f", PSNR {_text(row.get('psnr_db'))} dB" if "psnr_db" in row else ""
-        console.print(f"{row['mode']} in {row['steps']}: {latencies}{fidelity}")
-
-
-def _text(value: float | None, factor: float = 1.0) -> str:
-    return "-" if value is None else f"{value * factor:.3g}"
