@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 MIN_FRAMES = 50  # of a class, to learn from
-PENALTY = 30.0  # of the ridge
+PENALTIES = (0.1, 1.0, 10.0, 100.0)  # of the ridge; the last frames choose
+CHOOSING_SHARE = 0.2  # of the frames, the last ones: of other episodes than most
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,26 @@ def fit_probe(
             continue
         features = probe_features(contents[torch.from_numpy(rows)], sizes)
         targets = torch.as_tensor(positions[rows], dtype=torch.float64)
-        mean = targets.mean(0)
-        # Of two equal systems the smaller: as many equations as frames, or as features.
-        gram = features @ features.T
-        gram.diagonal().add_(PENALTY)
-        solved = features.T @ torch.linalg.solve(gram, targets - mean)
-        solved[-1] += mean
-        weights[int(index)] = solved
+        cut = len(rows) - round(len(rows) * CHOOSING_SHARE)
+        errors = [
+            (features[cut:] @ _ridge(features[:cut], targets[:cut], penalty) - targets[cut:])
+            .norm(dim=1)
+            .mean()
+            for penalty in PENALTIES
+        ]
+        best = PENALTIES[int(torch.stack(errors).argmin())]
+        weights[int(index)] = _ridge(features, targets, best)
     return Probe(weights, sizes)
+
+
+def _ridge(features: Tensor, targets: Tensor, penalty: float) -> Tensor:
+    """(n, f), (n, 3) -> (f, 3). One equation per frame: there are fewer of those than features."""
+    mean = targets.mean(0)
+    gram = features @ features.T
+    gram.diagonal().add_(penalty)
+    solved = features.T @ torch.linalg.solve(gram, targets - mean)
+    solved[-1] += mean
+    return solved
 
 
 def named_classes(instructions: Sequence[str], class_names: Sequence[str]) -> NDArray[np.int64]:
