@@ -68,12 +68,8 @@ class OutcomeHeads(nn.Module):
     def __init__(self, width: int, state_dim: int, queries: int = 4) -> None:
         super().__init__()
         self.look = nn.Linear(width, queries)
-        self.layers = nn.Sequential(
-            nn.Linear(queries * width, width),
-            nn.SiLU(),
-            nn.Linear(width, len(OUTCOMES) + state_dim),
-        )
-        last = self.layers[-1]
+        last = nn.Linear(width, len(OUTCOMES) + state_dim)
+        self.layers = nn.Sequential(nn.Linear(queries * width, width), nn.SiLU(), last)
         nn.init.normal_(last.weight, std=0.002)
         nn.init.zeros_(last.bias)
 
@@ -82,7 +78,8 @@ class OutcomeHeads(nn.Module):
         weights = self.look(features).softmax(1)  # (b, s, queries)
         seen = (weights.transpose(1, 2) @ features).flatten(1)  # (b, queries * w)
         numbers = self.layers(seen).float()
-        return Outcome(*numbers[:, : len(OUTCOMES)].unbind(1), numbers[:, len(OUTCOMES) :])
+        reward, success, steps, value = numbers[:, : len(OUTCOMES)].unbind(1)
+        return Outcome(reward, success, steps, value, numbers[:, len(OUTCOMES) :])
 
 
 @dataclass(frozen=True)

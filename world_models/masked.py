@@ -24,6 +24,7 @@ class MaskedDynamics(Dynamics):
 
     modes = ("prefix", "all", "causal")
     levels: Tensor
+    offsets: Tensor
 
     def __init__(
         self, config: DynamicsConfig, places: int, levels: tuple[int, ...], word_count: int

@@ -32,7 +32,7 @@ def ssim(real: NDArray[np.uint8], made: NDArray[np.uint8]) -> NDArray[np.float64
     values = structural_similarity_index_measure(
         to_unit_range(made), to_unit_range(real), data_range=1.0, reduction="none"
     )
-    return np.atleast_1d(values.double().numpy())
+    return np.atleast_1d(np.asarray(values, dtype=np.float64))
 
 
 def calibration_error(probabilities: NDArray, labels: NDArray) -> float:

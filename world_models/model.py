@@ -70,6 +70,11 @@ def build_dynamics(config: WorldModelConfig) -> Dynamics:
 class ImaginationModel(nn.Module):
     """A `world_models.interface.WorldModel` of any kind."""
 
+    action_mean: Tensor
+    action_std: Tensor
+    state_mean: Tensor
+    state_std: Tensor
+
     def __init__(self, config: WorldModelConfig) -> None:
         super().__init__()
         self.config = config

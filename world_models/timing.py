@@ -78,7 +78,7 @@ def compare_decodings(
 def _fidelity(model, held_out, context, actions, decoding, seed) -> float:
     """Mean PSNR [dB] over the horizons of a roll-out, where there are real frames."""
     rollout = roll_out(model, context, actions, decoding, seed)
-    values = []
+    values: list[float] = []
     count = len(context.images)
     for ahead, frames in enumerate(rollout.frames, start=1):
         rows = held_out.starts[:count] + ahead * model.actions_per_frame

@@ -104,7 +104,7 @@ def train_world_model(
     )
     torch.manual_seed(loop_config.seed)
     model = ImaginationModel(about).to(device)
-    begun_with = {
+    begun_with: dict[str, str | int] = {
         "world model": json.dumps(about.to_dict(), sort_keys=True),
         "frames": len(training.images),
     }
