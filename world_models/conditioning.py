@@ -12,6 +12,9 @@ from policies.interface import ACTION_DIM
 from world_models.config import DynamicsConfig
 from world_models.words import WordEncoder
 
+# Standard deviations: what lies further out is read as if it lay there. A number that hardly ever
+# changed in training would otherwise swamp all others when it does.
+MAX_SCALED = 5.0
 OUTCOMES = ("reward", "success", "steps", "value")
 
 
@@ -34,6 +37,7 @@ class Condition(nn.Module):
 
         A frame none of whose actions were executed is the first that is known.
         """
+        actions, states = (x.clamp(-MAX_SCALED, MAX_SCALED) for x in (actions, states))
         marked = executed.to(actions.dtype)
         inputs = torch.cat([actions * marked[..., None], marked[..., None]], -1).flatten(2)
         none = (marked.sum(-1, keepdim=True) == 0).to(actions.dtype)  # (b, t, 1)
@@ -59,7 +63,8 @@ _FIELDS = (*OUTCOMES, "state_change")
 
 
 class OutcomeHeads(nn.Module):
-    """Reward, success, steps to the goal, value and the robot's next state from a frame's features.
+    """Reward, success, steps to the goal, value and the robot's next state from a frame's features
+    and its condition, as how far the arm moves is all but written in the actions.
 
     Each of a few learned queries chooses where to look: the item that decides is small, and a mean
     over all places would drown it.
@@ -69,15 +74,15 @@ class OutcomeHeads(nn.Module):
         super().__init__()
         self.look = nn.Linear(width, queries)
         last = nn.Linear(width, len(OUTCOMES) + state_dim)
-        self.layers = nn.Sequential(nn.Linear(queries * width, width), nn.SiLU(), last)
+        self.layers = nn.Sequential(nn.Linear((queries + 1) * width, width), nn.SiLU(), last)
         nn.init.normal_(last.weight, std=0.002)
         nn.init.zeros_(last.bias)
 
-    def forward(self, features: Tensor) -> Outcome:
-        """(b, s, w) -> one row each."""
+    def forward(self, features: Tensor, condition: Tensor) -> Outcome:
+        """(b, s, w), (b, w) -> one row each."""
         weights = self.look(features).softmax(1)  # (b, s, queries)
         seen = (weights.transpose(1, 2) @ features).flatten(1)  # (b, queries * w)
-        numbers = self.layers(seen).float()
+        numbers = self.layers(torch.cat([seen, condition], 1)).float()
         reward, success, steps, value = numbers[:, : len(OUTCOMES)].unbind(1)
         return Outcome(reward, success, steps, value, numbers[:, len(OUTCOMES) :])
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from world_models.clips import Clip
-from world_models.conditioning import Condition, OutcomeHeads
+from world_models.conditioning import Condition, Outcome, OutcomeHeads
 from world_models.config import DynamicsConfig
 from world_models.transformer import Cache, SpaceTimeTransformer
 
@@ -82,7 +82,7 @@ class Dynamics(nn.Module, ABC):
 
     @abstractmethod
     def content_loss(
-        self, clip: Clip, mode: str, generator: torch.Generator
+        self, clip: Clip, condition: Tensor, mode: str, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, dict[str, float]]:
         """The loss, features (b, s, w) of the last frame, which rows (b,) hide all of that frame
         behind a clean context, and figures to report.
@@ -136,14 +136,19 @@ class Dynamics(nn.Module, ABC):
         past = past.followed_by(new.first(known), self.config.context_frames)
         return Ahead(condition, past, blank, features[:, -1])
 
+    def read_outcome(self, ahead: Ahead) -> Outcome:
+        """What the first pass says of the frame ahead."""
+        return self.outcome(ahead.features, ahead.condition[:, 0])
+
     def loss(
         self, clip: Clip, mode: str, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, float]]:
         """Of contents and outcomes, `mode` being one of `modes`."""
-        content, features, full, figures = self.content_loss(clip, mode, generator)
+        condition = self.clip_condition(clip)
+        content, features, full, figures = self.content_loss(clip, condition, mode, generator)
         if not bool(full.any()):
             return content, {"content": content.item(), **figures}
-        outcome, parts = clip.targets.loss(self.outcome(features), full)
+        outcome, parts = clip.targets.loss(self.outcome(features, condition[:, -1]), full)
         return content + outcome, {"content": content.item(), **figures, **parts}
 
     def with_imagined_context(
@@ -161,7 +166,7 @@ class Dynamics(nn.Module, ABC):
             pending = (before.contents[:, :-1], condition[:, :-1])
             ahead = self.look_ahead(None, pending, condition[:, -1:], generator)
             imagined = self.imagine(ahead, decoding, generator)[:, None]
-            change = self.outcome(ahead.features).state_change
+            change = self.read_outcome(ahead).state_change
         state = clip.states[:, last - 1] + change
         contents = torch.cat([clip.contents[:, :last], imagined, clip.contents[:, last + 1 :]], 1)
         states = clip.states.clone()

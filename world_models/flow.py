@@ -39,7 +39,7 @@ class FlowDynamics(Dynamics):
         noise = torch.randn(1, 1, self.places, self.content_dim, generator=generator)
         return noise.expand(rows, -1, -1, -1).to(self.velocity.weight.device)
 
-    def content_loss(self, clip, mode, generator):
+    def content_loss(self, clip, condition, mode, generator):
         latents, device = clip.contents, clip.contents.device
         rows = len(latents)
         levels, full = hidden_shares(clip, generator)
@@ -52,7 +52,7 @@ class FlowDynamics(Dynamics):
         inputs = torch.cat([latents[:, :-1] + spread * noise[:, :-1], noisy[:, None]], 1)
         hidden = torch.zeros(latents.shape[:3], device=device)
         hidden[:, -1] = levels[:, None]
-        features, _ = self.run(inputs, hidden, self.clip_condition(clip))
+        features, _ = self.run(inputs, hidden, condition)
         velocity = self.velocity(features[:, -1]).float()
         errors = (velocity - (noise[:, -1] - latents[:, -1])).square().mean((1, 2))  # (b,)
         known = clip.last_known.float()

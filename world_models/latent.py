@@ -15,7 +15,7 @@ from world_models.dynamics import Dynamics
 from world_models.tokenizer import build_encoder
 
 DIRECTIONS = 256
-REGULARIZER_WEIGHT = 0.1
+REGULARIZER_WEIGHT = 10.0
 
 
 class LatentEncoder(nn.Module):
@@ -47,11 +47,11 @@ class LatentDynamics(Dynamics):
     def blank(self, rows: int, generator: torch.Generator | None) -> Tensor:
         return torch.zeros(rows, 1, 1, self.content_dim, device=self.predicted.weight.device)
 
-    def content_loss(self, clip, mode, generator):
+    def content_loss(self, clip, condition, mode, generator):
         latents = clip.contents
         hidden = torch.zeros(latents.shape[:3], device=latents.device)
         hidden[:, -1] = 1.0
-        features, _ = self.run(latents, hidden, self.clip_condition(clip))
+        features, _ = self.run(latents, hidden, condition)
         predicted = self.predicted(features[:, -1]).float()
         errors = (predicted - latents[:, -1]).square().mean((1, 2))  # (b,)
         known = clip.last_known.float()
@@ -70,14 +70,14 @@ def normality(latents: Tensor, generator: torch.Generator) -> Tensor:
     """SIGReg: how far (n, d) latents are from a standard normal along random directions.
 
     The Epps-Pulley statistic per direction: the distance of the empirical characteristic function
-    from exp(-t^2 / 2), weighted by the same, integrated over t (LeJEPA, algorithm 1).
+    from exp(-t^2 / 2), weighted by the same, integrated over t (LeJEPA, algorithm 1; there times n,
+    which would make the loss depend on the size of the batch).
     """
-    count, dimensions = latents.shape
-    directions = torch.randn(dimensions, DIRECTIONS, generator=generator).to(latents)
+    directions = torch.randn(latents.shape[1], DIRECTIONS, generator=generator).to(latents)
     directions = directions / directions.norm(dim=0)
     times = torch.linspace(-5, 5, 17, device=latents.device)
     normal = torch.exp(-0.5 * times**2)
     angles = (latents @ directions)[..., None] * times  # (n, directions, times)
     real, imaginary = angles.cos().mean(0), angles.sin().mean(0)
     distance = ((real - normal) ** 2 + imaginary**2) * normal
-    return torch.trapezoid(distance, times, dim=-1).mean() * count
+    return torch.trapezoid(distance, times, dim=-1).mean()

@@ -59,14 +59,13 @@ class MaskedDynamics(Dynamics):
 
     # --- training ---------------------------------------------------------------------------
 
-    def content_loss(self, clip, mode, generator):
+    def content_loss(self, clip, condition, mode, generator):
         digits = clip.contents
         rows, frames = digits.shape[:2]
         inputs = self._corrupted(digits, generator)
         hidden = torch.zeros(digits.shape[:3], device=digits.device)
         shares, full = hidden_shares(clip, generator)
         counted = torch.zeros_like(hidden, dtype=torch.bool)
-        condition = self.clip_condition(clip)
         if mode == "causal":
             x = self.embed(inputs, hidden)
             x = torch.cat([x[:, :-1], self._shifted(digits[:, -1])[:, None]], 1)

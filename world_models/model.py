@@ -161,7 +161,7 @@ class ImaginationModel(nn.Module):
         if latent.pending is not None:
             pending = (latent.contents[:, None], latent.pending)
         ahead = self.dynamics.look_ahead(latent.cache, pending, condition, generator)
-        outcome = self.dynamics.outcome(ahead.features)
+        outcome = self.dynamics.read_outcome(ahead)
         return replace(
             latent,
             contents=self.dynamics.imagine(ahead, decoding or Decoding(), generator),

@@ -153,7 +153,7 @@ class SpaceTimeTransformer(nn.Module):
         super().__init__()
         self.context_frames = context_frames
         self.modulation = nn.Linear(width, MODULATIONS * width)
-        nn.init.zeros_(self.modulation.weight)  # at first, conditions change nothing
+        nn.init.normal_(self.modulation.weight, std=0.02)
         nn.init.zeros_(self.modulation.bias)
         self.blocks = nn.ModuleList(
             Block(width, heads, context_frames, (3 * blocks) ** -0.5) for _ in range(blocks)
@@ -193,6 +193,7 @@ class SpaceTimeTransformer(nn.Module):
 
     def _blocks(self, x, condition, cache, space_bias, before):
         modulation = self.modulation(F.silu(condition)).unflatten(-1, (MODULATIONS, -1))
+        x = x + condition[:, :, None]  # shifts and scales alone take long to learn what actions do
         times, spaces = [], []
         for index, block in enumerate(self.blocks):
             past = None if cache is None else (cache.keys[index], cache.values[index])

@@ -81,7 +81,7 @@ def test_the_cache_of_past_frames_changes_nothing(make_model, kind):
                 generator,
             )
             uncached = model.dynamics.imagine(ahead, Decoding(2), generator)
-            success = model.dynamics.outcome(ahead.features).success
+            success = model.dynamics.read_outcome(ahead).success
         if kind == "masked":
             assert torch.equal(after.contents, uncached)
         else:
