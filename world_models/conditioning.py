@@ -114,7 +114,8 @@ class OutcomeTargets:
                 outcome.state_change,
                 self.state_change,
                 rows[:, None].expand_as(self.state_change),
-            ),
+            )
+            * self.state_change.shape[1],  # of whole states: roll-outs go on from them
         }
         total = torch.stack(list(losses.values())).sum()
         return total, {name: value.item() for name, value in losses.items()}

@@ -65,6 +65,12 @@ def recordings() -> Recordings:
 
 
 @pytest.fixture(scope="session")
+def many_recordings() -> Recordings:
+    """Enough to learn from what holds elsewhere too."""
+    return bar_recordings(60, seed=0)
+
+
+@pytest.fixture(scope="session")
 def make_model(recordings):
     """`make_model(kind)`: a tiny model with random weights, conditions included."""
 
