@@ -36,6 +36,7 @@ COMMANDS = {
     "finetune": "Adapt a policy to your own demonstrations, with LoRA or in full.",
     "merge": "Write an adapter and its base as one checkpoint.",
     "sim2real": "Measure the gap to a robot: replay, identify, compare rates; record logs.",
+    "world-model": "Train, measure and watch a model that imagines what actions lead to.",
 }
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # the shell's convention: 128 + SIGINT
