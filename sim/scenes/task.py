@@ -1,0 +1,101 @@
+"""A scene file as a task: draws its episodes, judges them, and knows how to act where it can."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from sim.kinematics import Kinematics
+from sim.scene import SceneError
+from sim.scenes.description import Description
+from sim.scenes.layout import Layout, Misfit, check_overlaps, check_room, draw_layout
+from sim.scenes.layout import names_in, to_scene
+from sim.scenes.parse import PLACEHOLDER
+from sim.scenes.predicates import OnMat, stage_of, task_of
+from sim.scenes.reach import check_reach
+from sim.tabletop import Tabletop
+from sim.tasks import base
+from sim.tasks.base import Episode, Task
+from sim.tasks.place_relative import PlaceRelative
+from sim.tasks.push import Push
+from sim.tasks.staged import StagedTask
+
+ATTEMPTS = 50  # of a layout, before the file is refused
+LOWEST_TOOL_M = 0.016  # as in `sim.tasks.base.grasp`
+
+
+class DescribedTask(StagedTask):
+    """What a scene file describes. Its name is the file's path."""
+
+    def __init__(self, description: Description) -> None:
+        self.description = description
+        self.name = description.source
+        self._kinematics = Kinematics()
+        self._tasks = [task_of(goal, description) for goal in description.goals]
+        self.max_steps = description.max_steps or sum(task.max_steps for task in self._tasks)
+
+    def sample(self, rng: np.random.Generator) -> Episode:
+        """Draw an episode. Raises `SceneError` with the reason when none fits."""
+        why = ""
+        for _ in range(ATTEMPTS):
+            try:
+                episode = self._draw(rng)
+            except Misfit as misfit:
+                if str(misfit) == why:  # nothing varies that could mend it
+                    break
+                why = str(misfit)
+            else:
+                return episode
+        raise SceneError(f"{self.name}: {why}")
+
+    def instruct(self, rng: np.random.Generator, episode: Episode) -> str:
+        names = names_in(self.description, episode.scene)
+        words = base.choose(rng, self.description.instructions)
+        return PLACEHOLDER.sub(lambda match: names[match[1]], words)
+
+    def parts(self, episode: Episode) -> list[tuple[Task, Episode]]:
+        return [
+            (task, episode.at(stage))
+            for task, stage in zip(self._tasks, episode.stages, strict=True)
+        ]
+
+    def _draw(self, rng: np.random.Generator) -> Episode:
+        layout = draw_layout(self.description, rng)
+        scene = to_scene(self.description, layout)
+        names = names_in(self.description, scene)
+        stages = tuple(
+            stage_of(goal, task, names)
+            for goal, task in zip(self.description.goals, self._tasks, strict=True)
+        )
+        first = stages[0]
+        episode = Episode(
+            scene, "", first.target, first.destination, first.direction, stages=stages
+        )
+        self._check(layout, Tabletop(scene), episode, names)
+        start = base.draw_start(rng, self._kinematics)
+        return replace(episode, joint_positions=start, instruction=self.instruct(rng, episode))
+
+    def _check(
+        self, layout: Layout, world: Tabletop, episode: Episode, names: dict[str, str]
+    ) -> None:
+        """Raises `Misfit` where something overlaps, is out of reach, or is done already."""
+        check_overlaps(layout, world)
+        if self.success(world, episode):
+            raise Misfit("success: it is done before anything has happened")
+        own = {name: key for key, name in names.items()}
+        for task, part in self.parts(episode):
+            target, goal = task.target_position(world, part), task.goal_position(world, part)
+            handled = own[part.target]
+            if isinstance(task, OnMat | PlaceRelative | Push):
+                besides = () if part.destination is None else (own[part.destination],)
+                check_room(layout, handled, goal[:2], besides)
+            called = layout.called(handled)
+            check_reach(self._kinematics, called, _heights(target))
+            check_reach(self._kinematics, f"where {called} shall get to", _heights(goal))
+
+
+def _heights(position: np.ndarray) -> list[np.ndarray]:
+    """Of the tool at a place (3,) [m]: where it grasps or lets go, and where it arrives."""
+    low = max(LOWEST_TOOL_M, float(position[2]))
+    return [np.array([*position[:2], height]) for height in (low, max(low, base.TRAVEL_HEIGHT_M))]
