@@ -29,6 +29,7 @@ from sim.randomization import NOMINAL
 from sim.rendering import RenderingError
 from sim.rollout import Demonstration, Perturbation, demonstrate
 from sim.scene import CAMERAS
+from sim.scenes import descriptions
 from sim.variants import STANDARD, find_variant
 
 RATE_HZ = int(CONTROL_RATE_HZ)
@@ -387,6 +388,9 @@ class DatasetWriter:
         domain = find_variant(self._collection.variant, self._collection.randomization).domain
         if domain:
             settings["ranges"] = domain.ranges()
+        scenes = descriptions(self._collection.env_ids)
+        if scenes:
+            settings["scenes"] = scenes
         (self.folder / COLLECTION_FILE).write_text(
             json.dumps({**settings, "recorded": self._rows}, indent=1) + "\n"
         )

@@ -30,10 +30,17 @@ def read_yaml(path: Path, option: str) -> Any:
 
 def expected_one_of(known: Iterable[str], got: Any) -> str:
     """ "expected one of red, green, got 'gren'; do you mean green?"."""
-    close = difflib.get_close_matches(str(got)[:80], list(known), 1)
+    close = difflib.get_close_matches(shortened(got).strip("'"), list(known), 1)
     hint = f"; do you mean {close[0]}?" if close else ""
-    # Shortened: aliases within aliases can make a value that fills the memory when written out.
-    return f"expected one of {', '.join(known)}, got {reprlib.repr(got)}{hint}"
+    return f"expected one of {', '.join(known)}, got {shortened(got)}{hint}"
+
+
+def shortened(value: Any) -> str:
+    """A value in few words: with aliases in aliases, all of it would fill the memory."""
+    return _SHORT.repr(value)
+
+
+_SHORT = reprlib.Repr(maxlevel=2, maxdict=4, maxlist=6, maxstring=80)
 
 
 def _refuse_doubles(path: Path, root: yaml.Node | None) -> None:

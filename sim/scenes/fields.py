@@ -80,7 +80,7 @@ OBJECT: Table = {
     # The bounds are the table's edges.
     "x_m": Field("range", "forward of the base", list(ITEM_AREA[:2]), low=-0.2, high=1.1),
     "y_m": Field("range", "to the robot's left", list(ITEM_AREA[2:]), low=-0.6, high=0.6),
-    "place": Field("mapping", "relative to an object above it in the list, instead of x_m, y_m", None),
+    "place": Field("mapping", "by an object above it in the list, instead of x_m, y_m", None),
     "yaw_deg": Field("range", "about the vertical", 0.0, low=-180, high=180, kinds=SHAPES),
     "size_m": Field(
         "range", "half edge or radius; half height", 0.022, low=0.01, high=0.035, kinds=CARRIED

@@ -128,7 +128,8 @@ def check_room(layout: Layout, name: str, spot: NDArray, besides: tuple[str, ...
         if gap < needed:
             raise Misfit(
                 f"{layout.called(name)}: {layout.called(other)} stands where it shall get to, "
-                f"x {spot[0]:.2f} y {spot[1]:.2f}: {1e3 * gap:.0f} mm, {1e3 * needed:.0f} are needed"
+                f"x {spot[0]:.2f} y {spot[1]:.2f}: {1e3 * gap:.0f} mm away, "
+                f"{1e3 * needed:.0f} are needed"
             )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import re
-import reprlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from sim.scenes import fields
 from sim.scenes.description import Description, Goal, Part, Place, plain
 from sim.scenes.fields import REQUIRED, Field, Table
 from sim.spaces import CHARACTERS, MAX_LENGTH
-from sim.yaml_file import YamlError, expected_one_of, read_yaml
+from sim.yaml_file import YamlError, expected_one_of, read_yaml, shortened
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 NAME = re.compile(r"[a-z][a-z0-9 _-]{0,30}")
@@ -144,7 +143,9 @@ def _goal(path: str, value: Any, known: Mapping[str, Part]) -> Goal:
     value = _keyed(value)
     if not isinstance(value, dict) or len(value) != 1:
         choices = ", ".join(fields.PREDICATES)
-        raise SceneError(f"{path}: expected one of {choices} and its fields, got {_short(value)}")
+        raise SceneError(
+            f"{path}: expected one of {choices} and its fields, got {shortened(value)}"
+        )
     ((predicate, given),) = value.items()
     if predicate not in fields.PREDICATES:
         raise SceneError(f"{path}: {expected_one_of(fields.PREDICATES, predicate)}")
@@ -207,7 +208,7 @@ def _mapping(prefix: str, value: Any, table: Table) -> dict[str, Any]:
     where = prefix.removesuffix(".") or "file"
     if not isinstance(value, dict):
         raise SceneError(
-            f"{where}: expected fields, some of {', '.join(table)}; got {_short(value)}"
+            f"{where}: expected fields, some of {', '.join(table)}; got {shortened(value)}"
         )
     for key in value:
         if key not in table:
@@ -232,17 +233,13 @@ def _keyed(value: Any) -> Any:
     return value
 
 
-def _short(value: Any) -> str:
-    return reprlib.repr(value)
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _number(path: str, value: Any, field: Field) -> float:
     if not _is_number(value):
-        raise SceneError(f"{path}: expected a number, got {_short(value)}")
+        raise SceneError(f"{path}: expected a number, got {shortened(value)}")
     if not field.low <= value <= field.high:
         raise SceneError(f"{path}: expected {field.low:g} to {field.high:g}, got {value:g}")
     return float(value)
@@ -250,14 +247,14 @@ def _number(path: str, value: Any, field: Field) -> float:
 
 def _count(path: str, value: Any, field: Field) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise SceneError(f"{path}: expected a whole number, got {_short(value)}")
+        raise SceneError(f"{path}: expected a whole number, got {shortened(value)}")
     return int(_number(path, value, field))
 
 
 def _range(path: str, value: Any, field: Field) -> Range:
     ends = value if isinstance(value, list) else [value]
     if len(ends) not in (1, 2) or not all(_is_number(end) for end in ends):
-        raise SceneError(f"{path}: expected a number or [low, high], got {_short(value)}")
+        raise SceneError(f"{path}: expected a number or [low, high], got {shortened(value)}")
     low, high = _number(path, ends[0], field), _number(path, ends[-1], field)
     if low > high:
         raise SceneError(f"{path}: expected [low, high], got low {low:g} above high {high:g}")
@@ -267,7 +264,7 @@ def _range(path: str, value: Any, field: Field) -> Range:
 def _numbers(count: int) -> Callable[[str, Any, Field], tuple[float, ...]]:
     def read(path: str, value: Any, field: Field) -> tuple[float, ...]:
         if not isinstance(value, list) or len(value) != count:
-            raise SceneError(f"{path}: expected {count} numbers in a list, got {_short(value)}")
+            raise SceneError(f"{path}: expected {count} numbers in a list, got {shortened(value)}")
         return tuple(_number(f"{path}[{i}]", each, field) for i, each in enumerate(value))
 
     return read
@@ -286,7 +283,7 @@ def _words(path: str, value: Any, field: Field) -> tuple[str, ...]:
 
 def _text(path: str, value: Any, field: Field) -> str:
     if not isinstance(value, str):
-        raise SceneError(f"{path}: expected text, got {_short(value)}")
+        raise SceneError(f"{path}: expected text, got {shortened(value)}")
     return value
 
 
@@ -302,26 +299,26 @@ def _texts(path: str, value: Any, field: Field) -> tuple[str, ...]:
 def _name(path: str, value: Any, field: Field) -> str:
     if not isinstance(value, str) or not NAME.fullmatch(value):
         raise SceneError(
-            f"{path}: expected a word in small letters, at most 31, got {_short(value)}"
+            f"{path}: expected a word in small letters, at most 31, got {shortened(value)}"
         )
     return value
 
 
 def _reference(path: str, value: Any, field: Field) -> str:
     if not isinstance(value, str):
-        raise SceneError(f"{path}: expected an object's name, got {_short(value)}")
+        raise SceneError(f"{path}: expected an object's name, got {shortened(value)}")
     return value
 
 
 def _flag(path: str, value: Any, field: Field) -> bool:
     if not isinstance(value, bool):
-        raise SceneError(f"{path}: expected true or false, got {_short(value)}")
+        raise SceneError(f"{path}: expected true or false, got {shortened(value)}")
     return value
 
 
 def _listed(path: str, value: Any, field: Field | None = None) -> list[Any]:
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_ENTRIES:
-        raise SceneError(f"{path}: expected a list of 1 to {MAX_ENTRIES}, got {_short(value)}")
+        raise SceneError(f"{path}: expected a list of 1 to {MAX_ENTRIES}, got {shortened(value)}")
     return value
 
 

@@ -1,4 +1,4 @@
-"""What the predicates of a scene file are made of: each is one of the existing tasks, or is here."""
+"""What a scene file's predicates are made of: each is one of the existing tasks, or is here."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DESTINATIONS = ("container", "below", "other")
 
 
 class NoExpertError(ValueError):
-    """Nobody has written how to achieve this; the message names the predicates that somebody has."""
+    """Nobody has written how to achieve this; the message names what somebody has."""
 
 
 class Part(Task):

@@ -28,13 +28,12 @@ def shortfall(kinematics: Kinematics, position: NDArray) -> tuple[float, float]:
     return float(short), float(tilt)
 
 
-def check_reach(kinematics: Kinematics, called: str, positions: list[NDArray]) -> None:
-    """Raises `Misfit` where the arm does not get to one of `positions`, (3,) [m] each."""
-    for position in positions:
-        short, tilt = shortfall(kinematics, position)
-        if short > MAX_SHORT_M or tilt > MAX_TILT_RAD:
-            x, y, z = position
-            raise Misfit(
-                f"{called} is out of reach: at x {x:.2f} y {y:.2f} z {z:.2f} the fingers end "
-                f"{1e3 * short:.0f} mm short and {np.degrees(tilt):.0f} degrees tilted"
-            )
+def check_reach(kinematics: Kinematics, called: str, position: NDArray) -> None:
+    """Raises `Misfit` where the arm does not get to `position` (3,) [m]."""
+    short, tilt = shortfall(kinematics, position)
+    if short > MAX_SHORT_M or tilt > MAX_TILT_RAD:
+        x, y, z = position
+        raise Misfit(
+            f"{called} is out of reach: at x {x:.2f} y {y:.2f} z {z:.2f} the fingers end "
+            f"{1e3 * short:.0f} mm short and {np.degrees(tilt):.0f} degrees tilted"
+        )

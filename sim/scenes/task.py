@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.kinematics import Kinematics
 from sim.scene import SceneError
 from sim.scenes.description import Description
-from sim.scenes.layout import Layout, Misfit, check_overlaps, check_room, draw_layout
-from sim.scenes.layout import names_in, to_scene
+from sim.scenes.layout import (
+    Layout,
+    Misfit,
+    check_overlaps,
+    check_room,
+    draw_layout,
+    names_in,
+    to_scene,
+)
 from sim.scenes.parse import PLACEHOLDER
-from sim.scenes.predicates import OnMat, stage_of, task_of
+from sim.scenes.predicates import WITHOUT_EXPERT, OnMat, stage_of, task_of
 from sim.scenes.reach import check_reach
 from sim.tabletop import Tabletop
 from sim.tasks import base
@@ -38,15 +47,16 @@ class DescribedTask(StagedTask):
     def sample(self, rng: np.random.Generator) -> Episode:
         """Draw an episode. Raises `SceneError` with the reason when none fits."""
         why = ""
+        before = None
         for _ in range(ATTEMPTS):
             try:
-                episode = self._draw(rng)
-            except Misfit as misfit:
-                if str(misfit) == why:  # nothing varies that could mend it
+                layout = draw_layout(self.description, rng)
+                if layout.things == before:  # nothing varies that could mend it
                     break
+                before = layout.things
+                return self._begin(layout, rng)
+            except Misfit as misfit:
                 why = str(misfit)
-            else:
-                return episode
         raise SceneError(f"{self.name}: {why}")
 
     def instruct(self, rng: np.random.Generator, episode: Episode) -> str:
@@ -60,8 +70,8 @@ class DescribedTask(StagedTask):
             for task, stage in zip(self._tasks, episode.stages, strict=True)
         ]
 
-    def _draw(self, rng: np.random.Generator) -> Episode:
-        layout = draw_layout(self.description, rng)
+    def _begin(self, layout: Layout, rng: np.random.Generator) -> Episode:
+        """The episode of a layout. Raises `Misfit`."""
         scene = to_scene(self.description, layout)
         names = names_in(self.description, scene)
         stages = tuple(
@@ -85,17 +95,30 @@ class DescribedTask(StagedTask):
             raise Misfit("success: it is done before anything has happened")
         own = {name: key for key, name in names.items()}
         for task, part in self.parts(episode):
-            target, goal = task.target_position(world, part), task.goal_position(world, part)
-            handled = own[part.target]
             if isinstance(task, OnMat | PlaceRelative | Push):
                 besides = () if part.destination is None else (own[part.destination],)
-                check_room(layout, handled, goal[:2], besides)
-            called = layout.called(handled)
-            check_reach(self._kinematics, called, _heights(target))
-            check_reach(self._kinematics, f"where {called} shall get to", _heights(goal))
+                goal = task.goal_position(world, part)
+                check_room(layout, own[part.target], goal[:2], besides)
+        for words, name, position in self.places(world, episode):
+            check_reach(self._kinematics, words + layout.called(own[name]), position)
+
+    def places(
+        self, world: Tabletop, episode: Episode
+    ) -> Iterator[tuple[str, str, NDArray[np.float64]]]:
+        """Where the tool has to get: words, the name of what is handled, position (3,) [m]."""
+        for task, part in self.parts(episode):
+            for position in _heights(task.target_position(world, part)):
+                yield "", part.target, position
+            for position in _heights(task.goal_position(world, part)):
+                yield "the goal of ", part.target, position
+
+    @property
+    def without_expert(self) -> list[str]:
+        """The goals' paths for which nobody has written an expert."""
+        return [goal.path for goal in self.description.goals if goal.predicate in WITHOUT_EXPERT]
 
 
-def _heights(position: np.ndarray) -> list[np.ndarray]:
+def _heights(position: NDArray) -> list[NDArray[np.float64]]:
     """Of the tool at a place (3,) [m]: where it grasps or lets go, and where it arrives."""
     low = max(LOWEST_TOOL_M, float(position[2]))
     return [np.array([*position[:2], height]) for height in (low, max(low, base.TRAVEL_HEIGHT_M))]
