@@ -23,8 +23,8 @@ KINDS = (*SHAPES, *FIXTURES, *GRAINS)
 SIDES = {"left_of": "left", "right_of": "right", "front_of": "front", "behind": "behind"}
 RELATIONS = (*SIDES, "near", "on", "inside")
 INSIDE = ("bowl", "cup", "drawer")  # what something can be in
+COMPACT = tuple(kind for kind in KINDS if kind != "drawer")  # that have a middle
 CONTAINERS = ("bowl", "drawer")  # what the robot can put something into
-ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ PLACE: Table = {
 }
 _SIDE: Table = {
     "item": _item(),
-    "other": Field("object", "beside which it is put"),
+    "other": Field("object", "beside which it is put", kinds=COMPACT),
     "distance_m": Field(
         "range", "of the two middles, along", None, "0.05 to 0.16; bowl: 0.10 to 0.20", high=0.4
     ),
@@ -128,7 +128,7 @@ PREDICATES: dict[str, Table] = {
     **dict.fromkeys(SIDES, _SIDE),
     "near": {
         "item": _item(SHAPES),
-        "other": Field("object", "of which it is let go at rest"),
+        "other": Field("object", "of which it is let go at rest", kinds=COMPACT),
         "distance_m": Field("number", "of the two middles, at most", 0.15, low=0.02, high=0.5),
     },
     "moved": {

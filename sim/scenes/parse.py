@@ -159,6 +159,8 @@ def _goal(path: str, value: Any, known: Mapping[str, Part]) -> Goal:
             named.append(values[name])
     if len(set(named)) < len(named):
         raise SceneError(f"{path}: expected two objects, got {named[0]!r} twice")
+    if predicate == "poured":
+        _check_filled(f"{path}.cup", values["cup"], known)
     if predicate in fields.SIDES and values["distance_m"] is None:
         is_bowl = "bowl" in known[values["other"]].kinds
         values["distance_m"] = Range(0.10, 0.20) if is_bowl else Range(0.05, 0.16)
@@ -169,6 +171,12 @@ def _check_order(goals: tuple[Goal, ...]) -> None:
     for goal in goals[:-1]:
         if goal.predicate == "lifted":
             raise SceneError(f"{goal.path}: it must be the last; what follows needs the hand free")
+
+
+def _check_filled(path: str, cup: str, known: Mapping[str, Part]) -> None:
+    places = [part.place for part in known.values() if "beads" in part.kinds]
+    if not any(place and place.other == cup for place in places):
+        raise SceneError(f"{path}: expected a cup with beads, none have `place: {{inside: {cup}}}`")
 
 
 def _check_reference(

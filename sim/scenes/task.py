@@ -27,7 +27,7 @@ from sim.tabletop import Tabletop
 from sim.tasks import base
 from sim.tasks.base import Episode, Task
 from sim.tasks.place_relative import PlaceRelative
-from sim.tasks.push import Push
+from sim.tasks.push import Push, way_is_free
 from sim.tasks.staged import StagedTask
 
 ATTEMPTS = 50  # of a layout, before the file is refused
@@ -98,6 +98,10 @@ class DescribedTask(StagedTask):
             if isinstance(task, OnMat | PlaceRelative | Push):
                 besides = () if part.destination is None else (own[part.destination],)
                 goal = task.goal_position(world, part)
+                if isinstance(task, Push) and not way_is_free(
+                    episode.scene, part.target, part.direction
+                ):
+                    raise Misfit(f"{layout.called(own[part.target])}: its way is not free")
                 check_room(layout, own[part.target], goal[:2], besides)
         for words, name, position in self.places(world, episode):
             check_reach(self._kinematics, words + layout.called(own[name]), position)

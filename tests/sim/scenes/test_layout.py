@@ -151,6 +151,13 @@ def test_a_goal_that_is_taken_or_out_of_reach_is_refused(described):
         sampled(described(objects, success))
 
 
+def test_a_way_that_is_not_free_is_refused(described):
+    objects = [cube(x_m=0.5, y_m=0.0), cube("green", x_m=0.5, y_m=0.07)]
+    success = [{"moved": {"item": "red cube", "direction": "left"}}]
+    with pytest.raises(SceneError, match=r"objects\[0\] \(red cube\): its way is not free"):
+        sampled(described(objects, success))
+
+
 def test_what_is_done_at_the_start_is_refused(described):
     objects = [bowl(x_m=0.5, y_m=0.0), cube(place={"inside": "blue bowl"})]
     success = [{"inside": {"item": "red cube", "container": "blue bowl"}}]

@@ -112,6 +112,13 @@ def test_only_beads_fit_into_a_cup(described):
         described(objects)
 
 
+def test_only_a_full_cup_is_poured(described):
+    objects = [{"kind": "cup", "color": "red"}, {"kind": "bowl", "color": "blue"}]
+    success = [{"poured": {"cup": "red cup", "container": "blue bowl"}}]
+    with pytest.raises(SceneError, match=r"success\[0\].poured.cup: expected a cup with beads"):
+        described(objects, success)
+
+
 def test_the_first_object_cannot_be_placed_by_another(described):
     with pytest.raises(SceneError, match="expected an object above it, there is none"):
         described([{"kind": "cube", "color": "red", "place": {"near": "blue bowl"}}])
