@@ -1,4 +1,4 @@
-"""Policies by name or folder, of either kind: OpenVLA's layout or LeRobot's."""
+"""Policies by name, folder (OpenVLA's layout or LeRobot's) or a server's address."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 
 from policies.interface import ACTION_DIM, Policy
 from policies.openvla.config import CheckpointError
+from policies.remote.settings import is_remote, parse_remote
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 DEFAULT_POLICY = "openvla-mini-oft"  # the better and faster of those that ship
@@ -37,6 +38,14 @@ def policy_folder(name_or_path: str) -> Path:
     )
 
 
+def check_name(name_or_path: str) -> None:
+    """Raise a `ValueError` for what cannot be a policy, as far as its name tells."""
+    if is_remote(name_or_path):
+        parse_remote(name_or_path)
+    else:
+        policy_folder(name_or_path)
+
+
 def checkpoint_kind(folder: Path) -> Literal["openvla", "lerobot"]:
     """Whose folder it is, by its `config.json`: LeRobot's have a `type`.
 
@@ -60,9 +69,13 @@ def load_policy(
 ) -> Policy:
     """Load a policy onto a device. Raises `CheckpointError` for anything that does not fit.
 
+    A server's address (`ws://...`) connects to it instead: `SettingsError`, `RemoteError`; what it
+    computes with is chosen there, so of the other arguments only `device` is passed over.
     `unnorm_key` names the data set whose statistics un-normalize; None: the only one. `dtype` is
     what it computes in, one of `DTYPES`; `quantization` one of `QUANTIZATIONS` or None.
     """
+    if is_remote(name_or_path):
+        return _remote(name_or_path, unnorm_key, dtype, quantization)
     folder = policy_folder(name_or_path)
     if dtype not in DTYPES:
         raise CheckpointError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
@@ -88,6 +101,9 @@ def check_policy(
     name_or_path: str, unnorm_key: str | None = None, quantization: str | None = None
 ) -> None:
     """Raise what `load_policy` would, as far as it can be seen without reading the weights."""
+    if is_remote(name_or_path):
+        parse_remote(name_or_path)
+        return
     folder = policy_folder(name_or_path)
     _check_quantization(folder, quantization)
     if checkpoint_kind(folder) == "lerobot":
@@ -111,6 +127,19 @@ def _check_quantization(folder: Path, quantization: str | None) -> None:
         )
     if quantization is not None and checkpoint_kind(folder) == "lerobot":
         raise CheckpointError("quantize: only OpenVLA's networks can be quantized")
+
+
+def _remote(address: str, unnorm_key: str | None, dtype: str, quantization: str | None) -> Policy:
+    for name, value, default in (
+        ("unnorm_key", unnorm_key, None),
+        ("dtype", dtype, DTYPES[0]),
+        ("quantize", quantization, None),
+    ):
+        if value != default:
+            raise CheckpointError(f"{name}: chosen where the server runs, got {value!r}")
+    from policies.remote.policy import RemotePolicy
+
+    return RemotePolicy(parse_remote(address))
 
 
 def check_device(device: str) -> None:

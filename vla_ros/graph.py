@@ -34,7 +34,9 @@ class Argument:
 
 
 ARGUMENTS = (
-    Argument("policy", DEFAULT_POLICY, "Name of a policy that ships here, or a folder"),
+    Argument(
+        "policy", DEFAULT_POLICY, "Name of a policy that ships here, a folder, or ws://host:port"
+    ),
     Argument("task", "Lift", "Task of the simulated episodes", tuple(TASKS)),
     Argument("cameras", ",".join(CAMERAS), "Simulated cameras, separated by commas"),
     Argument("device", "cpu", "Where the policy runs: cpu, cuda or cuda:<index>"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +82,7 @@ class InferenceLoop:
         self._last_stamp_ns = 0
         self._instruction: str | None = None
         self.latency_ms = 0.0  # of the last prediction
+        self.diagnostics: Mapping[str, float] = {}  # what the last chunk says about itself
         self.count = 0  # predictions published
 
     def start(self) -> None:
@@ -124,6 +125,7 @@ class InferenceLoop:
             start_s = time.perf_counter()
             chunk = self._policy.predict_chunk(observation)
             self.latency_ms = (time.perf_counter() - start_s) * 1e3
+            self.diagnostics = chunk.diagnostics
             poses = to_pose_chunk(chunk, observation)
         except Exception as error:  # a policy may be anybody's code: its failure must not end us
             self._report("ERROR", f"{type(error).__name__}: {error}")

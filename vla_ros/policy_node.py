@@ -40,7 +40,9 @@ from vla_ros.synchronizer import StreamError, Synchronizer
 
 LIMITS = FR3_LIMITS.tool
 PARAMETERS = (
-    Parameter("policy", DEFAULT_POLICY, "Name of a policy that ships here, or a folder"),
+    Parameter(
+        "policy", DEFAULT_POLICY, "Name of a policy that ships here, a folder, or ws://host:port"
+    ),
     Parameter("device", "cpu", "Where it runs: cpu, cuda or cuda:<index>"),
     Parameter("unnorm_key", "", "Data set whose statistics un-normalize; empty: the only one"),
     Parameter("dtype", "float32", f"What it computes in: {', '.join(DTYPES)}"),
@@ -102,11 +104,11 @@ class PolicyNode(LifecycleNode):
             )
         except UnfitPolicyError as error:
             self._report("ERROR", f"refused policy {values['policy']!r}: {error}")
-            self._policy = None
+            self._drop_policy()
             return TransitionCallbackReturn.FAILURE
         except Exception as error:  # a missing, truncated or unknown checkpoint, in many shapes
             self._report("ERROR", f"cannot load policy {values['policy']!r}: {error}")
-            self._policy = None
+            self._drop_policy()
             return TransitionCallbackReturn.FAILURE
         self._synchronizer = Synchronizer(
             cameras, round(values["tolerance_s"] * 1e9), round(values["max_age_s"] * 1e9)
@@ -159,7 +161,8 @@ class PolicyNode(LifecycleNode):
                 self.destroy_subscription(subscription)
         self.destroy_lifecycle_publisher(self._poses)
         self.destroy_lifecycle_publisher(self._gripper)
-        self._policy = self._loop = self._synchronizer = None
+        self._drop_policy()
+        self._loop = self._synchronizer = None
         self._report("WARN", "not configured")
         return TransitionCallbackReturn.SUCCESS
 
@@ -171,7 +174,15 @@ class PolicyNode(LifecycleNode):
     def destroy_node(self) -> None:
         if self._loop is not None:
             self._loop.stop(timeout_s=1.0)
+        self._drop_policy()
         super().destroy_node()
+
+    def _drop_policy(self) -> None:
+        """One that another machine computes has a connection to end."""
+        policy, self._policy = self._policy, None
+        close = getattr(policy, "close", None)
+        if close is not None:
+            close()
 
     # --- what arrives -----------------------------------------------------------------------
 
@@ -241,6 +252,8 @@ class PolicyNode(LifecycleNode):
         if self._loop is not None:
             values["predictions"] = self._loop.count
             values["prediction_ms"] = f"{self._loop.latency_ms:.1f}"
+            for name, value in self._loop.diagnostics.items():
+                values[name] = f"{value:.3f}" if isinstance(value, float) else value
         stamp_ns = self.get_clock().now().nanoseconds
         self._diagnostics.publish(
             messages.diagnostics("policy_node", level, text, values, stamp_ns)

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from policies.interface import ACTION_NAMES, ToolLimits, UnfitPolicyError
+from policies.interface import ToolLimits, UnfitPolicyError
 from policies.openvla.config import CheckpointError
 from policies.openvla.expectations import has_expectations, read_expectations
 from policies.openvla.stages import exact_arithmetic, model_pixels
-from policies.openvla.statistics import ActionStatistics
+from policies.openvla.statistics import check_statistics
 from policies.openvla.text import encode_prompt
 from policies.openvla.verify import replay
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 BLACK, WHITE = 0, 255
 LEAST_CHANGE = 1e-4  # of the largest logit of a number; a dead input changes nothing at all
-SLACK = 1.001  # a limit may be reached
 PROMPTS = 4  # instructions of one length that are compared
 # For checkpoints that name no words of their own.
 COMMON_WORDS = ("red", "blue", "cup", "block", "left", "right", "up", "down", "open", "close")
@@ -38,30 +37,6 @@ def check_alive(policy: OpenVLAPolicy, limits: ToolLimits) -> None:
     with exact_arithmetic():
         check_looks_and_listens(policy)
     check_golden(policy)
-
-
-def check_statistics(statistics: ActionStatistics, rate_hz: float, limits: ToolLimits) -> None:
-    """The actions that the statistics stand for are ones this robot carries out."""
-    # Where `mask` is false, the network's numbers, from -1 to 1, are the action.
-    low = np.where(statistics.mask, statistics.q01, -1.0)
-    high = np.where(statistics.mask, statistics.q99, 1.0)
-    farthest = np.maximum(np.abs(low), np.abs(high))
-    for axis, name in enumerate(ACTION_NAMES[:6]):
-        step = float(farthest[axis])
-        moves = axis < 3
-        unit, limit = ("m", limits.speed_m_s) if moves else ("rad", limits.turn_rad_s)
-        about = f"statistics of {statistics.key!r}: {name}: a step of {step:.3g} {unit}"
-        if not step * rate_hz <= limit * SLACK:  # nan is no speed either
-            raise UnfitPolicyError(
-                f"{about} at {rate_hz:g} actions/s is {step * rate_hz:.3g} {unit}/s; the "
-                f"controller allows {limit:.3g} {unit}/s. Is this the data set of this robot "
-                "(unnorm_key)?"
-            )
-        if moves and not step <= limits.step_m * SLACK:
-            raise UnfitPolicyError(
-                f"{about}; the controller allows {limits.step_m:.3g} m between two actions. "
-                "Is this the data set of this robot (unnorm_key)?"
-            )
 
 
 def check_looks_and_listens(policy: OpenVLAPolicy) -> None:

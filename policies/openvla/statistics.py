@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from policies.interface import ACTION_NAMES, ToolLimits, UnfitPolicyError
 from policies.openvla.config import CheckpointError
 from policies.openvla.tokens import from_unit, to_unit
+
+SLACK = 1.001  # a limit may be reached
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,30 @@ class ActionStatistics:
         """Twelve hexadecimal digits that change with any number in here."""
         numbers = [self.q01.tolist(), self.q99.tolist(), self.mask.tolist()]
         return hashlib.sha256(json.dumps(numbers).encode()).hexdigest()[:12]
+
+
+def check_statistics(statistics: ActionStatistics, rate_hz: float, limits: ToolLimits) -> None:
+    """The actions that the statistics stand for are ones this robot carries out."""
+    # Where `mask` is false, the network's numbers, from -1 to 1, are the action.
+    low = np.where(statistics.mask, statistics.q01, -1.0)
+    high = np.where(statistics.mask, statistics.q99, 1.0)
+    farthest = np.maximum(np.abs(low), np.abs(high))
+    for axis, name in enumerate(ACTION_NAMES[:6]):
+        step = float(farthest[axis])
+        moves = axis < 3
+        unit, limit = ("m", limits.speed_m_s) if moves else ("rad", limits.turn_rad_s)
+        about = f"statistics of {statistics.key!r}: {name}: a step of {step:.3g} {unit}"
+        if not step * rate_hz <= limit * SLACK:  # nan is no speed either
+            raise UnfitPolicyError(
+                f"{about} at {rate_hz:g} actions/s is {step * rate_hz:.3g} {unit}/s; the "
+                f"controller allows {limit:.3g} {unit}/s. Is this the data set of this robot "
+                "(unnorm_key)?"
+            )
+        if moves and not step <= limits.step_m * SLACK:
+            raise UnfitPolicyError(
+                f"{about}; the controller allows {limits.step_m:.3g} m between two actions. "
+                "Is this the data set of this robot (unnorm_key)?"
+            )
 
 
 def action_norm_stats(actions: NDArray, transitions: int, episodes: int) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def load_demonstrations(
         grounding = np.full((len(action), 4), np.nan, dtype=np.float32)
     images = np.empty((len(action), image_size_px, image_size_px, 3), dtype=np.uint8)
     starts = []
-    for done, (start, frames) in enumerate(_episodes(dataset, chosen.image), start=1):
+    for done, (start, frames) in enumerate(episode_frames(dataset, chosen.image), start=1):
         starts.append(start)
         for offset, frame in enumerate(frames):
             images[start + offset] = resize(frame, image_size_px)
@@ -104,7 +104,7 @@ def load_demonstrations(
     examples = Examples(
         images=images,
         states=states.astype(np.float32),
-        instructions=[[_instruction(task_of_index, index, folder)] for index in task_index],
+        instructions=[[instruction_of(task_of_index, index, folder)] for index in task_index],
         grounding=grounding[:, None],
         actions=action[:, None],
         later_actions=later,
@@ -128,7 +128,8 @@ def opening(
     return np.clip(wanted, 0.0, 1.0).astype(np.float32)
 
 
-def _instruction(tasks: Mapping[int, str], index: int, folder: Path) -> str:
+def instruction_of(tasks: Mapping[int, str], index: int, folder: Path) -> str:
+    """Raises `DatasetError` for a task without words."""
     text = tasks.get(int(index), "").strip()
     if not text:
         raise DatasetError(f"{folder}: task {index}: expected an instruction, it is empty")
@@ -157,7 +158,7 @@ def later_actions(
     return later
 
 
-def _episodes(dataset: LeRobotDataset, key: str) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+def episode_frames(dataset: LeRobotDataset, key: str) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """(first row, (n, h, w, 3) uint8 RGB frames) of every episode; `key`: the image feature."""
     meta = dataset.meta
     is_video = meta.features[key]["dtype"] == "video"

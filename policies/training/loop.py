@@ -215,6 +215,7 @@ class Loop:
             name = self._by_identity[id(value)]
             tensors[f"average.{name}"] = state["exp_avg"].contiguous()
             tensors[f"square.{name}"] = state["exp_avg_sq"].contiguous()
+            tensors[f"updates.{name}"] = state["step"]  # fewer than steps where some skip it
         write_weights(tensors, fresh / STATE)
         about = {
             "step": self.step,
@@ -262,8 +263,9 @@ class Loop:
             with torch.no_grad():
                 value.copy_(tensors[key])
             if f"average.{name}" in tensors:
+                updates = tensors.get(f"updates.{name}", torch.tensor(float(about["step"])))
                 self._optimizer.state[value] = {
-                    "step": torch.tensor(float(about["step"])),
+                    "step": updates.to(self._device),
                     "exp_avg": tensors[f"average.{name}"].to(self._device),
                     "exp_avg_sq": tensors[f"square.{name}"].to(self._device),
                 }

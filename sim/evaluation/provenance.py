@@ -38,10 +38,13 @@ def machine() -> str:
 def fingerprint(policy: str) -> str:
     """Changes when a file of the checkpoint does: names, sizes and times, not contents.
 
-    Reading the weights of a large model would take minutes.
+    Reading the weights of a large model would take minutes. Of a server only the address is known.
     """
     from policies.factory import policy_folder
+    from policies.remote.settings import is_remote
 
+    if is_remote(policy):
+        return policy
     folder = policy_folder(policy)
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):

@@ -79,10 +79,10 @@ class Evaluation:
                         "this is for checkpoints"
                     )
             return
-        from policies.factory import policy_folder
+        from policies.factory import check_name
 
         try:
-            policy_folder(self.policy)
+            check_name(self.policy)
         except ValueError as error:
             raise ValueError(f"{error}; also: {', '.join(SCRIPTED)}") from error
 

@@ -27,7 +27,9 @@ def episode(**changes):
         "idle_share": 0.0,
         "latencies_ms": (1.0,),
     }
-    return EpisodeResult(**(values | changes))
+    values |= changes
+    fits = values["first_touched"] == values["target"]
+    return EpisodeResult(**({"first_touch_fits": fits} | values))
 
 
 @pytest.mark.parametrize(

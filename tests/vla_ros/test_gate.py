@@ -87,6 +87,27 @@ def test_a_policy_that_passes_or_has_no_gate_is_configured(make_node, policy):
     assert node._state_machine.current_state[1] == "inactive"
 
 
+def test_a_remote_policys_latencies_are_in_the_diagnostics_and_its_connection_ends(make_node):
+    from rclpy.lifecycle import TransitionCallbackReturn
+
+    policy = CheckedPolicy()
+    ended = []
+    policy.close = lambda: ended.append(True)
+    node = make_node(policy)
+    published = []
+    node._diagnostics.publish = published.append
+    node.trigger_configure()
+    node._loop.diagnostics = {"remote_network_ms": 2.5}
+    node._publish_diagnostics()
+    values = {each.key: each.value for each in published[-1].status[0].values}
+    assert values["remote_network_ms"] == "2.500"
+    node.trigger_cleanup()
+    assert ended == [True]
+    policy.reason = "it sleeps"  # one that is refused has a connection too
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert ended == [True, True]
+
+
 def test_the_limits_are_the_controllers(make_node):
     policy = CheckedPolicy()
     make_node(policy).trigger_configure()

@@ -74,6 +74,14 @@ def test_each_observation_is_used_once_and_not_faster_than_asked(it):
     assert it.loop.count == 3
 
 
+def test_what_a_chunk_says_about_itself_is_kept_for_the_diagnostics(it):
+    chunk = ActionChunk(np.zeros((1, 7)), 10 * PERIOD_NS, 0.1, diagnostics={"remote_ms": 3.5})
+    it.policy.predict_chunk = lambda observation: chunk
+    it.newest = observation(10 * PERIOD_NS)
+    it.loop.step()
+    assert it.loop.diagnostics == {"remote_ms": 3.5}
+
+
 def test_what_arrives_during_a_prediction_is_not_queued(it):
     it.policy.go_on.clear()
     it.newest = observation(10 * PERIOD_NS)

@@ -28,6 +28,7 @@ COMMANDS = {
     "doctor": "Check ROS, rendering, cameras, torch and the checkpoint, each with its mend.",
     "evaluate": "Measure a policy's success rate in simulation, without ROS.",
     "compare": "Compare two evaluations of the same episodes, paired.",
+    "serve": "Offer a policy to robots elsewhere, over a websocket.",
     "verify-checkpoint": "Replay a checkpoint's expected outputs, each figure with its tolerance.",
     "scene": "Check a scene file: what it says, whether it fits, what it looks like.",
     "collect": "Record a task's expert as a LeRobotDataset.",
@@ -36,6 +37,7 @@ COMMANDS = {
     "finetune": "Adapt a policy to your own demonstrations, with LoRA or in full.",
     "merge": "Write an adapter and its base as one checkpoint.",
     "sim2real": "Measure the gap to a robot: replay, identify, compare rates; record logs.",
+    "world-model": "Train, measure and watch a model that imagines what actions lead to.",
 }
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130  # the shell's convention: 128 + SIGINT

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from policies.factory import DEFAULT_POLICY, policy_folder
+from policies.factory import DEFAULT_POLICY, check_name, policy_folder
 from sim.tasks import CORE_TASKS
 from vla_ros.cli._output import check_folder
 from vla_ros.episodes import EpisodeRecord, summarize
@@ -49,7 +49,7 @@ def command(
     Writes demo.mp4, trajectories.png, summary.json and nodes.log.
     """
     tasks = choose_tasks(task)
-    policy_folder(policy)  # a wrong name is said before anything starts
+    check_name(policy)  # a wrong name is said before anything starts
     prepare(output)
     plan = [(tasks[index % len(tasks)], seed + index) for index in range(episodes)]
     graph = describe(

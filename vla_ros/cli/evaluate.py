@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 
 from policies.factory import QUANTIZATIONS, check_device, check_policy
+from policies.remote.settings import is_remote
 from sim import ENV_IDS
 from sim.evaluation import Evaluation, Timing, evaluate_all
 from sim.evaluation.journal import Journal
@@ -144,7 +145,7 @@ def command(
         raise UserError("resume: expected --json with it, beside which the journal lies")
     if policy not in SCRIPTED:
         check_policy(policy, unnorm_key, quantize)
-        if backend == "processes":
+        if backend == "processes" and not is_remote(policy):
             check_device(device)
     page = None if report is None else Report.begin(report, evaluations, keep=resume)
     if realtime and workers > 1:

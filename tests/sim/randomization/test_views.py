@@ -12,7 +12,7 @@ from sim.randomization.domain import Domain, Range
 
 
 def sample(domain, count=3):
-    return list(itertools.islice(iter(ViewSampler(np.random.default_rng(4), domain)), count))
+    return list(itertools.islice(iter(ViewSampler(np.random.default_rng(4), domain=domain)), count))
 
 
 def test_views_without_a_domain_are_what_they_were():
@@ -61,14 +61,14 @@ def test_the_hard_domain_keeps_its_labels_true():
 def test_a_folder_keeps_to_its_ranges(tmp_path, monkeypatch):
     monkeypatch.setattr(views, "SHARD_VIEWS", 2)
     folder = tmp_path / "views"
-    assert list(views.make_views(folder, 2, 0, 28, 1, "lighting")) == [0, 2]
-    assert list(views.make_views(folder, 4, 0, 28, 1, "lighting")) == [2, 4]
+    assert list(views.make_views(folder, 2, 0, 28, 1, randomization="lighting")) == [0, 2]
+    assert list(views.make_views(folder, 4, 0, 28, 1, randomization="lighting")) == [2, 4]
     assert views.load_views(folder)["image"].shape == (4, 28, 28, 3)
     for other in ("nominal", "hard"):
         with pytest.raises(ValueError, match="drawn from other ranges than"):
-            next(views.make_views(folder, 4, 0, 28, 1, other))
+            next(views.make_views(folder, 4, 0, 28, 1, randomization=other))
     plain = tmp_path / "plain"
     assert list(views.make_views(plain, 2, 0, 28, 1)) == [0, 2]
     with pytest.raises(ValueError, match="choose another folder"):
-        next(views.make_views(plain, 2, 0, 28, 1, "train"))
+        next(views.make_views(plain, 2, 0, 28, 1, randomization="train"))
     assert not (plain / views.RANGES_FILE).exists()

@@ -1,0 +1,113 @@
+"""A websocket to a policy server: openpi's handshake, and errors that say what to do."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Protocol
+
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.sync.client import ClientConnection, connect
+
+from policies.remote.answers import MAX_REASON
+from policies.remote.errors import ConnectionLostError, RemoteError
+from policies.remote.settings import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE, RemoteSettings
+
+MAX_ANSWER_BYTES = 8 * 2**20  # a chunk takes kilobytes
+# A machine that is gone is noticed after both; one that is only busy must not be taken for it.
+PING_INTERVAL_S, PING_TIMEOUT_S = 10.0, 20.0
+
+
+class Connection(Protocol):
+    """What a remote policy needs of a websocket; tests have their own."""
+
+    def send(self, data: bytes) -> None:
+        """Raises `ConnectionLostError`."""
+
+    def receive(self, timeout_s: float) -> bytes | str:
+        """The next frame. Raises `TimeoutError`, `ConnectionLostError`."""
+
+    def close(self) -> None:
+        """Never raises."""
+
+
+class Websocket:
+    """An open connection."""
+
+    def __init__(self, connection: ClientConnection, end: Callable[[], None]) -> None:
+        self._connection = connection
+        self.close = end
+
+    def send(self, data: bytes) -> None:
+        try:
+            self._connection.send(data)
+        except (ConnectionClosed, OSError) as error:
+            raise ConnectionLostError(f"the connection was lost: {error}") from error
+
+    def receive(self, timeout_s: float) -> bytes | str:
+        try:
+            return self._connection.recv(timeout_s)
+        except TimeoutError:
+            raise
+        except (ConnectionClosed, OSError) as error:
+            raise ConnectionLostError(f"the connection was lost: {error}") from error
+
+
+def open_websocket(settings: RemoteSettings, timeout_s: float) -> Connection:
+    """Connect and authenticate as `openpi-client` does (`Authorization: Api-Key ...`).
+
+    Raises `ConnectionLostError` when there is no server yet, `RemoteError` when it refuses.
+    """
+    headers = {"Authorization": f"Api-Key {settings.token}"} if settings.token else None
+    stack = ExitStack()
+    try:
+        connection = stack.enter_context(
+            connect(
+                settings.uri,
+                ssl=_tls(settings),
+                additional_headers=headers,
+                compression=None,  # images are noise to it
+                max_size=MAX_ANSWER_BYTES,
+                open_timeout=timeout_s,
+                ping_interval=PING_INTERVAL_S,
+                ping_timeout=PING_TIMEOUT_S,
+                close_timeout=0.5,  # [s] a dead server does not say goodbye
+                proxy=None,  # the shell's web proxy is not on the way to the robot's server
+            )
+        )
+    except InvalidStatus as error:
+        raise _refusal(error) from error
+    except ssl.SSLError as error:
+        raise RemoteError(f"TLS: {error}; `ca=FILE` names a certificate to trust") from error
+    except InvalidURI as error:
+        raise RemoteError(str(error)) from error
+    except (InvalidHandshake, EOFError) as error:  # also of a server that is going down
+        raise ConnectionLostError(f"no policy server answers: {error}") from error
+    except TimeoutError as error:
+        raise ConnectionLostError(f"no answer within {timeout_s:g} s") from error
+    except OSError as error:
+        raise ConnectionLostError(f"cannot connect: {error.strerror or error}") from error
+    return Websocket(connection, stack.close)
+
+
+def _tls(settings: RemoteSettings) -> ssl.SSLContext | None:
+    if not settings.uri.startswith("wss:"):
+        return None
+    try:
+        return ssl.create_default_context(cafile=settings.ca_file)
+    except OSError as error:
+        raise RemoteError(f"ca: {settings.ca_file} is no certificate: {error}") from error
+
+
+def _refusal(error: InvalidStatus) -> RemoteError:
+    status = error.response.status_code
+    reason = (error.response.body or b"").decode(errors="replace").strip()[:MAX_REASON]
+    if status == 401:
+        return RemoteError(
+            "the server refuses the token: set the one it was started with in "
+            f"{TOKEN_VARIABLE} or {TOKEN_FILE_VARIABLE}"
+        )
+    if status == 503:
+        return ConnectionLostError(f"the server is busy: {reason or status}")
+    return RemoteError(f"the server refuses the connection: status {status} {reason}")

@@ -1,0 +1,130 @@
+"""`vla-ros world-model` as it is typed: train, evaluate, imagine; and what it refuses."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+TINY = ("--preset", "tiny", "--steps", 8, "--batch-size", 4, "--save-every", 4)
+NAMES = ["x", "y", "z", "qw", "qx", "qy", "qz", "gripper_opening"]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    """Six episodes with pictures; every other one failed."""
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+    folder = tmp_path_factory.mktemp("data") / "toy"
+    image = {"dtype": "image", "shape": (32, 32, 3), "names": ["height", "width", "channels"]}
+    vector = lambda size, names=None: {  # noqa: E731
+        "dtype": "float32", "shape": (size,), "names": names
+    }  # fmt: skip
+    made = LeRobotDataset.create(
+        "local/toy", fps=10, root=folder, use_videos=False, robot_type="fr3",
+        features={
+            "observation.images.front": image,
+            "observation.state": vector(8, NAMES),
+            "observation.joint_positions": vector(7),
+            "observation.target_position": vector(3),
+            "executed_action": vector(7),
+            "action": vector(7),
+            "next.success": {"dtype": "bool", "shape": (1,), "names": None},
+        },
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    for episode in range(6):
+        for step in range(5):
+            made.add_frame({
+                "observation.images.front": rng.integers(0, 255, (32, 32, 3), dtype=np.uint8),
+                "observation.state": np.r_[rng.normal(size=3), 0, 1, 0, 0, 1].astype(np.float32),
+                "observation.joint_positions": rng.normal(size=7).astype(np.float32),
+                "observation.target_position": rng.normal(size=3).astype(np.float32),
+                "executed_action": rng.normal(size=7).astype(np.float32),
+                "action": np.zeros(7, dtype=np.float32),
+                "next.success": np.array([step == 4 and episode % 2 == 0]),
+                "task": "lift the red cube",
+            })  # fmt: skip
+        made.save_episode()
+    made.finalize()
+    return folder
+
+
+def train(dataset, output, *rest):
+    return ("world-model", "train", "--dataset", dataset, "--output", output, *TINY, *rest)
+
+
+def test_train_evaluate_imagine(vla_ros, dataset, tmp_path):
+    model, result, film = tmp_path / "model", tmp_path / "result.json", tmp_path / "film.mp4"
+    code, out, errors = vla_ros(*train(dataset, model))
+    assert code == 0, errors
+    assert "6 episodes, 30 frames; 3 succeeded, 3 failed" in errors
+    assert f"wrote {model}" in out
+    steps = [json.loads(line)["step"] for line in (model / "metrics.jsonl").open()]
+    assert max(steps) == 8
+
+    where = ("--model", model, "--dataset", dataset)
+    words = ("--held-out", 0.5, "--horizon", 2, "--json", result)
+    code, out, errors = vla_ros("world-model", "evaluate", *where, *words)
+    assert code == 0, errors
+    found = json.loads(result.read_text())
+    assert found["episodes"] == 3
+    assert [row["frames_ahead"] for row in found["horizons"]] == [1, 2]
+    for name in ("psnr_db", "ssim", "tower_distance", "psnr_db_shuffled_actions"):
+        assert np.isfinite(found["horizons"][0][name])
+    assert 0 <= found["success"]["ece"] <= 1 and 0 <= found["reward"]["ece"] <= 1
+    ways = {(row["mode"], row["steps"]) for row in found["decodings"]}
+    assert {("parallel", 1), ("parallel", 16), ("autoregressive", 16)} <= ways
+    assert all(row["batch_1_p95_ms"] >= row["batch_1_p50_ms"] > 0 for row in found["decodings"])
+    assert "success: ECE" in out
+
+    code, out, errors = vla_ros("world-model", "imagine", *where, "--output", film)
+    assert code == 0, errors
+    assert "4 frames at 5 Hz" in out
+    assert film.stat().st_size > 1000
+
+
+def test_a_run_that_was_finished_is_not_begun_again(vla_ros, dataset, tmp_path):
+    assert vla_ros(*train(dataset, tmp_path))[0] == 0
+    weights = (tmp_path / "model.safetensors").read_bytes()
+    assert vla_ros(*train(dataset, tmp_path))[0] == 0
+    assert (tmp_path / "model.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--preset", "huge"), "preset: expected one of tiny, two-core"),
+        (("--kind", "magic"), "kind: expected one of masked, flow, latent"),
+        (("--camera", "wrist", "--kind", "flow", "--seed", 1), ""),
+        (("--tokenizer-share", "2"), "tokenizer_share: expected a share"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(vla_ros, dataset, tmp_path, words, reason):
+    code, _, errors = vla_ros(*train(dataset, tmp_path, *words))
+    if reason:
+        assert code == 2 and reason in " ".join(errors.split())
+    else:  # the only camera is taken, whatever the policy calls it
+        assert code == 0, errors
+
+
+def test_what_cannot_be_measured_is_refused(vla_ros, dataset, tmp_path):
+    where = ("--model", tmp_path, "--dataset", dataset)
+    code, _, errors = vla_ros("world-model", "evaluate", *where)
+    assert code == 2 and "expected a world model's folder" in " ".join(errors.split())
+    code, _, errors = vla_ros("world-model", "evaluate", *where, "--json", tmp_path)
+    assert code == 2 and "json: expected a file" in errors
+    code, _, errors = vla_ros("world-model", "imagine", *where, "--output", tmp_path / "film.gif")
+    assert code == 2 and "expected a file ending in .mp4" in errors
+
+
+def test_episodes_that_are_not_there_are_refused(vla_ros, dataset, tmp_path):
+    assert vla_ros(*train(dataset, tmp_path / "model", "--kind", "latent"))[0] == 0
+    where = ("--model", tmp_path / "model", "--dataset", dataset, "--output", tmp_path / "f.mp4")
+    code, _, errors = vla_ros("world-model", "imagine", *where)
+    assert code == 2 and "imagines no pictures" in " ".join(errors.split())
+    assert vla_ros(*train(dataset, tmp_path / "masked"))[0] == 0
+    where = ("--model", tmp_path / "masked", *where[2:], "--episode", 7)
+    code, _, errors = vla_ros("world-model", "imagine", *where)
+    assert code == 2 and "episode: expected 0 to 0, got 7" in errors
+    assert not (tmp_path / "f.mp4").exists()

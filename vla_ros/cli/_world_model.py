@@ -1,0 +1,109 @@
+"""What `vla-ros world-model` shows: recordings in a line, a table, frames side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from world_models.dynamics import Decoding
+from world_models.model import ImaginationModel
+from world_models.recordings import Recordings
+from world_models.rollout import action_blocks, first_context, roll_out
+
+SHOWN_PX = 256  # side of a frame in `imagine`'s video
+
+
+def describe(recordings: Recordings) -> str:
+    """How many episodes, and how they ended."""
+    ends = recordings.starts[1:]
+    success = np.array(
+        [
+            recordings.success[first:last].max()
+            for first, last in zip(recordings.starts[:-1], ends, strict=True)
+        ]
+    )
+    text = f"{recordings.episodes} episodes, {len(recordings.images)} frames; "
+    text += f"{int((success == 1).sum())} succeeded, {int((success == 0).sum())} failed"
+    unknown = int(np.isnan(success).sum())
+    return f"{text}, {unknown} with unknown end" if unknown else text
+
+
+def side_by_side(
+    model: ImaginationModel, recordings: Recordings, episode: int, decoding: Decoding, seed: int
+) -> NDArray[np.uint8]:
+    """(n, h, w, 3): real above, imagined below, the predicted success as a bar."""
+    stride = model.actions_per_frame
+    first = int(recordings.starts[episode])
+    count = -(-recordings.length(episode) // stride)  # the last actions' frame was not recorded
+    context = first_context(recordings, [episode], stride)
+    actions = action_blocks(recordings, [episode], count, stride)
+    rollout = roll_out(model, context, actions, decoding, seed)
+    made = [context.images[0, 0], *(frames[0] for frames in rollout.frames)]
+    success = [0.0, *(float(values[0]) for values in rollout.success)]
+    shown = []
+    for ahead, (imagined, probability) in enumerate(zip(made, success, strict=True)):
+        row = min(first + ahead * stride, int(recordings.starts[episode + 1]) - 1)
+        bar = np.full((SHOWN_PX // 16, SHOWN_PX, 3), 40, dtype=np.uint8)
+        bar[:, : round(SHOWN_PX * probability)] = (88, 196, 122)
+        shown.append(np.concatenate([_enlarged(recordings.images[row]), _enlarged(imagined), bar]))
+    return np.stack(shown)
+
+
+def _enlarged(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    picture = Image.fromarray(frame).resize((SHOWN_PX, SHOWN_PX), Image.Resampling.NEAREST)
+    return np.asarray(picture)
+
+
+def show(result: dict[str, Any]) -> None:
+    """The most telling figures; the JSON file has them all."""
+    console = Console(highlight=False)
+    table = Table(title="imagined from the first frame; in brackets: the first frame repeated")
+    names = ("psnr_db", "ssim", "tower_distance")
+    headings = (
+        "ahead",
+        "frames",
+        "PSNR [dB]",
+        "SSIM",
+        "tower",
+        "item [cm]",
+        "tool [cm]",
+        "shuffled",
+    )
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for row in result["horizons"]:
+        cells = [str(row["frames_ahead"]), str(row["frames"])]
+        for name in names:
+            frozen = _text(row.get(f"{name}_first_frame_repeated"))
+            cells.append(f"{_text(row.get(name))} ({frozen})")
+        cells += [_text(row.get(name), 100) for name in ("item_error_m", "tool_error_m")]
+        cells.append(_text(row.get("psnr_db_shuffled_actions")))
+        table.add_row(*cells)
+    console.print(table)
+    if result["probe"]:
+        error = result["probe"]["median_error_m"]
+        console.print(f"linear probe on real frames: median error {_text(error, 100)} cm")
+    success, reward = result["success"], result["reward"]
+    console.print(
+        f"success: ECE {_text(success['ece'])}, AUROC {_text(success['auroc'])}, "
+        f"Brier {_text(success['brier'])} (constant {_text(success['brier_constant'])}); "
+        f"reward: ECE {_text(reward['ece'])}"
+    )
+    for row in result.get("decodings", []):
+        latencies = ", ".join(
+            f"{name.removesuffix('_p50_ms').replace('_', ' ')}: {value:.1f} ms "
+            f"(p95 {row[name.replace('p50', 'p95')]:.1f})"
+            for name, value in row.items()
+            if name.endswith("p50_ms")
+        )
+        fidelity = f", PSNR {_text(row.get('psnr_db'))} dB" if "psnr_db" in row else ""
+        console.print(f"{row['mode']} in {row['steps']}: {latencies}{fidelity}")
+
+
+def _text(value: float | None, factor: float = 1.0) -> str:
+    return "-" if value is None else f"{value * factor:.3g}"

@@ -1,0 +1,288 @@
+"""`vla-ros world-model`: train, measure and watch a model that imagines what actions lead to."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from policies.factory import check_device, policy_folder
+from policies.openvla.errors import CheckpointError
+from policies.training.demonstrations import open_dataset
+from policies.training.loop import LoopConfig
+from policies.training.processes import own_device, rank
+from sim import video
+from sim.pretraining import CLASS_NAMES
+from vla_ros.cli._output import check_folder, check_writable, write_result
+from vla_ros.cli._training import BatchSize, Device, Precision, Processes, SaveEvery, learn
+from vla_ros.cli._world_model import describe, show, side_by_side
+from vla_ros.errors import UserError
+from world_models.checkpoint import load_world_model
+from world_models.config import KINDS, PRESETS
+from world_models.dynamics import Decoding
+from world_models.evaluation import EvaluationConfig, evaluate_world_model
+from world_models.metrics import TowerDistance
+from world_models.model import ImaginationModel
+from world_models.recordings import Recordings, join, read_kept, read_recordings, split_all
+from world_models.timing import TimingConfig, compare_decodings
+from world_models.training import TrainConfig, train_world_model
+
+command = typer.Typer(no_args_is_help=True)
+KEPT = "recordings"  # subfolder with decoded datasets
+TOWER_POLICY = "openvla-mini"  # whose tower sees how alike two frames are
+
+Model = Annotated[Path, typer.Option("--model", help="A world model's folder.")]
+Datasets = Annotated[
+    list[Path], typer.Option("--dataset", help="A LeRobotDataset folder; repeat it for several.")
+]
+HeldOut = Annotated[
+    float | None,
+    typer.Option(
+        "--held-out",
+        min=0.0,
+        max=1.0,
+        help="Last share of each dataset's episodes to look at (a probe is fitted on the rest); "
+        "1 for data never trained on, without a probe.",
+        show_default="what training held out",
+    ),
+]
+DecodeSteps = Annotated[int, typer.Option(min=1, help="Passes per imagined frame.")]
+Autoregressive = Annotated[
+    bool, typer.Option("--autoregressive", help="Token by token instead, kind masked only.")
+]
+Temperature = Annotated[float, typer.Option(min=0.0, help="0: always the likeliest.")]
+
+
+@command.command()
+def train(
+    dataset: Datasets,
+    output: Annotated[Path, typer.Option(help="Folder of the new world model.")],
+    preset: Annotated[str, typer.Option(help=f"Sizes: one of {', '.join(PRESETS)}.")] = "two-core",
+    kind: Annotated[
+        str, typer.Option(help=f"How frames are predicted: one of {', '.join(KINDS)}.")
+    ] = "masked",
+    actions_per_frame: Annotated[
+        int, typer.Option(min=1, max=8, help="Control steps between imagined frames.")
+    ] = 2,
+    camera: Annotated[str, typer.Option(help="To imagine.")] = "front",
+    steps: Annotated[int, typer.Option(min=2, help="Of tokenizer and dynamics together.")] = 4000,
+    tokenizer_share: Annotated[
+        float, typer.Option(help="Of the steps.")
+    ] = TrainConfig.tokenizer_share,
+    held_out: Annotated[
+        float, typer.Option(help="Last share of each dataset's episodes, not trained on.")
+    ] = TrainConfig.validation_share,
+    batch_size: BatchSize = 32,
+    learning_rate: Annotated[float, typer.Option(min=0.0, help="Of the dynamics, at most.")] = 5e-4,
+    save_every: SaveEvery = 200,
+    seed: Annotated[int, typer.Option(help="Of the weights and the batches.")] = 0,
+    device: Device = "cpu",
+    precision: Precision = "auto",
+    processes: Processes = 1,
+) -> None:
+    """Train a world model from LeRobotDatasets. Interrupted runs go on where they stopped.
+
+    First the tokenizer learns to write frames down, then the dynamics learn what comes next. Mix
+    experts, policies and random actions: a model that has seen only success cannot predict failure.
+    """
+    sizes = PRESETS.get(preset)
+    if sizes is None:
+        raise UserError(f"preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
+    dynamics = replace(sizes.dynamics, kind=kind, actions_per_frame=actions_per_frame)  # type: ignore[arg-type]
+    config = TrainConfig(
+        replace(sizes, dynamics=dynamics),
+        tokenizer_share=tokenizer_share,
+        validation_share=held_out,
+    )
+    for folder in dataset:  # what does not fit is said before anything starts
+        open_dataset(folder, camera)
+    loop = LoopConfig(
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        warmup_steps=min(100, steps // 10),
+        save_every_steps=save_every,
+        seed=seed,
+        precision=precision,
+    )
+    learn(processes, _world_model, output, loop, device, dataset, camera, config)
+    typer.echo(
+        f"wrote {output}; measure it with: vla-ros world-model evaluate --model {output} "
+        f"--dataset {dataset[0]}"
+    )
+
+
+def _world_model(
+    report,
+    validated,
+    output: Path,
+    loop: LoopConfig,
+    device: str,
+    datasets: list[Path],
+    camera: str,
+    config: TrainConfig,
+) -> None:
+    """What each process does."""
+    console = Console(stderr=True)
+    recordings = []
+    for folder in datasets:
+        if rank() == 0:
+            console.print(f"reading {folder}")
+        size = config.preset.tokenizer.image_size_px
+        recordings.append(read_kept(folder, camera, size, output / KEPT))
+        if rank() == 0:
+            console.print(f"  {describe(recordings[-1])}")
+    training, held_out = split_all(recordings, config.validation_share)
+
+    def tell(step: int, figures: dict[str, float]) -> None:
+        report(step, figures)
+        if rank() == 0 and all(name.startswith("held_out") for name in figures):
+            text = ", ".join(
+                f"{name.removeprefix('held_out_')} {value:.3g}" for name, value in figures.items()
+            )
+            console.print(f"step {step}, held out: {text}")
+
+    where = own_device(device)
+    train_world_model(training, held_out, camera, output, loop, where, tell, config)
+
+
+@command.command()
+def evaluate(
+    model: Model,
+    dataset: Datasets,
+    held_out: HeldOut = None,
+    horizon: Annotated[int, typer.Option(min=1, help="Frames to imagine, at most.")] = 20,
+    decode_steps: DecodeSteps = Decoding.steps,
+    autoregressive: Autoregressive = False,
+    temperature: Temperature = Decoding.temperature,
+    timing: Annotated[
+        bool, typer.Option(help="Compare the ways to decode: latency and fidelity.")
+    ] = True,
+    batch: Annotated[int, typer.Option(min=2, help="Candidates of a planner, for --timing.")] = 16,
+    tower: Annotated[
+        str, typer.Option(help="Policy whose DINOv2 tower measures likeness; 'none': leave it out.")
+    ] = TOWER_POLICY,
+    seed: Annotated[int, typer.Option(help="Of what is drawn while imagining.")] = 0,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write every figure to this file.")
+    ] = None,
+    device: Device = "cpu",
+) -> None:
+    """Measure a world model on held-out episodes: imagined beside what really came.
+
+    `tower_distance` is a perceptual distance in a small reference network, the policy's own vision
+    tower; it is not LPIPS.
+    """
+    check_writable(json_file)
+    decoding = _decoding(decode_steps, autoregressive, temperature)
+    loaded = _load(model, device)
+    measure = None if tower == "none" else TowerDistance(policy_folder(tower), device)
+    training, episodes = _episodes(loaded, model, dataset, held_out)
+    config = EvaluationConfig(horizon, decoding, seed, CLASS_NAMES)
+    console = Console(stderr=True)
+    with Progress(console=console) as bar:
+        task = bar.add_task("imagining", total=episodes.episodes)
+        result = evaluate_world_model(
+            loaded,
+            training,
+            episodes,
+            config,
+            measure,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    result = {"model": str(model), "datasets": [str(folder) for folder in dataset], **result}
+    if timing:
+        console.print("comparing the ways to decode")
+        result["decodings"] = compare_decodings(loaded, episodes, TimingConfig((1, batch)), seed)
+    show(result)
+    write_result(json_file, result)
+
+
+@command.command()
+def imagine(
+    model: Model,
+    dataset: Datasets,
+    output: Annotated[Path, typer.Option(help="Video (.mp4): real above, imagined below.")],
+    episode: Annotated[
+        list[int] | None, typer.Option(help="Number among the held-out ones; repeat it for more.")
+    ] = None,
+    held_out: HeldOut = None,
+    decode_steps: DecodeSteps = Decoding.steps,
+    autoregressive: Autoregressive = False,
+    temperature: Temperature = Decoding.temperature,
+    seed: Annotated[int, typer.Option(help="Of what is drawn while imagining.")] = 0,
+    device: Device = "cpu",
+) -> None:
+    """Write a video of episodes as they were and as the model imagines them from the first frame.
+
+    A bar below fills with the predicted probability that the task has just been done.
+    """
+    if output.suffix != ".mp4":
+        raise UserError(f"output: expected a file ending in .mp4, got {output}")
+    if output.is_dir():
+        raise UserError(f"output: expected a file, {output} is a folder")
+    check_folder(output.parent)
+    decoding = _decoding(decode_steps, autoregressive, temperature)
+    loaded = _load(model, device)
+    if not loaded.generative:
+        raise UserError(f"{model}: a model of kind 'latent' imagines no pictures")
+    _, episodes = _episodes(loaded, model, dataset, held_out)
+    chosen = episode or [0]
+    for index in chosen:
+        if not 0 <= index < episodes.episodes:
+            raise UserError(f"episode: expected 0 to {episodes.episodes - 1}, got {index}")
+    frames = np.concatenate(
+        [side_by_side(loaded, episodes, index, decoding, seed) for index in chosen]
+    )
+    rate_hz = max(1, round(loaded.config.rate_hz / loaded.actions_per_frame))
+    options = {"crf": str(video.QUALITY_CRF), "preset": video.PRESET}
+    partial = output.with_name(output.name + ".partial")
+    partial.write_bytes(video.encode(frames, rate_hz, options, "yuv420p"))
+    os.replace(partial, output)
+    typer.echo(f"wrote {output}: {len(chosen)} episodes, {len(frames)} frames at {rate_hz} Hz")
+
+
+def _decoding(steps: int, autoregressive: bool, temperature: float) -> Decoding:
+    return Decoding(steps, "autoregressive" if autoregressive else "parallel", temperature)
+
+
+def _load(folder: Path, device: str) -> ImaginationModel:
+    check_device(device)
+    try:
+        return load_world_model(folder, device)
+    except CheckpointError as error:
+        raise UserError(str(error)) from error
+
+
+def _episodes(
+    model: ImaginationModel, folder: Path, datasets: list[Path], share: float | None
+) -> tuple[Recordings | None, Recordings]:
+    """(the others, to fit a probe on; held-out ones) of the datasets, as the model sees them."""
+    size, camera = model.config.tokenizer.image_size_px, model.config.camera
+    keep = folder / KEPT  # where training kept them
+    read = [
+        read_kept(each, camera, size, keep)
+        if keep.is_dir()
+        else read_recordings(each, camera, size)
+        for each in datasets
+    ]
+    for each, recordings in zip(datasets, read, strict=True):
+        if recordings.rate_hz != model.config.rate_hz:
+            raise UserError(
+                f"{each}: expected {model.config.rate_hz:g} Hz as in training, "
+                f"got {recordings.rate_hz:g}"
+            )
+        if recordings.robot != model.config.robot:
+            raise UserError(
+                f"{each}: expected the robot {model.config.robot!r}, got {recordings.robot!r}"
+            )
+    share = model.config.validation_share if share is None else share
+    if share == 1.0:
+        return None, join(read)
+    return split_all(read, share)
