@@ -1,5 +1,7 @@
 """Simulated tabletop tasks in MuJoCo; importing this package registers them with Gymnasium."""
 
+from collections.abc import Sequence
+
 from sim.rendering import choose_backend, explain
 
 choose_backend()
@@ -9,8 +11,6 @@ except (ImportError, AttributeError, RuntimeError) as error:
     if isinstance(error, ModuleNotFoundError) and error.name == "mujoco":
         raise
     raise explain(error) from error
-
-from collections.abc import Sequence  # noqa: E402
 
 from gymnasium.envs.registration import register, registry  # noqa: E402
 

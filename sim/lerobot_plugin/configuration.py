@@ -74,6 +74,8 @@ class VlaRosEnvConfig(EnvConfig):
             )
         for name in filter(is_scene_file, names):
             read_description(name)
+        if len(set(map(_key, names))) < len(names):
+            raise ValueError(f"task: expected names that differ, got {self.task!r}")
         return tuple(names)
 
     @property
@@ -92,9 +94,7 @@ class VlaRosEnvConfig(EnvConfig):
         for name in self.task_names():
             make = freeze_after_episode_end(partial(LeRobotTabletop, name, **self.gym_kwargs))
             mode = gymnasium.vector.AutoresetMode.SAME_STEP
-            # LeRobot makes folders of these names.
-            key = Path(name).stem if is_scene_file(name) else name + VERSION
-            envs[key] = {
+            envs[_key(name)] = {
                 0: gymnasium.vector.AsyncVectorEnv(
                     [make] * n_envs, context="forkserver", autoreset_mode=mode
                 )
@@ -102,3 +102,8 @@ class VlaRosEnvConfig(EnvConfig):
                 else gymnasium.vector.SyncVectorEnv([make] * n_envs, autoreset_mode=mode)
             }
         return envs
+
+
+def _key(name: str) -> str:
+    """What LeRobot calls a task; it makes folders of that name."""
+    return Path(name).stem if is_scene_file(name) else name + VERSION

@@ -95,14 +95,14 @@ class DescribedTask(StagedTask):
             raise Misfit("success: it is done before anything has happened")
         own = {name: key for key, name in names.items()}
         for task, part in self.parts(episode):
+            target = own[part.target]
+            if isinstance(task, Push):
+                assert part.direction is not None
+                if not way_is_free(part.scene, part.target, part.direction):
+                    raise Misfit(f"{layout.called(target)}: its way is not free")
             if isinstance(task, OnMat | PlaceRelative | Push):
                 besides = () if part.destination is None else (own[part.destination],)
-                goal = task.goal_position(world, part)
-                if isinstance(task, Push) and not way_is_free(
-                    episode.scene, part.target, part.direction
-                ):
-                    raise Misfit(f"{layout.called(own[part.target])}: its way is not free")
-                check_room(layout, own[part.target], goal[:2], besides)
+                check_room(layout, target, task.goal_position(world, part)[:2], besides)
         for words, name, position in self.places(world, episode):
             check_reach(self._kinematics, words + layout.called(own[name]), position)
 
