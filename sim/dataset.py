@@ -17,19 +17,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
 from policies.interface import ACTION_NAMES, Policy
 from policies.openvla.state import DATASET_STATE_NAMES
-from sim import ENV_IDS, robot, video
-from sim.env import CONTROL_RATE_HZ, IMAGE_SIZE_PX
+from sim import check_env_ids, robot, task_name, video
+from sim.env import CONTROL_RATE_HZ, IMAGE_SIZE_PX, TabletopEnv
 from sim.parallel import interrupts_deferred, ordered_map
 from sim.randomization import NOMINAL
 from sim.rendering import RenderingError
 from sim.rollout import Demonstration, Perturbation, demonstrate
 from sim.scene import CAMERAS
+from sim.scenes import descriptions
 from sim.variants import STANDARD, find_variant
 
 RATE_HZ = int(CONTROL_RATE_HZ)
@@ -62,11 +62,7 @@ class Collection:
     randomization: str = NOMINAL  # what `sim.randomization.load_domain` takes
 
     def __post_init__(self) -> None:
-        unknown = [env_id for env_id in self.env_ids if env_id not in ENV_IDS]
-        if unknown or not self.env_ids:
-            raise ValueError(
-                f"env: expected some of {', '.join(ENV_IDS)}, got {', '.join(unknown) or 'none'}"
-            )
+        check_env_ids(self.env_ids)
         unknown = [camera for camera in self.cameras if camera not in CAMERAS]
         if unknown or len(set(self.cameras)) != len(self.cameras):
             raise ValueError(
@@ -212,14 +208,13 @@ def _jobs(collection: Collection, options: Mapping[str, str]) -> Iterator[_Job]:
 def _environment(
     env_id: str, cameras: tuple[str, ...], image_size_px: int, variant: str, randomization: str
 ):
-    env = gymnasium.make(
-        env_id,
+    return TabletopEnv(
+        task_name(env_id),
         cameras=cameras,
         image_size_px=image_size_px,
         variant=variant,
         randomization=randomization,
     )
-    return env.unwrapped
 
 
 @lru_cache(maxsize=1)
@@ -393,6 +388,9 @@ class DatasetWriter:
         domain = find_variant(self._collection.variant, self._collection.randomization).domain
         if domain:
             settings["ranges"] = domain.ranges()
+        scenes = descriptions(self._collection.env_ids)
+        if scenes:
+            settings["scenes"] = scenes
         (self.folder / COLLECTION_FILE).write_text(
             json.dumps({**settings, "recorded": self._rows}, indent=1) + "\n"
         )

@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.wrappers import TimeLimit
 from numpy.typing import NDArray
 
 from policies.interface import ACTION_DIM, Observation
@@ -22,9 +23,10 @@ from sim.randomization.draw import child_seeds
 from sim.randomization.episode import begin
 from sim.randomization.world import RandomizedTabletop
 from sim.scene import CAMERAS
+from sim.scenes import find_task
 from sim.spaces import InstructionSpace
 from sim.tabletop import Tabletop
-from sim.tasks import TASKS, Episode, Task
+from sim.tasks import Episode, Task
 from sim.variants import STANDARD, check_variant, find_variant
 
 IMAGE_SIZE_PX = 224
@@ -54,13 +56,12 @@ class TabletopEnv(gymnasium.Env):
         variant: str = STANDARD,
         randomization: str = NOMINAL,
     ) -> None:
-        """`meshes` draws the arm with those of the extra `menagerie`; see `sim.menagerie`.
+        """`task` is a key of `sim.tasks.TASKS` or a scene file; see `sim.scenes`.
 
+        `meshes` draws the arm with those of the extra `menagerie`; see `sim.menagerie`.
         `variant` is a key of `sim.variants.VARIANTS`: a changed world. `randomization` is what
         `sim.randomization.load_domain` takes: a world that every episode draws anew.
         """
-        if task not in TASKS:
-            raise ValueError(f"task: expected one of {', '.join(TASKS)}, got {task!r}")
         unknown = [camera for camera in cameras if camera not in CAMERAS]
         if unknown:
             raise ValueError(f"camera: expected some of {', '.join(CAMERAS)}, got {unknown}")
@@ -68,7 +69,7 @@ class TabletopEnv(gymnasium.Env):
             raise ValueError(
                 f"render_mode: expected one of {self.metadata['render_modes']}, got {render_mode!r}"
             )
-        self.task: Task = TASKS[task]()
+        self.task: Task = find_task(task)
         self.cameras = tuple(cameras)
         self.image_size_px = image_size_px
         self.render_mode = render_mode
@@ -211,6 +212,12 @@ class TabletopEnv(gymnasium.Env):
             "goal_position": self.task.goal_position(world, episode) - world.base_position,
             "randomization": (world.draw.record() if isinstance(world, RandomizedTabletop) else {}),
         }
+
+
+def make_scene(scene: str, **settings: Any) -> gymnasium.Env:
+    """What `gymnasium.make("VlaRos/Scene-v0", scene="file.yaml")` makes, with its time limit."""
+    env = TabletopEnv(scene, **settings)
+    return TimeLimit(env, env.task.max_steps)
 
 
 def to_observation(values: dict[str, Any], stamp_ns: int = 0) -> Observation:

@@ -29,8 +29,14 @@ class Variant:
     build: Callable[[Scene, bool], Tabletop] = Tabletop  # from a scene, and whether to draw meshes
 
     def apply(self, scene: Scene) -> Scene:
-        """A drawn scene as this variant has it."""
-        return replace(scene, camera_offset=self.camera_offset)
+        """A drawn scene as this variant has it; a camera that is offset already is so by both."""
+        here, more = scene.camera_offset, self.camera_offset
+        position, rotation_deg = (
+            tuple(a + b for a, b in zip(*pair, strict=True))
+            for pair in ((here.position, more.position), (here.rotation_deg, more.rotation_deg))
+        )
+        offset = CameraOffset(position, rotation_deg)  # type: ignore[arg-type]
+        return replace(scene, camera_offset=offset)
 
 
 def _stand_in(scene: Scene, meshes: bool) -> Tabletop:

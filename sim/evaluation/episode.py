@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.interface import InstructionError, Policy
+from sim import env_id
 from sim.env import TabletopEnv, to_observation
 from sim.evaluation.arm import Arm
 from sim.evaluation.timing import NO_DELAY, Timing, next_look, rows_on_arrival
@@ -88,7 +89,7 @@ def run_episode(
     on_step(env)
     world, _ = env.running()
     return EpisodeResult(
-        env_id=f"VlaRos/{env.task.name}-v0",
+        env_id=env_id(env.task.name),
         seed=seed,
         instruction=values["instruction"],
         target=info["target"],

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sim import ENV_IDS, task_name
+from sim import ENV_IDS, check_env_ids, task_name
 from sim.evaluation.timing import Timing
 from sim.policies import SCRIPTED
+from sim.scenes import descriptions, find_task
 from sim.tasks import TASKS
 from sim.variants import STANDARD, check_variant
 
@@ -36,11 +37,7 @@ class Evaluation:
     backend: str = "processes"  # where the workers are: here, or in a Ray cluster
 
     def __post_init__(self) -> None:
-        unknown = [env_id for env_id in self.env_ids if env_id not in ENV_IDS]
-        if unknown or not self.env_ids:
-            raise ValueError(
-                f"env: expected some of {', '.join(ENV_IDS)}, got {', '.join(unknown) or 'none'}"
-            )
+        check_env_ids(self.env_ids)
         if len(set(self.env_ids)) < len(self.env_ids):
             raise ValueError(f"env: expected each once, got {', '.join(self.env_ids)}")
         if self.episodes < 1:
@@ -61,7 +58,7 @@ class Evaluation:
         self._check_policy()
 
     def _check_swappable(self) -> None:
-        fixed = [env_id for env_id in self.env_ids if not TASKS[task_name(env_id)].swappable]
+        fixed = [env_id for env_id in self.env_ids if not find_task(task_name(env_id)).swappable]
         if fixed:
             choices = [env_id for env_id in ENV_IDS if TASKS[task_name(env_id)].swappable]
             raise ValueError(
@@ -91,7 +88,9 @@ class Evaluation:
 
     def described(self) -> dict[str, Any]:
         """The settings that a result depends on, as they stand in its JSON."""
+        scenes = descriptions(self.env_ids)
         return {
+            **({"scenes": scenes} if scenes else {}),
             "policy": self.policy,
             "seed": self.seed,
             "blackout": self.blackout,

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
 from policies.interface import Policy
-from sim import video
+from sim import task_name, video
 from sim.env import CONTROL_RATE_HZ, TabletopEnv, to_observation
 from sim.evaluation.episode import EpisodeResult, black_images, run_episode
 from sim.evaluation.settings import Evaluation
@@ -108,8 +107,7 @@ def _warm_up(env: TabletopEnv, policy: Policy, blackout: bool) -> None:
 
 @lru_cache(maxsize=8)
 def _environment(env_id: str, cameras: tuple[str, ...], variant: str) -> TabletopEnv:
-    env = gymnasium.make(env_id, cameras=cameras, variant=variant)
-    return env.unwrapped  # type: ignore[return-value]
+    return TabletopEnv(task_name(env_id), cameras=cameras, variant=variant)
 
 
 @lru_cache(maxsize=1)

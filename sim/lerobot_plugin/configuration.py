@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import gymnasium
 from lerobot.configs import FeatureType, PolicyFeature
@@ -17,6 +18,7 @@ from sim.env import CONTROL_RATE_HZ, IMAGE_SIZE_PX
 from sim.lerobot_plugin.env import LeRobotTabletop
 from sim.randomization import NOMINAL, load_domain
 from sim.scene import CAMERAS
+from sim.scenes import is_scene_file, read_description
 from sim.tasks import TASKS
 
 VERSION = "-v0"
@@ -25,7 +27,7 @@ VERSION = "-v0"
 @EnvConfig.register_subclass("vla_ros")
 @dataclass
 class VlaRosEnvConfig(EnvConfig):
-    """One task (`Lift-v0`), several (`Lift-v0,Push-v0`), or `all`.
+    """One task (`Lift-v0`), several (`Lift-v0,Push-v0`), a scene file, or `all`.
 
     Episode i has the seed `--seed` + i, as in `vla-ros evaluate`: the same scene, instruction and
     judgement.
@@ -64,12 +66,16 @@ class VlaRosEnvConfig(EnvConfig):
         if self.task in (None, "all"):
             return tuple(TASKS)
         names = [name.strip().removesuffix(VERSION) for name in str(self.task).split(",")]
-        unknown = [name for name in names if name not in TASKS]
+        unknown = [name for name in names if name not in TASKS and not is_scene_file(name)]
         if unknown:
             raise ValueError(
                 f"task: expected all or some of {', '.join(name + VERSION for name in TASKS)}, "
-                f"got {self.task!r}"
+                f"or .yaml files of scenes; got {self.task!r}"
             )
+        for name in filter(is_scene_file, names):
+            read_description(name)
+        if len(set(map(_key, names))) < len(names):
+            raise ValueError(f"task: expected names that differ, got {self.task!r}")
         return tuple(names)
 
     @property
@@ -88,7 +94,7 @@ class VlaRosEnvConfig(EnvConfig):
         for name in self.task_names():
             make = freeze_after_episode_end(partial(LeRobotTabletop, name, **self.gym_kwargs))
             mode = gymnasium.vector.AutoresetMode.SAME_STEP
-            envs[name + VERSION] = {
+            envs[_key(name)] = {
                 0: gymnasium.vector.AsyncVectorEnv(
                     [make] * n_envs, context="forkserver", autoreset_mode=mode
                 )
@@ -96,3 +102,8 @@ class VlaRosEnvConfig(EnvConfig):
                 else gymnasium.vector.SyncVectorEnv([make] * n_envs, autoreset_mode=mode)
             }
         return envs
+
+
+def _key(name: str) -> str:
+    """What LeRobot calls a task; it makes folders of that name."""
+    return Path(name).stem if is_scene_file(name) else name + VERSION

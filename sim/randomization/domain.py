@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from sim import robot
 from sim.randomization.axes import AXES, Field
+from sim.yaml_file import YamlError, expected_one_of, read_yaml
 
 DISTRIBUTIONS = ("uniform", "log-uniform", "normal")
 SPREAD = 3.919928  # [standard deviations] an interval of 95 % of a normal distribution is wide
@@ -127,14 +126,10 @@ def load_domain(name: str) -> Domain:
         )
     path = Path(name)
     try:
-        text = path.read_text()
-        content = yaml.safe_load(text)
-    except OSError as error:
-        raise DomainError(f"randomization: cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DomainError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+        content = read_yaml(path, "randomization")
+    except YamlError as error:
+        raise DomainError(str(error)) from error
     try:
-        _refuse_doubles(yaml.compose(text, yaml.SafeLoader))
         return _from_file(content, str(path))
     except DomainError as error:
         raise DomainError(f"{path}: {error}") from error
@@ -233,9 +228,7 @@ def _check_counted(axes: Mapping[str, Mapping[str, FieldRanges]]) -> None:
 def _check_keys(kind: str, given: Mapping, known: Iterable[str]) -> None:
     for key in given:
         if key not in known:
-            close = difflib.get_close_matches(str(key), list(known), 1)
-            hint = f"; do you mean {close[0]}?" if close else ""
-            raise DomainError(f"{kind}: expected one of {', '.join(known)}, got {key!r}{hint}")
+            raise DomainError(f"{kind}: {expected_one_of(known, key)}")
 
 
 def _plain(value: FieldRanges) -> Any:
@@ -246,24 +239,6 @@ def _plain(value: FieldRanges) -> Any:
     if isinstance(value, Chance):
         return value.probability
     return {"low": value.low, "high": value.high, "distribution": value.distribution}
-
-
-def _refuse_doubles(root: yaml.Node | None) -> None:
-    """A key that stands twice is an error: YAML keeps the last and says nothing."""
-    nodes, seen = [root], set()
-    while nodes:
-        node = nodes.pop()
-        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
-            continue
-        seen.add(id(node))  # an alias may lead back to where it stands
-        if isinstance(node, yaml.MappingNode):
-            names = [key.value for key, _ in node.value]
-            for name in names:
-                if names.count(name) > 1:
-                    raise DomainError(f"the key {name!r} stands twice")
-            nodes += [value for _, value in node.value]
-        else:
-            nodes += node.value
 
 
 def _preset(level: str, axes: Iterable[str]) -> dict[str, dict[str, FieldRanges]]:

@@ -176,7 +176,12 @@ def draw_spots(
 
 def _clearance(first: str, second: str) -> float:
     """[m] between centres, so that the open gripper (0.12 m wide) fits around an item."""
-    return _RADIUS_M.get(first, 0.05) + _RADIUS_M.get(second, 0.05)
+    return room_radius(first) + room_radius(second)
+
+
+def room_radius(shape: str) -> float:
+    """[m] round its centre that something needs on the table, half the gripper's room included."""
+    return _RADIUS_M.get(shape, 0.05)
 
 
 _RADIUS_M = {"bowl": BOWL_RADIUS_M + 0.015, "mat": 0.10, "button": 0.06, "brush": 0.075}

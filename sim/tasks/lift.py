@@ -29,8 +29,9 @@ class Lift(Task):
     name = "Lift"
     max_steps = 60
 
-    def __init__(self) -> None:
+    def __init__(self, height_m: float = LIFT_HEIGHT_M) -> None:
         self._kinematics = Kinematics()
+        self._height_m = height_m
 
     def sample(self, rng: np.random.Generator) -> Episode:
         count = int(rng.integers(2, 4))
@@ -47,11 +48,11 @@ class Lift(Task):
     def success(self, world: Tabletop, episode: Episode) -> bool:
         stood_at = episode.scene.item(episode.target).height_m
         height = world.item_position(episode.target)[2] - stood_at
-        return bool(height > LIFT_HEIGHT_M and world.is_held(episode.target))
+        return bool(height > self._height_m and world.is_held(episode.target))
 
     def goal_position(self, world: Tabletop, episode: Episode) -> NDArray[np.float64]:
         item = world.item_position(episode.target)
-        return np.array([item[0], item[1], LIFT_HEIGHT_M + 0.05])
+        return np.array([item[0], item[1], self._height_m + 0.05])
 
     def expert(self, world: Tabletop, episode: Episode) -> NDArray[np.float64]:
         if world.is_held(episode.target):

@@ -45,8 +45,17 @@ class PlaceRelative(Task):
     name = "PlaceRelative"
     max_steps = 90
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        wanted_m: float = DISTANCE_M,
+        range_m: tuple[float, float] = (MIN_DISTANCE_M, MAX_DISTANCE_M),
+        max_aside_m: float = MAX_ASIDE_M,
+    ) -> None:
+        """Distances of the two centres: where the expert puts it, what is a success."""
         self._kinematics = Kinematics()
+        self._wanted_m = wanted_m
+        self._range_m = range_m
+        self._max_aside_m = max_aside_m
 
     def sample(self, rng: np.random.Generator) -> Episode:
         direction = base.choose(rng, tuple(RELATIONS))
@@ -80,7 +89,7 @@ class PlaceRelative(Task):
         assert episode.destination is not None
         offset = world.item_position(episode.target) - world.item_position(episode.destination)
         return (
-            _is_related(offset[:2], episode.direction)
+            self._is_related(offset[:2], episode.direction)
             and checks.stands_on_table(world, episode.target)
             and checks.let_go(world, episode.target)
         )
@@ -88,7 +97,7 @@ class PlaceRelative(Task):
     def goal_position(self, world: Tabletop, episode: Episode) -> NDArray[np.float64]:
         assert episode.destination is not None and episode.direction is not None
         reference = world.item_position(episode.destination)[:2]
-        spot = reference + DISTANCE_M * np.array(RELATIONS[episode.direction])
+        spot = reference + self._wanted_m * np.array(RELATIONS[episode.direction])
         return np.array([*spot, world.scene.item(episode.target).size_m])
 
     def expert(self, world: Tabletop, episode: Episode) -> NDArray[np.float64]:
@@ -100,14 +109,16 @@ class PlaceRelative(Task):
             return skills.withdraw(world)
         return base.grasp(world, episode.target)
 
-
-def _is_related(offset: NDArray, direction: str | None) -> bool:
-    """Whether an offset (2,) [m] from the other item lies in the direction named."""
-    if direction not in RELATIONS:
-        raise ValueError(f"direction: expected one of {', '.join(RELATIONS)}, got {direction!r}")
-    along = np.array(RELATIONS[direction])
-    aside = abs(offset @ np.array([-along[1], along[0]]))
-    return bool(MIN_DISTANCE_M < offset @ along < MAX_DISTANCE_M and aside < MAX_ASIDE_M)
+    def _is_related(self, offset: NDArray, direction: str | None) -> bool:
+        """Whether an offset (2,) [m] from the other item lies in the direction named."""
+        if direction not in RELATIONS:
+            raise ValueError(
+                f"direction: expected one of {', '.join(RELATIONS)}, got {direction!r}"
+            )
+        along = np.array(RELATIONS[direction])
+        aside = abs(offset @ np.array([-along[1], along[0]]))
+        low, high = self._range_m
+        return bool(low < offset @ along < high and aside < self._max_aside_m)
 
 
 def _is_posed(scene: Scene, direction: str) -> bool:

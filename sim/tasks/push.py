@@ -43,8 +43,12 @@ class Push(Task):
     name = "Push"
     max_steps = 60
 
-    def __init__(self) -> None:
+    def __init__(
+        self, distance_m: float = PUSH_DISTANCE_M, max_drift_m: float = MAX_DRIFT_M
+    ) -> None:
         self._kinematics = Kinematics()
+        self._distance_m = distance_m
+        self._max_drift_m = max_drift_m
 
     def sample(self, rng: np.random.Generator) -> Episode:
         direction = base.choose(rng, tuple(DIRECTIONS))
@@ -74,7 +78,7 @@ class Push(Task):
         moved = world.item_position(episode.target)[:2] - np.array(
             episode.scene.item(episode.target).position
         )
-        return bool(moved @ along > PUSH_DISTANCE_M and abs(moved @ across) < MAX_DRIFT_M)
+        return bool(moved @ along > self._distance_m and abs(moved @ across) < self._max_drift_m)
 
     def goal_position(self, world: Tabletop, episode: Episode) -> NDArray[np.float64]:
         along, _ = _axes(episode)

@@ -1,7 +1,6 @@
 """TwoStage: two of the other tasks in one instruction, "open the drawer, then put ... into it".
 
-Success is that both parts are done in the end. The expert does the first part that is not done, so
-that a part which comes undone is done again.
+`sim.tasks.staged` says what success is and how the expert goes about it.
 """
 
 from __future__ import annotations
@@ -9,11 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sim.kinematics import Kinematics
 from sim.scene import Scene
-from sim.tabletop import Tabletop
 from sim.tasks import base, push, put_in_drawer, skills
 from sim.tasks.base import Episode, Stage, Task
 from sim.tasks.close_drawer import CloseDrawer
@@ -22,17 +19,16 @@ from sim.tasks.pick_place import PickPlace
 from sim.tasks.push import Push
 from sim.tasks.put_in_drawer import PutInDrawer
 from sim.tasks.stack import Stack
+from sim.tasks.staged import StagedTask
 
-HAND_REACH_M, HAND_CLEARANCE_M = 0.04, 0.06  # aside of a thing, above its centre
 CONNECTIVES = (", then ", " and then ", ", and after that ")
 
 
-class TwoStage(Task):
+class TwoStage(StagedTask):
     """ "open the red drawer, then put the blue cube into the red drawer"."""
 
     name = "TwoStage"
     max_steps = 180
-    swappable = False
 
     def __init__(self) -> None:
         self._kinematics = Kinematics()
@@ -61,40 +57,8 @@ class TwoStage(Task):
         )
         return first + base.choose(rng, CONNECTIVES) + second
 
-    def first_touches(self, world: Tabletop, episode: Episode) -> tuple[str, ...]:
-        first = episode.stages[0]
-        return self._tasks[first.task].first_touches(world, episode.at(first))
-
-    def success(self, world: Tabletop, episode: Episode) -> bool:
-        return all(
-            self._tasks[stage.task].success(world, episode.at(stage)) for stage in episode.stages
-        )
-
-    def target_position(self, world: Tabletop, episode: Episode) -> NDArray[np.float64]:
-        task, part = self._now(world, episode)
-        return task.target_position(world, part)
-
-    def goal_position(self, world: Tabletop, episode: Episode) -> NDArray[np.float64]:
-        task, part = self._now(world, episode)
-        return task.goal_position(world, part)
-
-    def expert(self, world: Tabletop, episode: Episode) -> NDArray[np.float64]:
-        task, part = self._now(world, episode)
-        first = episode.stages[0].target
-        if part.target != first and _is_around(world, first):
-            return skills.withdraw(world)  # straight up, or it would undo what has been done
-        return task.expert(world, part)
-
-    def _now(self, world: Tabletop, episode: Episode) -> tuple[Task, Episode]:
-        """The first part that is not done, or the last."""
-        parts = [(self._tasks[stage.task], episode.at(stage)) for stage in episode.stages]
-        return next((part for part in parts if not part[0].success(world, part[1])), parts[-1])
-
-
-def _is_around(world: Tabletop, name: str) -> bool:
-    """Whether the fingers are beside something, not yet above it."""
-    offset = world.ee_position - world.item_position(name)
-    return bool(np.linalg.norm(offset[:2]) < HAND_REACH_M and offset[2] < HAND_CLEARANCE_M)
+    def parts(self, episode: Episode) -> list[tuple[Task, Episode]]:
+        return [(self._tasks[stage.task], episode.at(stage)) for stage in episode.stages]
 
 
 Draw = tuple[Scene, tuple[Stage, Stage]]

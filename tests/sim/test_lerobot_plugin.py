@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from lerobot.configs import PreTrainedConfig
@@ -14,6 +16,8 @@ from sim.env import TabletopEnv
 from sim.lerobot_plugin.configuration import VlaRosEnvConfig
 from sim.lerobot_plugin.env import LeRobotTabletop
 from sim.tasks import TASKS
+
+SCENE = str(Path(__file__).parents[2] / "config/scenes/left_of_bowl.yaml")
 
 
 def test_lerobot_finds_it_by_its_package_and_our_policy_with_it():
@@ -36,10 +40,22 @@ def test_features_are_those_of_the_datasets():
 def test_tasks_by_name():
     assert VlaRosEnvConfig().task_names() == tuple(TASKS)
     assert VlaRosEnvConfig(task="Lift-v0,Push").task_names() == ("Lift", "Push")
+    assert VlaRosEnvConfig(task=SCENE).task_names() == (SCENE,)
+    with pytest.raises(ValueError, match="cannot read nowhere.yaml"):
+        VlaRosEnvConfig(task="nowhere.yaml")
     with pytest.raises(ValueError, match="expected all or some of Lift-v0, .* got 'Fly-v0'"):
         VlaRosEnvConfig(task="Fly-v0")
     with pytest.raises(ValueError, match="acts at 10 Hz only"):
         VlaRosEnvConfig(fps=30)
+
+
+def test_a_scene_file_is_a_task_of_the_files_name():
+    envs = VlaRosEnvConfig(task=SCENE).create_envs(n_envs=1)
+    assert list(envs) == ["left_of_bowl"]
+    env = envs["left_of_bowl"][0]
+    env.reset(seed=[0])
+    assert "red cube" in env.call("task_description")[0]
+    env.close()
 
 
 def test_the_same_seed_is_the_same_episode():

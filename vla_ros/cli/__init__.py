@@ -30,6 +30,7 @@ COMMANDS = {
     "compare": "Compare two evaluations of the same episodes, paired.",
     "serve": "Offer a policy to robots elsewhere, over a websocket.",
     "verify-checkpoint": "Replay a checkpoint's expected outputs, each figure with its tolerance.",
+    "scene": "Check a scene file: what it says, whether it fits, what it looks like.",
     "collect": "Record a task's expert as a LeRobotDataset.",
     "pretrain": "Teach the vision towers to see in simulation.",
     "train": "Train a policy from a LeRobotDataset.",

@@ -10,13 +10,13 @@ from sim.evaluation import write_json
 from vla_ros.errors import UserError
 
 
-def check_writable(path: Path | None) -> None:
+def check_writable(path: Path | None, option: str = "json") -> None:
     """Raise `UserError` when a file cannot be written there. None: nothing is to be written."""
     if path is None:
         return
     if path.is_dir():
-        raise UserError(f"json: expected a file, {path} is a folder")
-    _probe(path.parent, f"json: cannot write {path}")
+        raise UserError(f"{option}: expected a file, {path} is a folder")
+    _probe(path.parent, f"{option}: cannot write {path}")
 
 
 def check_folder(folder: Path) -> None:

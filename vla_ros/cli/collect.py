@@ -22,7 +22,10 @@ from vla_ros.errors import UserError
 def command(
     env: Annotated[
         list[str],
-        typer.Option(help=f"One of {', '.join(ENV_IDS)}; repeat it to mix, episodes alternate."),
+        typer.Option(
+            help=f"One of {', '.join(ENV_IDS)}, or a .yaml file of a scene; repeat it to mix, "
+            "episodes alternate."
+        ),
     ],
     episodes: Annotated[int, typer.Option(help="Successful episodes to keep, over all --env.")],
     output: Annotated[Path, typer.Option(help="Folder of the new dataset.")],

@@ -40,7 +40,11 @@ def command(
         str, typer.Option(help=f"Name or folder of a checkpoint; also: {', '.join(SCRIPTED)}.")
     ],
     env: Annotated[
-        list[str], typer.Option(help=f"One of {', '.join(ENV_IDS)}; repeat it for an average.")
+        list[str],
+        typer.Option(
+            help=f"One of {', '.join(ENV_IDS)}, or a .yaml file of a scene; repeat it for an "
+            "average."
+        ),
     ],
     episodes: Annotated[int, typer.Option(help="For each --env.")] = Evaluation.episodes,
     seed: Annotated[int, typer.Option(help="Of the first episode.")] = Evaluation.seed,

@@ -116,7 +116,7 @@ def identify(
     """
     settings = Settings(max_iterations=max_iterations)
     for path, option in ((json_file, "json"), (output, "output")):
-        _check_writable(path, option)
+        check_writable(path, option)
     topics = rosbag.BagTopics(joint_topic, command_topic)
     read = read_logs(logs, topics)
     held = read_logs(held_out or [], topics)
@@ -169,7 +169,7 @@ def compare(
     simulation ranks wrongly weigh as much as their *real* rates differ; 0 is best.
     """
     for path, option in ((json_file, "json"), (plot, "plot")):
-        _check_writable(path, option)
+        check_writable(path, option)
     rates = read_rates(file, episodes)
     result = compare_rates(rates, Bootstrap(draws, seed))
     console = Console(highlight=False)
@@ -247,14 +247,6 @@ def record_logs(
     told = outcomes(made)
     text = f", {told['successes']} of {told['episodes']} succeeded" if told["episodes"] else ""
     Console().print(f"{len(made)} logs, {sum(log.duration_s for log in made):.0f} s{text}")
-
-
-def _check_writable(path: Path | None, option: str) -> None:
-    """As `check_writable`, which speaks of --json, for other options, too."""
-    try:
-        check_writable(path)
-    except UserError as error:
-        raise UserError(str(error).replace("json:", f"{option}:", 1)) from None
 
 
 def _names(logs: Sequence[Log]) -> list[str]:
