@@ -66,7 +66,7 @@ def test_where_the_result_goes_is_checked_before_the_work(vla_ros, tmp_path, mon
     def fail(*_):
         raise AssertionError("an episode ran")
 
-    monkeypatch.setattr("vla_ros.cli.evaluate.evaluate", fail)
+    monkeypatch.setattr("vla_ros.cli.evaluate.evaluate_all", fail)
     (tmp_path / "file").write_text("")
     options = ("evaluate", "--policy", "expert", "--env", LIFT, "--episodes", 1)
     for place, problem in (

@@ -147,6 +147,8 @@ def test_commands_of_a_bag_are_what_the_controller_follows():
     times_ns = np.arange(0, 3_000_000_000, 8_000_000)
     followed = []
     for now_ns in times_ns:
+        standing = follower.sample(int(now_ns))  # where the command stands when one comes
+        command = command if standing is None else standing
         if rng.random() < 0.1:
             points_ns = np.cumsum(rng.integers(50_000_000, 200_000_000, 4))
             start_ns = int(now_ns) - int(rng.integers(0, 100_000_000)) if now_ns else 0
