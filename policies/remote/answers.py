@@ -6,7 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from policies.interface import ActionChunk, ActionError, Observation, ObservationError
+from policies.interface import (
+    ActionChunk,
+    ActionError,
+    InstructionError,
+    Observation,
+    ObservationError,
+)
 from policies.remote.clock import ClockOffset, Exchange
 from policies.remote.envelope import Answer
 from policies.remote.errors import ConnectionLostError, RemoteError
@@ -14,6 +20,7 @@ from policies.remote.table import KeyTable
 from policies.remote.translate import actions_from_message
 
 ERRORS: dict[str, type[Exception]] = {
+    "InstructionError": InstructionError,
     "ObservationError": ObservationError,
     "ActionError": ActionError,
     "ConnectionError": ConnectionLostError,  # the server stops: another may start

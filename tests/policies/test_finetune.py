@@ -146,7 +146,13 @@ def test_a_chunk_head_adapts_to_a_robot_whose_x_axis_points_back(
     )
     wrong, constant = bins_of_x(tmp_path / "base", reversed_x, tiny_tokenizer)
     assert wrong > constant
-    run(tmp_path / "base", reversed_x, tmp_path / "out", learning_rate=6e-3, **usual | {"steps": 200})
+    run(
+        tmp_path / "base",
+        reversed_x,
+        tmp_path / "out",
+        learning_rate=6e-3,
+        **usual | {"steps": 200},
+    )
     for adapted in (tmp_path / "out", tmp_path / "out" / "adapter"):
         assert bins_of_x(adapted, reversed_x, tiny_tokenizer)[0] < 0.5 * constant
     after = load_file(tmp_path / "base" / "model.safetensors")

@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from policies.factory import load_policy
+from policies.factory import DEFAULT_POLICY, load_policy
 from policies.interface import ActionChunk, Observation, ObservationError
 from policies.remote.errors import RemoteError
 from policies.serving.background import serving
@@ -103,14 +103,14 @@ def test_a_served_policy_is_the_policy(tmp_path, monkeypatch):
     try:
         port = 0
         for line in process.stdout:
-            if "Serving openvla-mini at ws://127.0.0.1:" in line:
+            if "Serving openvla-mini-oft at ws://127.0.0.1:" in line:
                 port = int(line.split("127.0.0.1:")[1].split(",")[0])
                 break
         address = f"ws://127.0.0.1:{port}?timeout_s={PATIENCE_S}"
         with pytest.raises(RemoteError, match="refuses the token"):
             load_policy(address)
         monkeypatch.setenv("VLA_ROS_TOKEN_FILE", str(token))
-        remote, local = load_policy(address), load_policy("openvla-mini")
+        remote, local = load_policy(address), load_policy(DEFAULT_POLICY)
         remote.check_fit(FR3_LIMITS.tool)
         image = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
         observation = Observation(

@@ -75,7 +75,7 @@ def test_a_policy_that_is_refused_leaves_the_node_unconfigured_and_says_why(make
     node._publish_diagnostics()
     (status,) = published[-1].status
     assert status.level == b"\x02"  # ERROR
-    assert status.message == "refused policy 'openvla-mini': it sleeps"
+    assert status.message == "refused policy 'openvla-mini-oft': it sleeps"
 
 
 @pytest.mark.parametrize("policy", [CheckedPolicy(), UncheckedPolicy()])

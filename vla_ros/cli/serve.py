@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from policies.factory import DTYPES, QUANTIZATIONS, load_policy
+from policies.factory import DEFAULT_POLICY, DTYPES, QUANTIZATIONS, load_policy
 from policies.remote.settings import (
     TOKEN_FILE_VARIABLE,
     TOKEN_VARIABLE,
@@ -31,7 +31,7 @@ MEGABYTE = 2**20
 
 def command(
     policy: Annotated[str, typer.Option(help="A policy that ships here, or a folder.")] = (
-        "openvla-mini"
+        DEFAULT_POLICY
     ),
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0: every one.")
