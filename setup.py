@@ -45,6 +45,7 @@ setup(
         (f"share/{NAME}", ["package.xml", "LICENSE"]),
         (f"share/{NAME}/launch", files("launch/*.py")),
         (f"share/{NAME}/config", files("config/*.yaml")),
+        (f"share/{NAME}/config/worlds", files("config/worlds/*.yaml")),
     ],
     zip_safe=False,
     install_requires=requirements("core"),
