@@ -196,6 +196,19 @@ def load_world(path: Path) -> WorldConfig:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    content = _mapping(path)
+    base = content.pop("base", None)
+    if base is None:
+        return content
+    if not isinstance(base, str) or not (path.parent / base).is_file():
+        raise WorldError(f"base: expected the name of a file beside this one, got {base!r}")
+    below = _mapping(path.parent / base)
+    if "base" in below:
+        raise WorldError(f"base: expected a file without a base of its own, got {base!r}")
+    return {**below, **content}
+
+
+def _mapping(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
@@ -204,17 +217,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise WorldError(f"not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise WorldError(f"expected a mapping, got {content!r}")
-    base = content.pop("base", None)
-    if base is None:
-        return content
-    below = yaml.safe_load((path.parent / str(base)).read_text()) if _is_file(path, base) else None
-    if not isinstance(below, dict) or "base" in below:
-        raise WorldError(f"base: expected a world's file without a base beside it, got {base!r}")
-    return {**below, **content}
-
-
-def _is_file(path: Path, base: object) -> bool:
-    return isinstance(base, str) and (path.parent / base).is_file()
+    return content
 
 
 def _from_mapping(content: Mapping[str, Any]) -> WorldConfig:
@@ -254,7 +257,9 @@ def _build(cls: type, values: Any, where: str) -> Any:
     try:
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
     except WorldError as error:
-        raise WorldError(f"{where}{error}") from error
+        text = str(error)
+        field = where.rstrip(".") + ": " if text.startswith("expected") else where
+        raise WorldError(f"{field}{text}") from error
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -55,7 +55,7 @@ class Libero(LiberoEnv):
 
     def _ensure_env(self) -> None:
         """As `LiberoEnv`, but only the cameras that are looked at are drawn."""
-        if self._env is None:
+        if self._env is None:  # type: ignore[has-type]
             self._env = OffScreenRenderEnv(
                 bddl_file_name=self._task_bddl_file,
                 camera_names=[name.removesuffix("_image") for name in self.camera_name],
@@ -65,4 +65,4 @@ class Libero(LiberoEnv):
             )
 
 
-register("VlaRos/Libero-v0", entry_point=Libero)
+register("VlaRos/Libero-v0", entry_point="sim.worlds.libero:Libero")

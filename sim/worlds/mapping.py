@@ -87,7 +87,8 @@ def encode(
     ) / target.radians_per_unit
     displacement = np.concatenate([move, angles])  # (6,)
     if target.clip is not None:
-        displacement = np.clip(displacement, *target.clip)
+        low, high = target.clip
+        displacement = np.clip(displacement, low, high)
     values = dict(zip((*AXES, *TURNS), displacement, strict=True))
     values["gripper"] = target.gripper_closed + float(np.clip(opening, 0.0, 1.0)) * (
         target.gripper_open - target.gripper_closed
