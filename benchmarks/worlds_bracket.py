@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.interface import ActionChunk, Observation
+from policies.interface import ActionChunk, Observation, Policy
 from sim.evaluation import write_json
 from sim.worlds import World, load_world
 from sim.worlds.evaluation import WorldEvaluation, run_episode, summarize
@@ -89,15 +90,16 @@ class LiberoExpert:
 
     def _place(self, body: str) -> NDArray[np.float64]:
         """(3,) [m] in the base frame."""
-        data = self._world.env.unwrapped._env.env.sim.data  # type: ignore[attr-defined]
+        env: Any = self._world.env.unwrapped
+        data = env._env.env.sim.data
         return data.get_body_xpos(body) - np.array(self._world.config.tool.base_position_m)
 
 
-EXPERTS = {"so101": SO101Expert, "libero": LiberoExpert}
+EXPERTS: dict[str, Callable[[World], Policy]] = {"so101": SO101Expert, "libero": LiberoExpert}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("world", choices=EXPERTS)
     parser.add_argument("--episodes", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1000)

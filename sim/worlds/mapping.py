@@ -13,12 +13,13 @@ from sim.worlds.paths import WorldError, look_up
 def upright(source: CameraSource, image: object, field: str) -> NDArray[np.uint8]:
     """An environment's image as (h, w, 3) uint8, RGB, upright."""
     array = np.asarray(image)
+    came = array.shape
     if source.layout == "chw" and array.ndim == 3:
         array = array.transpose(1, 2, 0)  # (3, h, w) -> (h, w, 3)
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
         raise WorldError(
             f"{field}: expected an uint8 image of layout {source.layout} with 3 channels, "
-            f"got {array.dtype} of shape {np.shape(image)}"
+            f"got {array.dtype} of shape {came}"
         )
     if "vertical" in source.flip:
         array = array[::-1]

@@ -77,6 +77,20 @@ def test_a_policy_is_measured_and_written_down(vla_ros, world, tmp_path):
 
 
 @pytest.mark.slow
+def test_workers_do_not_change_the_result(vla_ros, world, tmp_path):
+    rows = []
+    for workers in (1, 2):
+        file = tmp_path / f"{workers}.json"
+        code, _, errors = vla_ros(
+            "evaluate", "--policy", "random", "--world", world, "--episodes", 4,
+            "--workers", workers, "--json", file,
+        )  # fmt: skip
+        assert code == 0, errors
+        rows.append(json.loads(file.read_text())["rows"])
+    assert rows[0] == rows[1]
+
+
+@pytest.mark.slow
 def test_a_trained_policy_acts_in_another_world(vla_ros, world, tmp_path):
     file = tmp_path / "result.json"
     code, _, errors = vla_ros(
