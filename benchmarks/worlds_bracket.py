@@ -112,6 +112,7 @@ def main() -> None:
     for seed in range(arguments.seed, arguments.seed + arguments.episodes):
         results.append(run_episode(world, expert, seed))
         print(f"seed {seed}: {results[-1].outcome} after {results[-1].steps} steps", flush=True)
+    world.close()
     # "zero" stands for a policy that needs no checkpoint; the name below is the true one.
     settings = WorldEvaluation("zero", config, arguments.episodes, arguments.seed)
     summary = {**summarize(settings, results), "policy": expert.name}
