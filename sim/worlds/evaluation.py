@@ -5,7 +5,6 @@ The world stands still while the policy computes, as these environments do.
 
 from __future__ import annotations
 
-import atexit
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -211,6 +210,4 @@ def _prepared(key: _Key) -> tuple[World, Policy]:
             unnorm_key=evaluation.unnorm_key,
             quantization=evaluation.quantization,
         )
-    world = World(evaluation.world, policy.cameras)
-    atexit.register(world.close)  # graphics contexts complain when Python's end is theirs
-    return world, policy
+    return World(evaluation.world, policy.cameras), policy
