@@ -46,6 +46,7 @@ setup(
         (f"share/{NAME}/launch", files("launch/*.py")),
         (f"share/{NAME}/config", files("config/*.yaml")),
         (f"share/{NAME}/config/scenes", files("config/scenes/*.yaml")),
+        (f"share/{NAME}/config/worlds", files("config/worlds/*.yaml")),
     ],
     zip_safe=False,
     install_requires=requirements("core"),

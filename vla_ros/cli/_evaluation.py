@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from sim.evaluation import EpisodeResult
+from sim.worlds.evaluation import WorldResult
 
 CONDITION_COLUMNS = {"variant": "variant", "delay_ms": "delay", "late_chunks": "late"}
 
@@ -35,7 +36,7 @@ class EpisodeBar:
     def __exit__(self, *error: object) -> None:
         self._bar.stop()
 
-    def add(self, result: EpisodeResult) -> None:
+    def add(self, result: EpisodeResult | WorldResult) -> None:
         """One more episode is over."""
         self._done += 1
         self._succeeded += result.success
@@ -49,7 +50,7 @@ def result_table(policy: str, summary: dict[str, Any]) -> Table:
     columns = {
         key: heading
         for key, heading in CONDITION_COLUMNS.items()
-        if len({condition[key] for condition in conditions}) > 1
+        if len({condition.get(key) for condition in conditions}) > 1
     }
     table = Table(title=f"policy {policy}", box=None, padding=(0, 1))  # fits 80 columns
     table.add_column("environment", no_wrap=True)
@@ -76,6 +77,6 @@ def _figures(row: dict[str, Any]) -> tuple[str, ...]:
         str(row["episodes"]),
         f"{row['success_rate']:.1%}",
         f"{100 * row['wilson_low']:.0f}-{row['wilson_high']:.0%}",
-        f"{row['first_touch_rate']:.1%}",
+        "-" if row["first_touch_rate"] is None else f"{row['first_touch_rate']:.1%}",
         f"{latency_ms['p50']:.1f}/{latency_ms['p99']:.1f}",
     )

@@ -32,6 +32,7 @@ from sim.policies import SCRIPTED
 from sim.variants import VARIANTS
 from vla_ros.cli._evaluation import EpisodeBar, result_table
 from vla_ros.cli._output import check_writable, write_result
+from vla_ros.cli._worlds import measure, refuse
 from vla_ros.errors import UserError
 
 
@@ -45,7 +46,11 @@ def command(
             help=f"One of {', '.join(ENV_IDS)}, or a .yaml file of a scene; repeat it for an "
             "average."
         ),
-    ],
+    ] = [],  # noqa: B006  typer reads it and makes a new one
+    world: Annotated[
+        Path | None,
+        typer.Option(help="Instead of --env: a YAML file of another environment, docs/worlds.md."),
+    ] = None,
     episodes: Annotated[int, typer.Option(help="For each --env.")] = Evaluation.episodes,
     seed: Annotated[int, typer.Option(help="Of the first episode.")] = Evaluation.seed,
     json_file: Annotated[
@@ -107,6 +112,40 @@ def command(
     robot touched is the one named. Several values of --variant, --delay-ms or --late-chunks run all
     combinations on the same seeds. With --realtime the result depends on the machine.
     """
+    check_writable(json_file)
+    if world is not None:
+        begin_s = time.monotonic()
+        refuse(
+            {
+                "env": bool(env),
+                "report": report is not None,
+                "resume": resume,
+                "video": video is not None,
+                "backend": backend != Evaluation.backend,
+                "blackout": blackout,
+                "swap-instruction": swap_instruction,
+                "delay-ms": delay_ms != [0.0],
+                "realtime": realtime,
+                "late-chunks": late_chunks != ["align"],
+                "asynchronous": asynchronous,
+                "variant": variant != [Evaluation.variant],
+            }
+        )
+        summary = measure(
+            world,
+            policy=policy,
+            episodes=episodes,
+            seed=seed,
+            device=device,
+            quantization=quantize,
+            unnorm_key=unnorm_key,
+            execute_steps=execute_steps,
+            workers=workers,
+        )
+        summary["made_with"] = _made_with(time.monotonic() - begin_s)
+        Console().print(result_table(policy, summary))
+        write_result(json_file, summary)
+        return
     conditions = [
         (name, timing)
         for name, delay, late in product(variant, delay_ms, late_chunks)
@@ -140,7 +179,6 @@ def command(
             replace(each, video_folder=folder)
             for each, folder in zip(evaluations, _video_folders(video, evaluations), strict=True)
         ]
-    check_writable(json_file)
     if resume and json_file is None:
         raise UserError("resume: expected --json with it, beside which the journal lies")
     if policy not in SCRIPTED:
