@@ -41,10 +41,10 @@ from policies.training.loop import (
     bf16_is_fast,
     use_plain_attention,
 )
-from policies.training.objective import Learner, bin_errors
-from policies.training.pretrain import Validation, number_names, training_median
+from policies.training.objective import Learner
 from policies.training.processes import rank, steps_of_all, world_size
-from policies.training.train import MAX_VALIDATION_ROWS, frame_rate_hz, split_demonstrations
+from policies.training.train import frame_rate_hz, split_demonstrations
+from policies.training.validation import Validation, validator
 
 ADAPTER_FOLDER = "adapter"
 
@@ -66,12 +66,7 @@ def finetune(
     false). Raises `CheckpointError`, `DatasetError` or `TrainingError`.
     """
     check_base(base_folder)
-    shares = world_size() * loop_config.gradient_accumulation
-    if loop_config.batch_size % shares:
-        raise TrainingError(
-            f"batch size: expected a multiple of {shares} ({world_size()} processes x "
-            f"{loop_config.gradient_accumulation} passes), got {loop_config.batch_size}"
-        )
+    check_shares(loop_config)
     frame_rate_hz(datasets)  # refused when they differ
     # What is frozen needs no more digits than it is computed with.
     in_bf16 = config.lora is not None and _computes_in_bf16(loop_config, device)
@@ -100,15 +95,6 @@ def finetune(
         rows = rng.integers(len(training), size=loop.rows_per_step)
         return learner.loss(training, maker.make(training, rows, rng))
 
-    constant = training_median(training, maker)
-    stride = max(1, len(validation) // MAX_VALIDATION_ROWS)
-
-    def validate(step: int) -> None:
-        rows = np.arange(0, len(validation), stride)
-        with torch.autocast(device.type, torch.bfloat16, enabled=in_bf16):
-            ours, theirs = bin_errors(learner, validation, rows, constant)
-        on_validation(step, Validation(number_names(maker), ours, theirs))
-
     begun_with: dict[str, str | int] = {
         "base": base.weights_hash[:12],
         "statistics": statistics.hash,
@@ -123,7 +109,7 @@ def finetune(
             f"{output}: the processes would go on at steps {steps}; is it a folder that all "
             "machines share?"
         )
-    loop.run(report, validate)
+    loop.run(report, validator(learner, maker, training, validation, on_validation, in_bf16))
     if rank() == 0:
         _write(output, model, tuner, base, base_folder, config, loop.step)
 
@@ -134,6 +120,16 @@ def check_base(folder: Path) -> None:
         raise CheckpointError(
             f"{folder}: expected a whole checkpoint to adapt, this is an adapter; merge it first: "
             f"vla-ros merge --adapter {folder} --output DIR"
+        )
+
+
+def check_shares(config: LoopConfig) -> None:
+    """Refuse a batch that cannot be shared evenly among processes and passes."""
+    shares = world_size() * config.gradient_accumulation
+    if config.batch_size % shares:
+        raise TrainingError(
+            f"batch size: expected a multiple of {shares} ({world_size()} processes x "
+            f"{config.gradient_accumulation} passes), got {config.batch_size}"
         )
 
 

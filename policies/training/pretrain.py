@@ -7,16 +7,13 @@ the view. `policies.training.train` goes on from it with demonstrations.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from policies.interface import ACTION_NAMES
 from policies.openvla.checkpoint import save_checkpoint
 from policies.openvla.config import ConnectorConfig
 from policies.openvla.state import state_vector
@@ -25,19 +22,11 @@ from policies.training.batches import BatchMaker
 from policies.training.examples import Examples, PatchLabels
 from policies.training.initial import fit_tokenizer, fresh_model, mini_config
 from policies.training.loop import Loop, LoopConfig, use_plain_attention
-from policies.training.objective import Learner, SeeingHeads, bin_errors
+from policies.training.objective import Learner, SeeingHeads
 from policies.training.processes import rank
+from policies.training.validation import Validation, validator
 
 VALIDATION_VIEWS = 600
-
-
-@dataclass(frozen=True)
-class Validation:
-    """How well numbers are named, in bins, beside a constant that knows only the median."""
-
-    names: tuple[str, ...]
-    model_bins: NDArray[np.float64]
-    constant_bins: NDArray[np.float64]
 
 
 def views_as_examples(
@@ -109,37 +98,8 @@ def pretrain(
         rows = rng.integers(len(training), size=loop.rows_per_step)
         return learner.loss(training, maker.make(training, rows, rng))
 
-    constant = training_median(training, maker)
-
-    def validate(step: int) -> None:
-        ours, theirs = bin_errors(learner, validation, np.arange(len(validation)), constant)
-        on_validation(step, Validation(number_names(maker), ours, theirs))
-
     loop = Loop(learner, loss, config, output, device)
     loop.resume()
-    loop.run(report, validate)
+    loop.run(report, validator(learner, maker, training, validation, on_validation))
     if rank() == 0:
         save_checkpoint(output, model, model_config, tokenizer, torch.bfloat16)
-
-
-def training_median(examples: Examples, maker: BatchMaker) -> NDArray[np.float64]:
-    """The median of every number over some training rows, (numbers,) in [-1, 1]."""
-    rng = np.random.default_rng(0)
-    rows = rng.integers(len(examples), size=min(4096, 4 * len(examples)))
-    values = [  # in parts: a batch holds the images too
-        maker.make(examples, rows[start : start + 64], rng, augment=False).values.cpu().numpy()
-        for start in range(0, len(rows), 64)
-    ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # numbers that nobody knows
-        median = np.nanmedian(np.concatenate(values), axis=0)
-    return np.nan_to_num(median)
-
-
-def number_names(maker: BatchMaker) -> tuple[str, ...]:
-    """The names of the numbers in a row of a batch's values."""
-    grounding = maker.config.grounding
-    names = [*(grounding.names if grounding else ()), *ACTION_NAMES]
-    for step in range(2, maker.chunk_length + 1):
-        names += [f"{name}_{step}" for name in ACTION_NAMES]
-    return tuple(names)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import PreTrainedTokenizerFast
 
 from policies.openvla.checkpoint import load_model, save_checkpoint
-from policies.openvla.config import ConnectorConfig, DropConfig, OpenVLAConfig
+from policies.openvla.config import ConnectorConfig, DropConfig
+from policies.openvla.model import OpenVLA
 from policies.openvla.statistics import ActionStatistics
 from policies.openvla.text import load_tokenizer
 from policies.training.batches import BatchMaker
@@ -26,11 +28,9 @@ from policies.training.initial import (
     words_of,
 )
 from policies.training.loop import Loop, LoopConfig, use_plain_attention
-from policies.training.objective import Learner, bin_errors
-from policies.training.pretrain import Validation, number_names, training_median
+from policies.training.objective import Learner
 from policies.training.processes import rank
-
-MAX_VALIDATION_ROWS = 1200
+from policies.training.validation import Validation, validator
 
 
 @dataclass(frozen=True)
@@ -88,33 +88,12 @@ def train(
     """
     rate_hz = frame_rate_hz(datasets)
     training, validation = split_demonstrations(datasets, config.validation_share)
-    model_config: OpenVLAConfig
-    if initial is None:
-        tokenizer = fit_tokenizer(text for row in training.instructions for text in row)
-        model_config = mini_config(training, config.dataset_name)
-        model = fresh_model(model_config, loop_config.seed)
-    else:
-        tokenizer = load_tokenizer(initial)
-        model = load_model(initial)
-        model_config = model.config
-        known = model_config.instruction_words
-        if known is not None:
-            new = words_of(text for row in training.instructions for text in row)
-            model_config = replace(model_config, instruction_words=tuple(sorted({*known, *new})))
-    if config.connector is not None:
-        model = exchange_connector(model, config.connector, loop_config.seed)
-        model_config = replace(model_config, connector=config.connector)
-    if config.chunk_length is not None:
-        model = add_chunk_head(model, config.chunk_length, loop_config.seed)
-        model_config = replace(model_config, chunk=model.config.chunk)
-    if config.pyramid_drop is not None:
-        model_config = replace(model_config, pyramid_drop=config.pyramid_drop)
-    model_config = replace(model_config, rate_hz=rate_hz)
-    model.config = model_config
+    model, tokenizer = starting_model(training, initial, config, loop_config.seed)
+    model.config = replace(model.config, rate_hz=rate_hz)
     model = model.to(device)
     use_plain_attention(model, device)
-    statistics = ActionStatistics.from_norm_stats(model_config.norm_stats, None)
-    maker = BatchMaker(model_config, tokenizer, statistics, device)
+    statistics = ActionStatistics.from_norm_stats(model.config.norm_stats, None)
+    maker = BatchMaker(model.config, tokenizer, statistics, device)
     names = views.patches.class_names if views is not None and views.patches else ()
     learner = Learner(model, maker, tokenizer, class_names=names).to(device)
 
@@ -128,16 +107,32 @@ def train(
         batch = maker.make(examples, rows, rng, instructions_per_image=each)
         return learner.loss(examples, batch)
 
-    constant = training_median(training, maker)
-    stride = max(1, len(validation) // MAX_VALIDATION_ROWS)
-
-    def validate(step: int) -> None:
-        rows = np.arange(0, len(validation), stride)
-        ours, theirs = bin_errors(learner, validation, rows, constant)
-        on_validation(step, Validation(number_names(maker), ours, theirs))
-
     loop = Loop(learner, loss, loop_config, output, device)
     loop.resume()
-    loop.run(report, validate)
+    loop.run(report, validator(learner, maker, training, validation, on_validation))
     if rank() == 0:
-        save_checkpoint(output, model, model_config, tokenizer, torch.bfloat16)
+        save_checkpoint(output, model, model.config, tokenizer, torch.bfloat16)
+
+
+def starting_model(
+    training: Examples, initial: Path | None, config: TrainConfig, seed: int
+) -> tuple[OpenVLA, PreTrainedTokenizerFast]:
+    """A fresh model fitted to the examples, or that of `initial`, with the parts asked for."""
+    texts = [text for row in training.instructions for text in row]
+    if initial is None:
+        tokenizer = fit_tokenizer(texts)
+        model = fresh_model(mini_config(training, config.dataset_name), seed)
+    else:
+        tokenizer = load_tokenizer(initial)
+        model = load_model(initial)
+        known = model.config.instruction_words
+        if known is not None:
+            words = tuple(sorted({*known, *words_of(texts)}))
+            model.config = replace(model.config, instruction_words=words)
+    if config.connector is not None:
+        model = exchange_connector(model, config.connector, seed)
+    if config.chunk_length is not None:
+        model = add_chunk_head(model, config.chunk_length, seed)
+    if config.pyramid_drop is not None:
+        model.config = replace(model.config, pyramid_drop=config.pyramid_drop)
+    return model, tokenizer

@@ -22,8 +22,8 @@ from rich.table import Table
 from policies.factory import check_device
 from policies.openvla.config import CONNECTORS, ConnectorConfig
 from policies.training.loop import LoopConfig, TrainingError
-from policies.training.pretrain import Validation
 from policies.training.processes import rank, run_in_processes
+from policies.training.validation import Validation
 from vla_ros.cli._output import check_folder
 from vla_ros.errors import UserError
 
