@@ -5,10 +5,13 @@ A process of its own, so that a policy that hangs cannot keep the robot from sto
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
+from numpy.typing import NDArray
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64, String
@@ -17,14 +20,29 @@ from trajectory_msgs.msg import JointTrajectory, MultiDOFJointTrajectory
 
 from policies.interface import ActionError
 from sim import robot
-from sim.kinematics import Kinematics
 from vla_ros import messages, topics
-from vla_ros.execution import Execution, Hold, State, Timeouts
+from vla_ros.body import Body
+from vla_ros.errors import UserError
+from vla_ros.execution import Execution, Hold, Pace, State, Timeouts
 from vla_ros.joints import JointsError, positions_by_name
-from vla_ros.planning import FR3_LIMITS, Motion
+from vla_ros.limits import FR3_LIMITS, Box, Limits, LimitsError, per_joint
+from vla_ros.planning import Motion
 from vla_ros.runtime import RELIABLE, SENSOR, Parameter, declare, run_node, subscribe_latched
 
-DEFAULT = Timeouts()
+DEFAULT, PACE = Timeouts(), Pace()
+NUMBERS = (  # fields of `Limits`: description, smallest, largest
+    ("velocity_fraction", "Share of the joints' velocity limits to use", 0.01, 1.0),
+    ("speed_m_s", "Fastest tool speed", 0.01, 3.0),
+    ("acceleration_m_s2", "Largest tool acceleration", 0.1, 50.0),
+    ("jerk_m_s3", "Largest tool jerk", 1.0, 10_000.0),
+    ("turn_rad_s", "Fastest turning of the tool", 0.01, 20.0),
+    ("step_m", "Longest step between two poses", 0.005, 0.5),
+    ("overshoot_m", "That the way between poses may bulge out of the workspace", 0.0, 0.1),
+    ("clearance_m", "Between parts of the robot, and to boxes to keep out of", 0.0, 0.1),
+    ("slow_condition", "Condition of the Jacobian from which it goes slower", 1.0, 1000.0),
+    ("stop_condition", "Condition of the Jacobian where it does not go on", 1.0, 10_000.0),
+    ("gripper_effort_n", "Force of each finger", 0.1, 500.0),
+)
 PARAMETERS = (
     Parameter(
         "chunk_timeout_s", DEFAULT.chunk_ns / 1e9, "Hold without a chunk for this long", 0.05, 5.0
@@ -43,24 +61,25 @@ PARAMETERS = (
         0.02,
         5.0,
     ),
-    Parameter(
-        "velocity_fraction",
-        FR3_LIMITS.velocity_fraction,
-        "Share of the joints' velocity limits to use",
-        0.01,
-        1.0,
+    Parameter("soft_start_s", PACE.soft_start_s, "Ramp to full speed after a rest", 0.0, 30.0),
+    Parameter("blend_s", PACE.blend_ns / 1e9, "A new chunk takes over within this", 0.0, 2.0),
+    Parameter("lead_s", PACE.lead_ns / 1e9, "Planning and sending take this long", 0.0, 0.5),
+    Parameter("follow_rad", PACE.follow_rad, "Further from its command it strays", 0.01, 3.0),
+    *(
+        Parameter(name, getattr(FR3_LIMITS, name), description, low, high)
+        for name, description, low, high in NUMBERS
     ),
-    Parameter("speed_m_s", FR3_LIMITS.speed_m_s, "Fastest tool speed", 0.01, 2.0),
-    Parameter("step_m", FR3_LIMITS.step_m, "Longest step between two poses", 0.005, 0.5),
+    Parameter("acceleration_rad_s2", [0.0], "Of the joints, one or each; 0: the robot's"),
+    Parameter("jerk_rad_s3", [0.0], "Of the joints, one or each; 0: the robot's"),
+    Parameter("workspace_low_m", list(FR3_LIMITS.workspace.low_m), "Box for the tool: x, y, z"),
+    Parameter("workspace_high_m", list(FR3_LIMITS.workspace.high_m), "Box for the tool: x, y, z"),
     Parameter(
-        "horizon_s", FR3_LIMITS.horizon_s, "Shortest time to approach a new target", 0.02, 1.0
+        "keep_out_m", [0.0], "Boxes for no part of the robot: x, y, z low, x, y, z high, ..."
     ),
-    Parameter("workspace_low_m", list(FR3_LIMITS.workspace_low_m), "Box for the tool: x, y, z"),
-    Parameter("workspace_high_m", list(FR3_LIMITS.workspace_high_m), "Box for the tool: x, y, z"),
 )
 WATCHDOG_RATE_HZ = 50.0
 DIAGNOSTICS_RATE_HZ = 2.0
-HOLD_TIME_NS = 50_000_000  # in which the held pose is reached; it is where the arm is
+LEAST_NS = 1_000_000  # from now: what is nearer is past when it arrives
 GRIPPER_TIME_NS = 20_000_000  # after a motion begins: its opening is wanted all along it
 
 
@@ -70,21 +89,23 @@ class ExecutorNode(Node):
     def __init__(self) -> None:
         super().__init__("executor_node")
         values = declare(self, PARAMETERS)
-        limits = replace(
-            FR3_LIMITS,
-            **{
-                name: values[name]
-                for name in ("velocity_fraction", "speed_m_s", "step_m", "horizon_s")
-            },
-            workspace_low_m=tuple(values["workspace_low_m"]),
-            workspace_high_m=tuple(values["workspace_high_m"]),
-        )
+        try:
+            self._limits = limits_from(values, FR3_LIMITS)
+        except LimitsError as error:
+            raise UserError(str(error)) from error
         timeouts = Timeouts(
             chunk_ns=round(values["chunk_timeout_s"] * 1e9),
             chunk_age_ns=round(values["max_chunk_age_s"] * 1e9),
             joints_ns=round(values["joint_timeout_s"] * 1e9),
         )
-        self._execution = Execution(Kinematics(), limits, self._send, timeouts)
+        pace = Pace(
+            soft_start_s=values["soft_start_s"],
+            blend_ns=round(values["blend_s"] * 1e9),
+            lead_ns=round(values["lead_s"] * 1e9),
+            follow_rad=values["follow_rad"],
+        )
+        body = Body(keep_out=self._limits.keep_out, clearance_m=self._limits.clearance_m)
+        self._execution = Execution(body, self._limits, self._send, timeouts, pace)
         self._poses: MultiDOFJointTrajectory | None = None
         self._gripper: JointTrajectory | None = None
         self._latency_ms = 0.0
@@ -169,22 +190,33 @@ class ExecutorNode(Node):
     # --- what goes out ----------------------------------------------------------------------
 
     def _send(self, command: Motion | Hold) -> None:
-        if isinstance(command, Hold):
-            times_ns, joints = np.array([HOLD_TIME_NS]), command.joints[None]
-        else:
-            times_ns, joints = command.times_ns, command.joints
-        self._arm_command.publish(messages.joint_trajectory(robot.JOINT_NAMES, times_ns, joints))
-        if isinstance(command, Hold):
-            return
-        starts_ns = np.concatenate([[0], times_ns[:-1]]) + GRIPPER_TIME_NS
-        fingers = np.clip(command.gripper, 0.0, 1.0) * robot.FINGER_TRAVEL_M
-        self._gripper_command.publish(
+        trajectory = command.trajectory
+        ahead, times_ns = remaining(trajectory.start_ns + trajectory.times_ns, self._now_ns())
+        self._arm_command.publish(
             messages.joint_trajectory(
-                robot.FINGER_JOINT_NAMES, starts_ns, np.repeat(fingers[:, None], 2, axis=1)
+                robot.JOINT_NAMES,
+                times_ns,
+                trajectory.positions[ahead],
+                velocities=trajectory.velocities[ahead],
             )
         )
+        if isinstance(command, Hold):
+            return
+        self._send_gripper(command)
         self._latency_ms = (self._now_ns() - command.stamp_ns) / 1e6
         self._latency.publish(Float64(data=self._latency_ms))
+
+    def _send_gripper(self, motion: Motion) -> None:
+        ahead, times_ns = remaining(motion.gripper_ns + GRIPPER_TIME_NS, self._now_ns())
+        fingers = motion.gripper[ahead] * robot.FINGER_TRAVEL_M
+        self._gripper_command.publish(
+            messages.joint_trajectory(
+                robot.FINGER_JOINT_NAMES,
+                times_ns,
+                np.repeat(fingers[:, None], 2, axis=1),
+                effort=self._limits.gripper_effort_n,
+            )
+        )
 
     def _publish_diagnostics(self) -> None:
         execution = self._execution
@@ -199,12 +231,44 @@ class ExecutorNode(Node):
             "state": execution.state.value,
             "accepted": execution.accepted,
             "refused": execution.refused,
+            "limited": execution.limited,
+            "speed_share": f"{execution.speed_share(self._now_ns()):.2f}",
             "latency_ms": f"{self._latency_ms:.1f}",
         }
         text = f"{execution.state.value}: {reason}" if reason else execution.state.value
         self._diagnostics.publish(
             messages.diagnostics("executor_node", level, text, values, self._now_ns())
         )
+
+
+def limits_from(values: Mapping[str, Any], robots: Limits) -> Limits:
+    """The limits of the parameters `values`; raises `LimitsError` for what cannot be meant."""
+    numbers = list(values["keep_out_m"])
+    numbers = [] if numbers == [0.0] else numbers  # an empty list has no type in a parameter file
+    if len(numbers) % 6:
+        raise LimitsError(f"keep_out_m: expected six numbers for each box, got {len(numbers)}")
+    joints = {
+        name: per_joint(values[name][0] if len(values[name]) == 1 else values[name], robots.joints)
+        for name in ("acceleration_rad_s2", "jerk_rad_s3")
+        if list(values[name]) != [0.0]
+    }
+    return replace(
+        robots,
+        **{name: values[name] for name, *_ in NUMBERS},
+        **joints,
+        workspace=Box(tuple(values["workspace_low_m"]), tuple(values["workspace_high_m"])),
+        keep_out=tuple(
+            Box(tuple(numbers[i : i + 3]), tuple(numbers[i + 3 : i + 6]))
+            for i in range(0, len(numbers), 6)
+        ),
+    )
+
+
+def remaining(instants_ns: NDArray[np.int64], now_ns: int) -> tuple[NDArray, NDArray[np.int64]]:
+    """Which of the rising `instants_ns` are still to come, and when from now; at least the last."""
+    ahead = instants_ns > now_ns + LEAST_NS
+    ahead[-1] = True
+    return ahead, np.maximum(instants_ns[ahead] - now_ns, LEAST_NS)
 
 
 def main() -> None:

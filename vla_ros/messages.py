@@ -111,21 +111,29 @@ def joint_state(
 
 
 def joint_trajectory(
-    names: Sequence[str], times_ns: NDArray, positions: NDArray, stamp_ns: int = 0
+    names: Sequence[str],
+    times_ns: NDArray,
+    positions: NDArray,
+    stamp_ns: int = 0,
+    velocities: NDArray | None = None,
+    effort: float | None = None,
 ) -> JointTrajectory:
-    """`positions` (k, n) at `stamp_ns + times_ns`.
+    """`positions` and `velocities` (k, n) at `stamp_ns + times_ns`; `effort` for all alike.
 
     A stamp of 0 means: from when it arrives. Commands have it: whatever clock the controller has
     and however late they come, they are still followed.
     """
     message = JointTrajectory(joint_names=list(names))
     message.header.stamp = to_stamp(stamp_ns)
-    for time_ns, row in zip(times_ns, positions, strict=True):
-        message.points.append(
-            JointTrajectoryPoint(
-                positions=array("d", row), time_from_start=to_duration(int(time_ns))
-            )
+    for index, (time_ns, row) in enumerate(zip(times_ns, positions, strict=True)):
+        point = JointTrajectoryPoint(
+            positions=array("d", row), time_from_start=to_duration(int(time_ns))
         )
+        if velocities is not None:
+            point.velocities = array("d", velocities[index])
+        if effort is not None:
+            point.effort = array("d", [effort] * len(names))
+        message.points.append(point)
     return message
 
 

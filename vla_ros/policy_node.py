@@ -26,7 +26,8 @@ from sim.kinematics import Kinematics
 from vla_ros import messages, topics
 from vla_ros.inference import InferenceLoop, observe
 from vla_ros.joints import JointsError, positions_by_name
-from vla_ros.planning import FR3_LIMITS, PoseChunk
+from vla_ros.limits import FR3_LIMITS
+from vla_ros.planning import PoseChunk
 from vla_ros.runtime import (
     NEWEST,
     RELIABLE,

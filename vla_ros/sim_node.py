@@ -118,9 +118,12 @@ class SimNode(Node):
         points = [
             (messages.to_ns(point.time_from_start), point.positions) for point in message.points
         ]
+        velocities = [point.velocities for point in message.points]
         start_ns = messages.to_ns(message.header.stamp)
         try:
-            follower.accept(message.joint_names, points, start_ns, self._now_ns(), commanded)
+            follower.accept(
+                message.joint_names, points, start_ns, self._now_ns(), commanded, velocities
+            )
         except TrajectoryError as error:
             self.get_logger().error(f"refused: {error}", throttle_duration_sec=1.0)
 
