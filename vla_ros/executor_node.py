@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from numpy.typing import NDArray
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64, String
@@ -27,6 +26,7 @@ from vla_ros.execution import Execution, Hold, Pace, State, Timeouts
 from vla_ros.joints import JointsError, positions_by_name
 from vla_ros.limits import FR3_LIMITS, Box, Limits, LimitsError, per_joint
 from vla_ros.planning import Motion
+from vla_ros.points import arm_points, gripper_points
 from vla_ros.runtime import RELIABLE, SENSOR, Parameter, declare, run_node, subscribe_latched
 
 DEFAULT, PACE = Timeouts(), Pace()
@@ -79,8 +79,6 @@ PARAMETERS = (
 )
 WATCHDOG_RATE_HZ = 50.0
 DIAGNOSTICS_RATE_HZ = 2.0
-LEAST_NS = 1_000_000  # from now: what is nearer is past when it arrives
-GRIPPER_TIME_NS = 20_000_000  # after a motion begins: its opening is wanted all along it
 
 
 class ExecutorNode(Node):
@@ -190,33 +188,26 @@ class ExecutorNode(Node):
     # --- what goes out ----------------------------------------------------------------------
 
     def _send(self, command: Motion | Hold) -> None:
-        trajectory = command.trajectory
-        ahead, times_ns = remaining(trajectory.start_ns + trajectory.times_ns, self._now_ns())
+        arm = arm_points(command.trajectory, self._now_ns())
         self._arm_command.publish(
             messages.joint_trajectory(
-                robot.JOINT_NAMES,
-                times_ns,
-                trajectory.positions[ahead],
-                velocities=trajectory.velocities[ahead],
+                robot.JOINT_NAMES, arm.times_ns, arm.positions, velocities=arm.velocities
             )
         )
         if isinstance(command, Hold):
             return
-        self._send_gripper(command)
-        self._latency_ms = (self._now_ns() - command.stamp_ns) / 1e6
-        self._latency.publish(Float64(data=self._latency_ms))
-
-    def _send_gripper(self, motion: Motion) -> None:
-        ahead, times_ns = remaining(motion.gripper_ns + GRIPPER_TIME_NS, self._now_ns())
-        fingers = motion.gripper[ahead] * robot.FINGER_TRAVEL_M
+        gripper = gripper_points(command, self._now_ns())
+        fingers = np.repeat(gripper.positions * robot.FINGER_TRAVEL_M, 2, axis=1)
         self._gripper_command.publish(
             messages.joint_trajectory(
                 robot.FINGER_JOINT_NAMES,
-                times_ns,
-                np.repeat(fingers[:, None], 2, axis=1),
+                gripper.times_ns,
+                fingers,
                 effort=self._limits.gripper_effort_n,
             )
         )
+        self._latency_ms = (self._now_ns() - command.stamp_ns) / 1e6
+        self._latency.publish(Float64(data=self._latency_ms))
 
     def _publish_diagnostics(self) -> None:
         execution = self._execution
@@ -262,13 +253,6 @@ def limits_from(values: Mapping[str, Any], robots: Limits) -> Limits:
             for i in range(0, len(numbers), 6)
         ),
     )
-
-
-def remaining(instants_ns: NDArray[np.int64], now_ns: int) -> tuple[NDArray, NDArray[np.int64]]:
-    """Which of the rising `instants_ns` are still to come, and when from now; at least the last."""
-    ahead = instants_ns > now_ns + LEAST_NS
-    ahead[-1] = True
-    return ahead, np.maximum(instants_ns[ahead] - now_ns, LEAST_NS)
 
 
 def main() -> None:
