@@ -151,7 +151,7 @@ def _near_pairs(model: mujoco.MjModel) -> set[tuple[int, int]]:
 
     def ancestors(body: int) -> list[int]:
         """The bodies with a joint from here down to the base, at most three."""
-        chain = []
+        chain: list[int] = []
         while body and len(chain) < 3:
             chain.append(int(model.body_weldid[body]))
             body = int(model.body_parentid[model.body_weldid[body]])

@@ -85,7 +85,7 @@ class Execution:
         self._timeouts = timeouts or Timeouts()
         self._pace = pace or Pace()
         self._joints: tuple[int, NDArray] | None = None  # (arrival [ns], positions (n,) [rad])
-        self._command = Command()
+        self.command = Command()
         self._instruction = ""
         self._instruction_ns = 0
         self._last_chunk_ns = 0
@@ -123,7 +123,7 @@ class Execution:
             return
         if chunk.stamp_ns < self._instruction_ns:
             return  # seen before the instruction came: an answer to the old one
-        joints = self._fresh_joints(now_ns)
+        joints = self.fresh_joints(now_ns)
         if joints is None:
             self.refused += 1
             return
@@ -134,7 +134,7 @@ class Execution:
                     f"the chunk's observation is {age_ns / 1e6:.0f} ms old; "
                     f"0 to {self._timeouts.chunk_age_ns / 1e6:.0f} ms expected"
                 )
-            if self.state is not State.MOVING and self._command.end_ns > now_ns:
+            if self.state is not State.MOVING and self.command.end_ns > now_ns:
                 return  # it comes to rest first, and then begins softly
             if self.state is not State.MOVING:
                 self._moving_since_ns = now_ns
@@ -145,8 +145,10 @@ class Execution:
                 self._body,
             )
         except ActionError as error:
-            self.refused += 1
-            self._stop(State.HOLDING, f"action refused: {error}", now_ns)
+            self._refuse(str(error), now_ns)
+            return
+        except Exception as error:  # what a library makes of strange numbers must not end us
+            self._refuse(f"{type(error).__name__}: {error}", now_ns)
             return
         self.accepted += 1
         self.limited += bool(motion.notes)
@@ -155,7 +157,7 @@ class Execution:
         self._settle_at_ns = None
         self.state = State.MOVING
         self.reason = "; ".join(motion.notes)
-        self._command.replace(motion.trajectory)
+        self.command.replace(motion.trajectory)
         self._send(motion)
 
     def on_emergency_stop(self, now_ns: int) -> None:
@@ -164,6 +166,9 @@ class Execution:
 
     def on_invalid(self, reason: str, now_ns: int) -> None:
         """Something arrived that cannot even be read as a chunk: hold."""
+        self._refuse(reason, now_ns)
+
+    def _refuse(self, reason: str, now_ns: int) -> None:
         self.refused += 1
         self._stop(State.HOLDING, f"action refused: {reason}", now_ns)
 
@@ -176,7 +181,7 @@ class Execution:
 
     def tick(self, now_ns: int) -> None:
         """The watchdog; call it often."""
-        if self._fresh_joints(now_ns) is None:
+        if self.fresh_joints(now_ns) is None:
             if self.state is State.MOVING:
                 self._stop(State.WAITING, "", now_ns)
             if self.state is State.WAITING:
@@ -204,14 +209,14 @@ class Execution:
     def _beginning(self, stamp_ns: int, joints: NDArray, now_ns: int) -> Begin:
         """A motion goes on from its forerunner, smooth in speed, if the arm follows that one."""
         begin_ns = now_ns + self._pace.lead_ns
-        held_ns = self._command.idle_ns(stamp_ns, now_ns)
-        running = self._command.running
+        held_ns = self.command.idle_ns(stamp_ns, now_ns)
+        running = self.command.running
         if running is None or self._strays(joints, now_ns):
             held_ns = held_ns if running is None else 0
             return Begin(begin_ns, Phase.at_rest(joints), held_ns=held_ns, now_ns=now_ns)
         return Begin(
             begin_ns,
-            self._command.at(begin_ns),
+            self.command.at(begin_ns),
             running if self.state is State.MOVING else None,
             held_ns,
             self._pace.blend_ns,
@@ -219,7 +224,7 @@ class Execution:
         )
 
     def _strays(self, joints: NDArray, now_ns: int) -> bool:
-        gap = self._command.at(now_ns).positions - joints
+        gap = self.command.at(now_ns).positions - joints
         return bool(np.max(np.abs(gap)) > self._pace.follow_rad)
 
     # --- stopping ---------------------------------------------------------------------------
@@ -233,7 +238,7 @@ class Execution:
         if was_holding and state is not State.STOPPED:
             return
         self._hold_pending = True
-        if self._fresh_joints(now_ns) is not None:
+        if self.fresh_joints(now_ns) is not None:
             self._hold(now_ns)
 
     def _hold(self, now_ns: int) -> None:
@@ -243,14 +248,14 @@ class Execution:
             self.state, self.reason = State.HOLDING, "joint states are back"
         trajectory = self._to_rest(self._joints[1], now_ns)
         self._settle_at_ns = trajectory.end_ns + self._pace.settle_ns
-        self._command.replace(trajectory)
+        self.command.replace(trajectory)
         self._send(Hold(trajectory, self.reason))
 
     def _to_rest(self, joints: NDArray, now_ns: int) -> Trajectory:
         """From the command to rest; to the measured joints, where the command rests already."""
-        if self._command.running is None or self._strays(joints, now_ns):
+        if self.command.running is None or self._strays(joints, now_ns):
             return shaping.standing(joints, now_ns)
-        phase = self._command.at(now_ns)
+        phase = self.command.at(now_ns)
         try:
             if not phase.resting:
                 return shaping.stop(phase, now_ns, self._limits)
@@ -263,13 +268,14 @@ class Execution:
         """The arm has come to rest: hold where it is measured, if that is not what it was told."""
         assert self._joints is not None
         self._settle_at_ns = None
-        gap = self._command.at(now_ns).positions - self._joints[1]
+        gap = self.command.at(now_ns).positions - self._joints[1]
         if np.max(np.abs(gap)) > self._pace.settle_rad:
             trajectory = self._to_rest(self._joints[1], now_ns)
-            self._command.replace(trajectory)
+            self.command.replace(trajectory)
             self._send(Hold(trajectory, self.reason))
 
-    def _fresh_joints(self, now_ns: int) -> NDArray | None:
+    def fresh_joints(self, now_ns: int) -> NDArray | None:
+        """The measured joints (n,) [rad]; None when they are missing or stale."""
         if self._joints is None or now_ns - self._joints[0] > self._timeouts.joints_ns:
             return None
         return self._joints[1]

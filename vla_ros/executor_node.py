@@ -5,12 +5,8 @@ A process of its own, so that a policy that hangs cannot keep the robot from sto
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
-
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import TwistStamped
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64, String
@@ -18,31 +14,20 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, MultiDOFJointTrajectory
 
 from policies.interface import ActionError
-from sim import robot
 from vla_ros import messages, topics
 from vla_ros.body import Body
 from vla_ros.errors import UserError
 from vla_ros.execution import Execution, Hold, Pace, State, Timeouts
 from vla_ros.joints import JointsError, positions_by_name
-from vla_ros.limits import FR3_LIMITS, Box, Limits, LimitsError, per_joint
+from vla_ros.limit_parameters import LIMIT_PARAMETERS, limits_of
 from vla_ros.planning import Motion
 from vla_ros.points import arm_points, gripper_points
+from vla_ros.robot_parameters import ROBOT_PARAMETERS, robot_of
 from vla_ros.runtime import RELIABLE, SENSOR, Parameter, declare, run_node, subscribe_latched
+from vla_ros.servo import twist
 
+OUTPUTS = ("trajectory", "twist")  # joint_trajectory_controller, MoveIt Servo
 DEFAULT, PACE = Timeouts(), Pace()
-NUMBERS = (  # fields of `Limits`: description, smallest, largest
-    ("velocity_fraction", "Share of the joints' velocity limits to use", 0.01, 1.0),
-    ("speed_m_s", "Fastest tool speed", 0.01, 3.0),
-    ("acceleration_m_s2", "Largest tool acceleration", 0.1, 50.0),
-    ("jerk_m_s3", "Largest tool jerk", 1.0, 10_000.0),
-    ("turn_rad_s", "Fastest turning of the tool", 0.01, 20.0),
-    ("step_m", "Longest step between two poses", 0.005, 0.5),
-    ("overshoot_m", "That the way between poses may bulge out of the workspace", 0.0, 0.1),
-    ("clearance_m", "Between parts of the robot, and to boxes to keep out of", 0.0, 0.1),
-    ("slow_condition", "Condition of the Jacobian from which it goes slower", 1.0, 1000.0),
-    ("stop_condition", "Condition of the Jacobian where it does not go on", 1.0, 10_000.0),
-    ("gripper_effort_n", "Force of each finger", 0.1, 500.0),
-)
 PARAMETERS = (
     Parameter(
         "chunk_timeout_s", DEFAULT.chunk_ns / 1e9, "Hold without a chunk for this long", 0.05, 5.0
@@ -65,17 +50,10 @@ PARAMETERS = (
     Parameter("blend_s", PACE.blend_ns / 1e9, "A new chunk takes over within this", 0.0, 2.0),
     Parameter("lead_s", PACE.lead_ns / 1e9, "Planning and sending take this long", 0.0, 0.5),
     Parameter("follow_rad", PACE.follow_rad, "Further from its command it strays", 0.01, 3.0),
-    *(
-        Parameter(name, getattr(FR3_LIMITS, name), description, low, high)
-        for name, description, low, high in NUMBERS
-    ),
-    Parameter("acceleration_rad_s2", [0.0], "Of the joints, one or each; 0: the robot's"),
-    Parameter("jerk_rad_s3", [0.0], "Of the joints, one or each; 0: the robot's"),
-    Parameter("workspace_low_m", list(FR3_LIMITS.workspace.low_m), "Box for the tool: x, y, z"),
-    Parameter("workspace_high_m", list(FR3_LIMITS.workspace.high_m), "Box for the tool: x, y, z"),
-    Parameter(
-        "keep_out_m", [0.0], "Boxes for no part of the robot: x, y, z low, x, y, z high, ..."
-    ),
+    Parameter("output", OUTPUTS[0], f"What the arm is sent: {' or '.join(OUTPUTS)}"),
+    Parameter("twist_rate_hz", 50.0, "Twists a second; Servo drops what is 0.1 s old", 20.0, 500.0),
+    *ROBOT_PARAMETERS,
+    *LIMIT_PARAMETERS,
 )
 WATCHDOG_RATE_HZ = 50.0
 DIAGNOSTICS_RATE_HZ = 2.0
@@ -87,10 +65,12 @@ class ExecutorNode(Node):
     def __init__(self) -> None:
         super().__init__("executor_node")
         values = declare(self, PARAMETERS)
-        try:
-            self._limits = limits_from(values, FR3_LIMITS)
-        except LimitsError as error:
-            raise UserError(str(error)) from error
+        if values["output"] not in OUTPUTS:
+            raise UserError(
+                f"output: expected one of {', '.join(OUTPUTS)}, got {values['output']!r}"
+            )
+        self._robot = robot_of(values)
+        self._limits = limits_of(values, self._robot.limits)
         timeouts = Timeouts(
             chunk_ns=round(values["chunk_timeout_s"] * 1e9),
             chunk_age_ns=round(values["max_chunk_age_s"] * 1e9),
@@ -102,15 +82,20 @@ class ExecutorNode(Node):
             lead_ns=round(values["lead_s"] * 1e9),
             follow_rad=values["follow_rad"],
         )
-        body = Body(keep_out=self._limits.keep_out, clearance_m=self._limits.clearance_m)
-        self._execution = Execution(body, self._limits, self._send, timeouts, pace)
+        self._body = Body(self._robot.arm, self._limits.keep_out, self._limits.clearance_m)
+        self._execution = Execution(self._body, self._limits, self._send, timeouts, pace)
         self._poses: MultiDOFJointTrajectory | None = None
         self._gripper: JointTrajectory | None = None
         self._latency_ms = 0.0
         self._bad_joints = ""
         self._logged: tuple[State, str] | None = None
 
-        self._arm_command = self.create_publisher(JointTrajectory, topics.ARM_COMMAND, RELIABLE)
+        if values["output"] == "twist":
+            self._twist = self.create_publisher(TwistStamped, topics.TWIST_COMMAND, RELIABLE)
+            self.create_timer(1.0 / values["twist_rate_hz"], self._send_twist)
+            self._arm_command = None
+        else:
+            self._arm_command = self.create_publisher(JointTrajectory, topics.ARM_COMMAND, RELIABLE)
         self._gripper_command = self.create_publisher(
             JointTrajectory, topics.GRIPPER_COMMAND, RELIABLE
         )
@@ -134,7 +119,7 @@ class ExecutorNode(Node):
 
     def _on_joints(self, message: JointState) -> None:
         try:
-            positions = positions_by_name(message.name, message.position, robot.JOINT_NAMES)
+            positions = positions_by_name(message.name, message.position, self._robot.joint_names)
         except JointsError as error:
             self._bad_joints = str(error)
             return
@@ -188,26 +173,35 @@ class ExecutorNode(Node):
     # --- what goes out ----------------------------------------------------------------------
 
     def _send(self, command: Motion | Hold) -> None:
-        arm = arm_points(command.trajectory, self._now_ns())
-        self._arm_command.publish(
-            messages.joint_trajectory(
-                robot.JOINT_NAMES, arm.times_ns, arm.positions, velocities=arm.velocities
+        if self._arm_command is not None:
+            arm = arm_points(command.trajectory, self._now_ns())
+            self._arm_command.publish(
+                messages.joint_trajectory(
+                    self._robot.joint_names, arm.times_ns, arm.positions, velocities=arm.velocities
+                )
             )
-        )
         if isinstance(command, Hold):
             return
         gripper = gripper_points(command, self._now_ns())
-        fingers = np.repeat(gripper.positions * robot.FINGER_TRAVEL_M, 2, axis=1)
         self._gripper_command.publish(
             messages.joint_trajectory(
-                robot.FINGER_JOINT_NAMES,
+                self._robot.gripper.joints,
                 gripper.times_ns,
-                fingers,
+                self._robot.gripper.values(gripper.positions),
                 effort=self._limits.gripper_effort_n,
             )
         )
         self._latency_ms = (self._now_ns() - command.stamp_ns) / 1e6
         self._latency.publish(Float64(data=self._latency_ms))
+
+    def _send_twist(self) -> None:
+        """Zero when holding; nothing at all before there was anything to do, or without joints."""
+        now_ns = self._now_ns()
+        joints = self._execution.fresh_joints(now_ns)
+        if joints is None or self._execution.command.running is None:
+            return
+        motion = twist(self._execution.command, joints, now_ns, self._limits, self._body)
+        self._twist.publish(messages.twist_stamped(motion, self._robot.base_frame, now_ns))
 
     def _publish_diagnostics(self) -> None:
         execution = self._execution
@@ -230,29 +224,6 @@ class ExecutorNode(Node):
         self._diagnostics.publish(
             messages.diagnostics("executor_node", level, text, values, self._now_ns())
         )
-
-
-def limits_from(values: Mapping[str, Any], robots: Limits) -> Limits:
-    """The limits of the parameters `values`; raises `LimitsError` for what cannot be meant."""
-    numbers = list(values["keep_out_m"])
-    numbers = [] if numbers == [0.0] else numbers  # an empty list has no type in a parameter file
-    if len(numbers) % 6:
-        raise LimitsError(f"keep_out_m: expected six numbers for each box, got {len(numbers)}")
-    joints = {
-        name: per_joint(values[name][0] if len(values[name]) == 1 else values[name], robots.joints)
-        for name in ("acceleration_rad_s2", "jerk_rad_s3")
-        if list(values[name]) != [0.0]
-    }
-    return replace(
-        robots,
-        **{name: values[name] for name, *_ in NUMBERS},
-        **joints,
-        workspace=Box(tuple(values["workspace_low_m"]), tuple(values["workspace_high_m"])),
-        keep_out=tuple(
-            Box(tuple(numbers[i : i + 3]), tuple(numbers[i + 3 : i + 6]))
-            for i in range(0, len(numbers), 6)
-        ),
-    )
 
 
 def main() -> None:

@@ -8,30 +8,39 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from policies.alignment import end_times_ns
 from policies.chunks import absolute_poses
 from policies.interface import ActionChunk, ActionError, Observation, Policy
-from sim import robot
-from sim.kinematics import Kinematics
 from vla_ros.planning import PoseChunk
+from vla_ros.robots import FR3, Gripper
 from vla_ros.synchronizer import Snapshot
 
 WAIT_S = 0.1  # the thread looks this often whether it should end
 RATE_TOLERANCE = 0.8  # cameras jitter: an image this share of a period after the last is taken
 
 
-def observe(snapshot: Snapshot, instruction: str, kinematics: Kinematics) -> Observation:
-    """The observation of a snapshot whose joints are the arm's, then the fingers' (9,)."""
-    arm, fingers = snapshot.joints[:7], snapshot.joints[7:]
+class Forward(Protocol):
+    """What an observation needs of `sim.kinematics.Kinematics`."""
+
+    def forward(self, joint_positions: NDArray) -> tuple[NDArray, Rotation]: ...
+
+
+def observe(
+    snapshot: Snapshot, instruction: str, kinematics: Forward, gripper: Gripper = FR3.gripper
+) -> Observation:
+    """The observation of a snapshot whose joints are the arm's, then the gripper's."""
+    arm, fingers = np.split(snapshot.joints, [len(snapshot.joints) - len(gripper.joints)])
     position, rotation = kinematics.forward(arm)
     return Observation(
         images=snapshot.images,
         joint_positions=arm,
-        gripper_opening=float(np.clip(fingers.mean() / robot.FINGER_TRAVEL_M, 0.0, 1.0)),
+        gripper_opening=gripper.opening(fingers),
         ee_position=position,
         ee_quaternion=rotation.as_quat(canonical=True, scalar_first=True),
         instruction=instruction,

@@ -156,7 +156,8 @@ def _waypoints(
 
     Raises `ActionError` when that is the first of all.
     """
-    start, waypoints = seed, []
+    start = seed
+    waypoints: list[NDArray[np.float64]] = []
     for position, rotation in zip(positions, rotations, strict=True):
         solution, error_m = body.inverse(seed, position, rotation)
         if not (np.all(np.isfinite(solution)) and error_m <= limits.reach_error_m):

@@ -21,13 +21,13 @@ from policies.interface import (
     ToolLimits,
     UnfitPolicyError,
 )
-from sim import robot
 from sim.kinematics import Kinematics
 from vla_ros import messages, topics
 from vla_ros.inference import InferenceLoop, observe
 from vla_ros.joints import JointsError, positions_by_name
 from vla_ros.limits import FR3_LIMITS
 from vla_ros.planning import PoseChunk
+from vla_ros.robot_parameters import ROBOT_PARAMETERS, robot_of
 from vla_ros.runtime import (
     NEWEST,
     RELIABLE,
@@ -60,9 +60,9 @@ PARAMETERS = (
         "turn_rad_s", LIMITS.turn_rad_s, "Refuse policies that turn the tool faster", 0.01, 50.0
     ),
     Parameter("step_m", LIMITS.step_m, "Refuse policies with longer steps", 0.001, 5.0),
+    *ROBOT_PARAMETERS,
     Parameter("autostart", True, "Configure and activate at once, without a lifecycle manager"),
 )
-JOINT_NAMES = robot.JOINT_NAMES + robot.FINGER_JOINT_NAMES
 DIAGNOSTICS_RATE_HZ = 2.0
 
 
@@ -73,7 +73,9 @@ class PolicyNode(LifecycleNode):
         super().__init__("policy_node")
         self._load = load or load_from_factory
         self._values = declare(self, PARAMETERS)
-        self._kinematics = Kinematics()
+        self._robot = robot_of(self._values)
+        self._joint_names = self._robot.joint_names + self._robot.gripper.joints
+        self._kinematics = Kinematics(arm=self._robot.arm)
         self._lock = threading.Lock()  # guards the instruction and the synchronizer
         self._synchronizer: Synchronizer | None = None
         self._instruction = ""
@@ -202,7 +204,7 @@ class PolicyNode(LifecycleNode):
 
     def _on_joints(self, message: JointState) -> None:
         try:
-            joints = positions_by_name(message.name, message.position, JOINT_NAMES)
+            joints = positions_by_name(message.name, message.position, self._joint_names)
         except JointsError as error:
             self._report("ERROR", f"{topics.JOINT_STATES}: {error}")
             return
@@ -233,7 +235,7 @@ class PolicyNode(LifecycleNode):
         if snapshot.stamp_ns == self._used_stamp_ns:
             return None
         self._used_stamp_ns = snapshot.stamp_ns
-        return observe(snapshot, instruction, self._kinematics)
+        return observe(snapshot, instruction, self._kinematics, self._robot.gripper)
 
     def _publish_chunk(self, chunk: PoseChunk, _actions) -> None:
         poses, gripper = messages.chunk_to_messages(chunk)

@@ -48,7 +48,13 @@ def through(
         request.target_position, request.target_velocity = waypoint, speed
         request.target_acceleration = np.zeros(limits.joints)
         request.minimum_duration = max(float(duration_s), 1e-3)
-        pieces.append(_solve(request, limits.joints))
+        try:
+            piece = _solve(request, limits.joints)
+        except ShapingError:  # some speeds at the end have no numerical solution; rest always has
+            request.target_velocity = np.zeros(limits.joints)
+            request.minimum_duration = None
+            piece = _solve(request, limits.joints)
+        pieces.append(piece)
         phase = _phase(pieces[-1], pieces[-1].duration)
     trajectory = _sample(start, start_ns, pieces)
     trajectory.positions[-1] = waypoints[-1]  # to the last digit
@@ -114,10 +120,10 @@ def _solve(request: ruckig.InputParameter, joints: int) -> ruckig.Trajectory:
     solution = ruckig.Trajectory(joints)
     try:
         result = ruckig.Ruckig(joints).calculate(request, solution)
-    except ruckig.RuckigError as error:
+    except (ruckig.RuckigError, ValueError) as error:  # ValueError: results it has no name for
         raise ShapingError(f"no motion within the limits: {' '.join(str(error).split())}") from None
     if result not in (ruckig.Result.Working, ruckig.Result.Finished):
-        raise ShapingError(f"no motion within the limits: {result.name}")
+        raise ShapingError(f"no motion within the limits: {result}")
     return solution
 
 

@@ -69,8 +69,8 @@ class Robot:
 
     @property
     def joints(self):
-        running = self.execution._command.running
-        where = HOME if running is None else self.execution._command.at(self.now).positions
+        running = self.execution.command.running
+        where = HOME if running is None else self.execution.command.at(self.now).positions
         return where + self.offset
 
     def wait(self, ms):
