@@ -113,6 +113,9 @@ class SimNode(Node):
 
     def _on_gripper(self, message: JointTrajectory) -> None:
         self._follow(self.simulation.gripper, message, self.simulation.commanded[7:])
+        efforts = [effort for point in message.points for effort in point.effort]
+        if efforts:
+            self.simulation.limit_grip(max(efforts))
 
     def _follow(self, follower, message: JointTrajectory, commanded: np.ndarray) -> None:
         points = [
