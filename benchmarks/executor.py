@@ -17,10 +17,13 @@ import numpy as np
 import typer
 
 from policies.factory import DEFAULT_POLICY, load_policy
-from policies.interface import Policy
+from policies.interface import ActionChunk, Observation, Policy
 from sim import robot
 from sim.evaluation import wilson_interval
 from sim.evaluation.smoothness import Smoothness
+from sim.foresight import expert_chunk
+from sim.kinematics import Kinematics
+from sim.motion import CONTROL_RATE_HZ
 from sim.tasks import CORE_TASKS
 from vla_ros.body import Body
 from vla_ros.execution import Execution, Hold, Pace
@@ -31,6 +34,7 @@ from vla_ros.points import arm_points, gripper_points
 from vla_ros.simulation import TICK_NS, Simulation
 from vla_ros.synchronizer import Snapshot
 
+EXPERT, EXPERT_STEPS = "expert-chunk", 8
 IMAGE_NS = 100_000_000
 START_NS = 10**12
 
@@ -38,8 +42,9 @@ START_NS = 10**12
 class Lockstep:
     """One episode: robot, executor and policy, tick by tick."""
 
-    def __init__(self, policy: Policy, body: Body, latency_ms: float, pace: Pace) -> None:
-        self._policy = policy
+    def __init__(self, policy: Policy | None, body: Body, latency_ms: float, pace: Pace) -> None:
+        self._policy = policy  # None: the scripted expert
+        self._kinematics = Kinematics()
         self._body = body
         self._latency_ns = round(latency_ms * 1e6)
         self._pace = pace
@@ -52,7 +57,8 @@ class Lockstep:
         execution = Execution(self._body, FR3_LIMITS, self._send, pace=self._pace)
         execution.on_joints(simulation.measure().positions[:7], self.now_ns)
         execution.on_instruction(simulation.episode.instruction, self.now_ns)
-        self._policy.reset(seed=seed)
+        if self._policy is not None:
+            self._policy.reset(seed=seed)
         arriving: tuple[int, PoseChunk] | None = None
         next_image_ns = self.now_ns + TICK_NS
         smoothness, resting, ticks = Smoothness(), 0, 0
@@ -91,10 +97,23 @@ class Lockstep:
     def _look(self) -> PoseChunk:
         assert self._simulation is not None
         simulation = self._simulation
-        images = {name: simulation.world.render(name) for name in self._policy.cameras}
+        cameras = () if self._policy is None else self._policy.cameras
+        images = {name: simulation.world.render(name) for name in cameras}
         snapshot = Snapshot(self.now_ns, images, simulation.measure().positions)
         observation = observe(snapshot, simulation.episode.instruction, self._body)
-        return to_pose_chunk(self._policy.predict_chunk(observation), observation)
+        return to_pose_chunk(self._decide(observation), observation)
+
+    def _decide(self, observation: Observation) -> ActionChunk:
+        if self._policy is not None:
+            return self._policy.predict_chunk(observation)
+        assert self._simulation is not None
+        world, observer = self._simulation.world, self._simulation.world.observer
+        world.observer = None  # what the expert plays through is no motion of the arm
+        actions = expert_chunk(
+            world, self._simulation.task, self._simulation.episode, self._kinematics, EXPERT_STEPS
+        )
+        world.observer = observer
+        return ActionChunk(actions, observation.stamp_ns, 1.0 / CONTROL_RATE_HZ)
 
     def _send(self, command: Motion | Hold) -> None:
         assert self._simulation is not None
@@ -144,9 +163,9 @@ def summary(rows: list[dict[str, Any]], latency_ms: float) -> dict[str, Any]:
 
 
 def main(
-    policy: Annotated[str, typer.Option(help="A policy that ships here, or a folder.")] = (
-        DEFAULT_POLICY
-    ),
+    policy: Annotated[
+        str, typer.Option(help=f"A policy that ships here, a folder, or {EXPERT}.")
+    ] = (DEFAULT_POLICY),
     task: Annotated[list[str], typer.Option(help="Give several times.")] = list(CORE_TASKS),  # noqa: B006
     episodes: Annotated[int, typer.Option(min=1, help="Of each task.")] = 20,
     seed: Annotated[int, typer.Option(min=0)] = 1000,
@@ -156,7 +175,7 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
     """Run every task and latency; print a line for each latency."""
-    network = load_policy(policy)
+    network = None if policy == EXPERT else load_policy(policy)
     body = Body()
     pace = Pace(soft_start_s=soft_start_s, blend_ns=round(blend_s * 1e9))
     results = []

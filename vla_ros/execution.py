@@ -49,7 +49,7 @@ class Pace:
     soft_start_s: float = 1.0  # after standing still the speed ramps to full within this
     soft_start_share: float = 0.2  # of the speed limits, at first
     lead_ns: int = 30_000_000  # planning and sending take this long; the old motion goes on
-    blend_ns: int = 200_000_000  # in which a new motion takes over from the old one
+    blend_ns: int = 50_000_000  # in which a new motion takes over from the old one
     follow_rad: float = 0.2  # an arm further than this from its command does not follow it
     settle_ns: int = 100_000_000  # after coming to rest the measured pose is held
     settle_rad: float = 0.005  # unless the command is this near to it

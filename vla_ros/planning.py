@@ -225,22 +225,25 @@ def _shaped(
 ) -> Trajectory:
     """The fastest tried motion that passes every check; raises `ActionError` when none does."""
     condition = max(body.condition(waypoint) for waypoint in waypoints)
-    share = singular_share(condition, limits)
-    if share < 1.0:
-        notes.append(f"at {share * 100:.0f} % of the speed: near a singularity ({condition:.0f})")
+    singular = singular_share(condition, limits)
     found: list[Violation] = []
-    target_s = times_s / share
-    for _ in range(ATTEMPTS):
+    target_s, share, order = times_s, 1.0, 1
+    for attempt in range(ATTEMPTS):
         trajectory, reached_s = shaping.through(
-            begin.phase, begin.time_ns, waypoints, target_s, _slower(limits, share)
+            begin.phase, begin.time_ns, waypoints, target_s, _slower(limits, share, order)
         )
-        previous, found = found, violations(trajectory, limits, body)
-        if not found:
-            if previous:
-                notes.append(f"at {share * 100:.0f} % of the speed: {previous[0]}")
-            _note_delay(trajectory, begin, times_s, notes)
-            return trajectory
-        slower = 0.95 * min(violation.slower for violation in found)
+        if attempt == 0 and singular < 1.0:
+            slower = singular
+            notes.append(f"at {slower * 100:.0f} % of the speed: near a singularity")
+        else:
+            previous, found = found, violations(trajectory, limits, body)
+            if not found:
+                if previous:
+                    notes.append(f"at {share * 100:.0f} % of the speed: {previous[0]}")
+                _note_delay(trajectory, begin, times_s, notes)
+                return trajectory
+            slower = 0.95 * min(violation.slower for violation in found)
+            order = max(order, *(violation.order for violation in found))
         share *= slower
         if share < SLOWEST:
             break
@@ -248,13 +251,17 @@ def _shaped(
     raise ActionError("; ".join(str(violation) for violation in found))
 
 
-def _slower(limits: Limits, share: float) -> Limits:
-    """What shaping may use so that the whole motion takes 1 / `share` of the time."""
+def _slower(limits: Limits, share: float, order: int) -> Limits:
+    """What shaping may use so that the motion goes at `share` of its speed.
+
+    Less acceleration, and less jerk, only where those were too much (`order` 2 and 3): an arm in
+    motion needs them to become slower.
+    """
     return replace(
         limits,
         velocity_fraction=limits.velocity_fraction * share,
-        acceleration_rad_s2=limits.acceleration_rad_s2 * share**2,
-        jerk_rad_s3=limits.jerk_rad_s3 * share**3,
+        acceleration_rad_s2=limits.acceleration_rad_s2 * (share**2 if order >= 2 else 1.0),
+        jerk_rad_s3=limits.jerk_rad_s3 * (share**3 if order >= 3 else 1.0),
     )
 
 
