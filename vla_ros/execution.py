@@ -42,6 +42,9 @@ class Timeouts:
     joints_ns: int = 200_000_000  # since the last joint state: then send nothing
 
 
+CLOCK_JITTER_NS = 50_000_000  # by which a clock may go back while it is adjusted
+
+
 @dataclass(frozen=True)
 class Pace:
     """How motions begin and follow each other."""
@@ -90,6 +93,7 @@ class Execution:
         self._instruction_ns = 0
         self._last_chunk_ns = 0
         self._moving_since_ns = 0
+        self._newest_ns = 0
         self._hold_pending = False
         self._settle_at_ns: int | None = None
         self.state = State.WAITING
@@ -102,6 +106,7 @@ class Execution:
 
     def on_joints(self, positions: NDArray[np.float64], now_ns: int) -> None:
         """Measured positions (n,) [rad], in the order of the limits."""
+        self._check_clock(now_ns)
         self._joints = (now_ns, np.asarray(positions, dtype=float))
         if self._hold_pending:
             self._hold(now_ns)
@@ -118,6 +123,7 @@ class Execution:
 
     def on_chunk(self, chunk: PoseChunk, now_ns: int) -> None:
         """Follow `chunk`, or refuse it and hold."""
+        self._check_clock(now_ns)
         if self.state is State.STOPPED or not self._instruction:
             self.refused += 1
             return
@@ -181,6 +187,7 @@ class Execution:
 
     def tick(self, now_ns: int) -> None:
         """The watchdog; call it often."""
+        self._check_clock(now_ns)
         if self.fresh_joints(now_ns) is None:
             if self.state is State.MOVING:
                 self._stop(State.WAITING, "", now_ns)
@@ -195,6 +202,19 @@ class Execution:
             self._stop(
                 State.HOLDING, f"no usable action chunk for more than {limit_ms:.0f} ms", now_ns
             )
+
+    def _check_clock(self, now_ns: int) -> None:
+        """A clock that goes back leaves nothing known about what is commanded now: hold."""
+        back_ns = self._newest_ns - now_ns
+        self._newest_ns = now_ns
+        if back_ns <= CLOCK_JITTER_NS:
+            return
+        self.command = Command()
+        self._joints = None
+        self._instruction_ns = min(self._instruction_ns, now_ns)
+        self._last_chunk_ns = min(self._last_chunk_ns, now_ns)
+        if self.state is State.MOVING:
+            self._stop(State.HOLDING, f"the clock went back by {back_ns / 1e9:.1f} s", now_ns)
 
     # --- moving -----------------------------------------------------------------------------
 

@@ -305,5 +305,29 @@ def test_motions_follow_each_other_without_a_jump(moving):
     assert second.start_ns > moving.now
 
 
+def test_a_clock_that_goes_back_ends_the_work_and_then_it_goes_on(moving):
+    count = len(moving.sent)
+    moving.now -= 3600 * 1000 * MS
+    moving.wait(20, HOME + 0.01)
+    assert moving.state is State.HOLDING
+    assert "the clock went back by 3600.0 s" in moving.execution.reason
+    assert len(moving.sent) == count + 1
+    np.testing.assert_array_equal(moving.last.joints, HOME + 0.01)
+    moving.wait(300)
+    moving.chunk()
+    assert moving.state is State.MOVING
+
+
+def test_a_clock_that_leaps_ahead_holds_until_joints_are_seen_again(moving):
+    moving.now += 3600 * 1000 * MS
+    moving.execution.tick(moving.now)
+    assert moving.state is State.WAITING
+    moving.wait(40)
+    assert moving.state is State.HOLDING
+    moving.wait(1000)
+    moving.chunk()
+    assert moving.state is State.MOVING
+
+
 def test_names_of_the_arm_are_the_limits_order():
     assert len(robot.JOINT_NAMES) == len(FR3_LIMITS.velocity_rad_s)
