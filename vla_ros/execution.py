@@ -163,7 +163,7 @@ class Execution:
         self._settle_at_ns = None
         self.state = State.MOVING
         self.reason = "; ".join(motion.notes)
-        self.command.replace(motion.trajectory)
+        self.command.replace(motion.trajectory, motion.reached_ns, motion.meant_ns)
         self._send(motion)
 
     def on_emergency_stop(self, now_ns: int) -> None:
@@ -229,7 +229,7 @@ class Execution:
     def _beginning(self, stamp_ns: int, joints: NDArray, now_ns: int) -> Begin:
         """A motion goes on from its forerunner, smooth in speed, if the arm follows that one."""
         begin_ns = now_ns + self._pace.lead_ns
-        held_ns = self.command.idle_ns(stamp_ns, now_ns)
+        held_ns = self.command.behind_ns(stamp_ns, now_ns)
         running = self.command.running
         if running is None or self._strays(joints, now_ns):
             held_ns = held_ns if running is None else 0

@@ -42,6 +42,8 @@ class Motion:
 
     stamp_ns: int  # [ns], of the observation it answers
     trajectory: Trajectory
+    reached_ns: NDArray[np.int64]  # (k,) [ns] from its start, when it is at each pose
+    meant_ns: NDArray[np.int64]  # (k,) and when the chunk wanted it there
     gripper_ns: NDArray[np.int64]  # (k,) from when on each opening is wanted, absolute
     gripper: NDArray[np.float64]  # (k,) opening, [0, 1]
     notes: tuple[str, ...] = ()  # limits that were applied
@@ -54,7 +56,7 @@ class Begin:
     time_ns: int
     phase: Phase
     running: Trajectory | None = None  # what goes on until then
-    held_ns: int = 0  # how long the arm has stood still since the observation
+    held_ns: int = 0  # by how much the arm stood still or fell behind since the observation
     blend_ns: int = 0  # in which the new motion takes over from the running one
     now_ns: int | None = None  # the present; None: `time_ns`
 
@@ -62,8 +64,8 @@ class Begin:
 def plan(chunk: PoseChunk, begin: Begin, limits: Limits, body: BodyLike) -> Motion:
     """The motion from `begin` through what `chunk` still asks for then.
 
-    Poses in the past are dropped (time in which the arm stood still does not count as passed); if
-    all are, the last is still the newest target. Raises `ActionError` for what no robot should do.
+    Poses in the past are dropped (time by which the arm stood still or fell behind does not count as
+    passed); if all are, the last is still the newest target. The fingers keep to the arm's times. Raises `ActionError` for what no robot should do.
     """
     validate(chunk)
     notes: list[str] = []
@@ -76,13 +78,16 @@ def plan(chunk: PoseChunk, begin: Begin, limits: Limits, body: BodyLike) -> Moti
     waypoints = _waypoints(begin.phase.positions, positions, rotations, limits, body, notes)
     times_s = np.maximum(ends_ns[first : first + len(waypoints)] - begin.time_ns, 0) / 1e9
     waypoints = _blended(waypoints, times_s, begin)
-    trajectory = _shaped(begin, waypoints, times_s, limits, body, notes)
+    trajectory, reached_s = _shaped(begin, waypoints, times_s, limits, body, notes)
     now_ns = begin.time_ns if begin.now_ns is None else begin.now_ns
-    gripper_ns = np.maximum(np.concatenate([[now_ns], ends_ns[first:-1]]), now_ns)
+    reached_ns = np.round(reached_s * 1e9).astype(np.int64)
+    gripper_ns = np.concatenate([[now_ns], begin.time_ns + reached_ns[:-1]])
     return Motion(
         stamp_ns=chunk.stamp_ns,
         trajectory=trajectory,
-        gripper_ns=gripper_ns[: len(waypoints)].astype(np.int64),
+        reached_ns=reached_ns,
+        meant_ns=np.round(times_s * 1e9).astype(np.int64),
+        gripper_ns=gripper_ns,
         gripper=np.clip(chunk.gripper[first : first + len(waypoints)], 0.0, 1.0),
         notes=tuple(notes),
     )
@@ -222,8 +227,11 @@ def _shaped(
     limits: Limits,
     body: BodyLike,
     notes: list[str],
-) -> Trajectory:
-    """The fastest tried motion that passes every check; raises `ActionError` when none does."""
+) -> tuple[Trajectory, NDArray[np.float64]]:
+    """The fastest tried motion that passes every check, and when [s] it is at each waypoint.
+
+    Raises `ActionError` when none does.
+    """
     condition = max(body.condition(waypoint) for waypoint in waypoints)
     singular = singular_share(condition, limits)
     found: list[Violation] = []
@@ -241,7 +249,7 @@ def _shaped(
                 if previous:
                     notes.append(f"at {share * 100:.0f} % of the speed: {previous[0]}")
                 _note_delay(trajectory, begin, times_s, notes)
-                return trajectory
+                return trajectory, reached_s
             slower = 0.95 * min(violation.slower for violation in found)
             order = max(order, *(violation.order for violation in found))
         share *= slower

@@ -44,12 +44,20 @@ def test_one_that_never_came_into_force_is_forgotten():
     np.testing.assert_array_equal(command.at(60 * MS).positions, stop.at(60 * MS).positions)
 
 
-def test_time_without_a_motion_is_counted():
+def test_time_in_which_the_arm_stands_or_falls_behind_is_counted():
     command, first = Command(), move(100 * MS)
-    command.replace(first)
-    assert command.idle_ns(0, 50 * MS) == 50 * MS
-    assert command.idle_ns(0, 150 * MS) == 100 * MS
-    assert command.idle_ns(120 * MS, 150 * MS) == 0
-    assert command.idle_ns(100 * MS, first.end_ns + 70 * MS) == 70 * MS
-    command.replace(shaping.standing(first.positions[-1], first.end_ns + 70 * MS))
-    assert command.idle_ns(100 * MS, first.end_ns + 200 * MS) == 200 * MS
+    # At its two poses after 100 and 300 ms, where it should be after 100 and 200 ms.
+    command.replace(first, np.array([100, 300]) * MS, np.array([100, 200]) * MS)
+    assert command.behind_ns(0, 50 * MS) == 50 * MS  # nothing to follow yet
+    assert command.behind_ns(0, 150 * MS) == 100 * MS
+    assert command.behind_ns(120 * MS, 200 * MS) == 0  # in time
+    assert command.behind_ns(200 * MS, 400 * MS) == 100 * MS  # half as fast as wanted
+    assert command.behind_ns(400 * MS, 600 * MS) == 200 * MS  # it has arrived
+    command.replace(shaping.standing(first.positions[-1], 300 * MS))
+    assert command.behind_ns(100 * MS, 600 * MS) == 350 * MS
+
+
+def test_a_late_first_pose_is_no_more_progress_than_there_was_time():
+    command = Command()
+    command.replace(move(0), np.array([1, 300]) * MS, np.array([50, 200]) * MS)
+    assert command.behind_ns(0, 1 * MS) == 0

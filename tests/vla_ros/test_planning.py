@@ -69,7 +69,13 @@ def test_poses_in_the_past_are_dropped():
     offsets = [[0.01 * i, 0, 0] for i in range(1, 6)]
     result = motion(chunk(offsets, age_ms=250))  # ends at -150, -50, 50, 150, 250 ms
     assert len(result.gripper) == 3
-    np.testing.assert_array_equal(result.gripper_ns - NOW, [0, 50 * MS, 150 * MS])
+    np.testing.assert_array_equal(result.meant_ns, np.array([50, 150, 250]) * MS)
+
+
+def test_the_fingers_keep_to_the_times_of_the_arm():
+    result = motion(chunk([[0.0, 0.08 * i, 0] for i in range(1, 4)], step_ms=100))
+    assert np.all(result.reached_ns > result.meant_ns + 50 * MS)  # the arm is late
+    np.testing.assert_array_equal(result.gripper_ns - NOW, [0, *result.reached_ns[:-1]])
 
 
 def test_time_in_which_the_arm_stood_still_does_not_count_as_passed():
@@ -77,7 +83,7 @@ def test_time_in_which_the_arm_stood_still_does_not_count_as_passed():
     begin = Begin(NOW, Phase.at_rest(HOME), held_ns=200 * MS)
     result = motion(chunk(offsets, age_ms=250), begin=begin)
     assert len(result.gripper) == 5
-    np.testing.assert_array_equal(result.gripper_ns - NOW, np.array([0, 50, 150, 250, 350]) * MS)
+    np.testing.assert_array_equal(result.meant_ns, np.array([50, 150, 250, 350, 450]) * MS)
 
 
 @pytest.mark.parametrize("late_ticks", [0, 5, 20, 26, 49, 75, 300])
