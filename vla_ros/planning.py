@@ -64,8 +64,9 @@ class Begin:
 def plan(chunk: PoseChunk, begin: Begin, limits: Limits, body: BodyLike) -> Motion:
     """The motion from `begin` through what `chunk` still asks for then.
 
-    Poses in the past are dropped (time by which the arm stood still or fell behind does not count as
-    passed); if all are, the last is still the newest target. The fingers keep to the arm's times. Raises `ActionError` for what no robot should do.
+    Poses in the past are dropped (time by which the arm stood still or fell behind does not count
+    as passed); if all are, the last is still the newest target. The fingers keep to the arm's
+    times. Raises `ActionError` for what no robot should do.
     """
     validate(chunk)
     notes: list[str] = []

@@ -21,7 +21,7 @@ def test_before_anything_there_is_nothing():
     command = Command()
     assert command.running is None
     assert command.end_ns == 0
-    assert command.idle_ns(0, 500) == 500
+    assert command.behind_ns(0, 500) == 500
     with pytest.raises(LookupError):
         command.at(5)
 

@@ -174,7 +174,7 @@ def test_the_stories_do_move_the_robot():
         )
     assert robot_.execution.accepted == 6, robot_.execution.reason
     tool, _ = BODY.forward(robot_.joints)
-    assert tool[1] < POSITION[1] - 0.04
+    assert tool[1] < POSITION[1] - 0.03
 
 
 @pytest.mark.parametrize("field", ["positions", "quaternions", "gripper"])

@@ -12,9 +12,8 @@ MS = 1_000_000
 ROWS = np.arange(10.0)[:, None] * np.ones(7)
 TRAJECTORY = Trajectory(1000 * MS, ROWS, ROWS / 10, np.zeros_like(ROWS))
 TIMES = np.array([80, 180, 280]) * MS
-MOTION = Motion(
-    0, TRAJECTORY, TIMES, TIMES, np.array([970, 1050, 1150]) * MS, np.array([1.0, 0.5, 0.0])
-)
+ROW_TIMES = np.array([970, 1050, 1150]) * MS
+MOTION = Motion(0, TRAJECTORY, TIMES, TIMES, ROW_TIMES, np.array([1.0, 0.5, 0.0]))
 
 
 @pytest.mark.parametrize(
