@@ -17,9 +17,7 @@ NOTHING = np.zeros(0, np.int64)
 @dataclass(frozen=True)
 class _Sent:
     trajectory: Trajectory
-    reached_ns: NDArray[
-        np.int64
-    ]  # (k + 1,) rising, from its start: 0, then when it is at each pose
+    reached_ns: NDArray[np.int64]  # (k + 1,) from its start: 0, then when it is at each pose
     meant_ns: NDArray[np.int64]  # (k + 1,) and when the chunk wanted it there
 
     def progress_ns(self, begin_ns: int, end_ns: int) -> int:
