@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import mink
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from sim import robot
+from sim.arm_model import ArmModel, fr3
 
 
 class Kinematics:
@@ -18,38 +17,45 @@ class Kinematics:
     pull to the home posture (the arm's seventh degree of freedom), subject to the joint limits.
     """
 
-    def __init__(self, iterations: int = 4) -> None:
-        spec = mujoco.MjSpec()
-        robot.add_arm(spec)
-        self._model = spec.compile()
+    def __init__(self, iterations: int = 4, arm: ArmModel | None = None) -> None:
+        """`arm` is the FR3 where none is given."""
+        arm = arm or fr3()
+        self._model = arm.compile()
         self._configuration = mink.Configuration(self._model)
+        kind, self._tool = arm.tool_frame(self._model)
         self._frame_task = mink.FrameTask(
-            robot.TCP_SITE, "site", position_cost=1.0, orientation_cost=0.3, lm_damping=1e-4
+            arm.tool, kind, position_cost=1.0, orientation_cost=0.3, lm_damping=1e-4
         )
+        data = self._configuration.data
+        self._tool_position, self._tool_matrix = (
+            (data.site_xpos, data.site_xmat) if kind == "site" else (data.xpos, data.xmat)
+        )
+        joints = arm.joint_ids(self._model)
+        self._addresses = self._model.jnt_qposadr[joints]
+        self.lower_rad, self.upper_rad = self._model.jnt_range[joints].T.copy()  # (n,) each
         posture_cost = np.full(self._model.nv, 2e-3)
         self._posture_task = mink.PostureTask(self._model, cost=posture_cost)
         home = np.zeros(self._model.nq)
-        home[:7] = robot.HOME_RAD
+        home[self._addresses] = arm.home_rad
         self._posture_task.set_target(home)
         self._limits = [mink.ConfigurationLimit(self._model)]
         self._iterations = iterations
 
     def forward(self, joint_positions: NDArray) -> tuple[NDArray, Rotation]:
-        """Tool pose in the base frame: position (3,) [m] and rotation, for (7,) angles [rad]."""
+        """Tool pose in the base frame: position (3,) [m] and rotation, for (n,) angles [rad]."""
         self._update(joint_positions)
-        site = self._configuration.data.site(robot.TCP_SITE)
-        return site.xpos.copy(), Rotation.from_matrix(site.xmat.reshape(3, 3))
+        matrix = self._tool_matrix[self._tool].reshape(3, 3)
+        return self._tool_position[self._tool].copy(), Rotation.from_matrix(matrix)
 
     def inverse(
         self, joint_positions: NDArray, position: NDArray, rotation: Rotation
     ) -> tuple[NDArray, float]:
-        """Joint angles near `joint_positions` (7,) [rad] whose tool pose is the one wanted.
+        """Joint angles near `joint_positions` (n,) [rad] whose tool pose is the one wanted.
 
-        Returns the angles (7,) [rad], always within the joint limits, and the position error that
+        Returns the angles (n,) [rad], always within the joint limits, and the position error that
         remains [m] (large: the pose is out of reach).
         """
-        lower, upper = robot.POSITION_LOWER_RAD, robot.POSITION_UPPER_RAD
-        self._update(np.clip(joint_positions, lower + 1e-6, upper - 1e-6))
+        self._update(np.clip(joint_positions, self.lower_rad + 1e-6, self.upper_rad - 1e-6))
         quaternion = rotation.as_quat(scalar_first=True)
         self._frame_task.set_target(
             mink.SE3.from_rotation_and_translation(mink.SO3(quaternion), np.asarray(position))
@@ -60,13 +66,12 @@ class Kinematics:
                 self._configuration, tasks, 1.0, "daqp", limits=self._limits, damping=1e-5
             )
             self._configuration.integrate_inplace(velocity, 1.0)
-        solution = np.clip(self._configuration.q[:7], lower, upper)
-        reached = self._configuration.data.site(robot.TCP_SITE).xpos
-        return solution, float(np.linalg.norm(reached - position))
+        solution = np.clip(self._configuration.q[self._addresses], self.lower_rad, self.upper_rad)
+        return solution, float(np.linalg.norm(self._tool_position[self._tool] - position))
 
     def _update(self, joint_positions: NDArray) -> None:
         q = np.zeros(self._model.nq)
-        q[:7] = joint_positions
+        q[self._addresses] = joint_positions
         self._configuration.update(q)
 
 

@@ -28,6 +28,7 @@ EFFORT_LIMIT_NM = np.array([87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0])
 HOME_RAD = np.array([0.0, -0.1848, 0.0, -2.4967, 0.0, 2.3119, 0.7854])
 
 FINGER_TRAVEL_M = 0.04  # each finger; the opening between the pads is twice that
+FINGER_EFFORT_N = 25.0  # of each finger, simulated
 GRIPPER_SPEED_LIMIT_M_S = 0.15  # each finger; Franka Hand: 50 mm/s commanded, faster here as servo
 TCP_OFFSET_M = 0.1034  # from the hand's flange to between the finger tips
 
@@ -237,7 +238,7 @@ def _add_hand(spec: mujoco.MjSpec, flange: mujoco.MjsBody) -> mujoco.MjsBody:
         pad.friction = (1.6, 0.02, 0.0005)
         pad.condim = 4
         pad.solref = (0.008, 1.0)
-        _position_servo(spec, joint, (0.0, FINGER_TRAVEL_M), 25.0, 600.0, 40.0)
+        _position_servo(spec, joint, (0.0, FINGER_TRAVEL_M), FINGER_EFFORT_N, 600.0, 40.0)
     return hand
 
 

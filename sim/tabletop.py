@@ -7,6 +7,7 @@ actions or ROS; `sim.env` and `vla_ros.sim_node` both drive it.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -69,6 +70,7 @@ class Tabletop:
         }
         self._tcp = self.model.site(robot.TCP_SITE).id
         self.base_position = self.model.body(robot.BASE_BODY).pos.copy()  # (3,) [m]
+        self.observer: Callable[[], None] | None = None  # is called after every physics step
         self.reset(robot.HOME_RAD)
 
     def reset(self, joint_positions: NDArray, gripper_opening: float = 1.0) -> None:
@@ -151,6 +153,8 @@ class Tabletop:
     def _after_step(self) -> None:
         if self.first_touched is None:
             self._note_first_touch()
+        if self.observer is not None:
+            self.observer()
 
     def _step(self) -> None:
         """One step of physics under `data.ctrl`; `sim.sim2real` lets it come late."""

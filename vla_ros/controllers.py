@@ -1,7 +1,8 @@
 """What a `joint_trajectory_controller` does with a JointTrajectory: follow it, then hold its end.
 
-Positions are interpolated linearly, as ros2_control does when a point carries positions only.
-A new trajectory replaces the one that runs, from where the command stands. No ROS, no clock.
+Positions are interpolated as ros2_control does: by cubic polynomials where points carry velocities
+as well, else linearly. A new trajectory replaces the one that runs, from where the command stands.
+No ROS, no clock.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import CubicHermiteSpline
 
 from vla_ros.joints import JointsError, positions_by_name
 
@@ -26,6 +28,7 @@ class TrajectoryFollower:
         self._lower, self._upper = np.asarray(lower, float), np.asarray(upper, float)
         self._times_ns: NDArray[np.int64] | None = None  # (k + 1,), rising
         self._positions: NDArray[np.float64] | None = None  # (k + 1, n)
+        self._spline: CubicHermiteSpline | None = None  # over seconds since `_times_ns[0]`
 
     def accept(
         self,
@@ -34,10 +37,12 @@ class TrajectoryFollower:
         start_ns: int,
         now_ns: int,
         commanded: NDArray,
+        velocities: Sequence[Sequence[float]] = (),
     ) -> None:
         """Replace the running trajectory by `points`: ([ns] from start, positions) each.
 
-        `start_ns` 0 means now. `commanded` (n,) is where the command stands.
+        `start_ns` 0 means now. `commanded` (n,) is where the command stands. `velocities`: one row
+        for each point, or none at all.
         """
         times_ns, positions = self._validate(names, points)
         times_ns = times_ns + (start_ns or now_ns)
@@ -47,20 +52,51 @@ class TrajectoryFollower:
                 f"trajectory: expected an end in the future, got one that ended "
                 f"{(now_ns - times_ns[-1]) / 1e6:.0f} ms ago"
             )
+        speeds = self._speeds(names, points, velocities)
+        speed_now = self._speed(now_ns)
         self._times_ns = np.concatenate([[now_ns], times_ns[ahead]])
         self._positions = np.concatenate([[np.asarray(commanded, float)], positions[ahead]])
+        self._spline = None
+        if speeds is not None:
+            times_s = (self._times_ns - now_ns) / 1e9
+            rates = np.concatenate([[speed_now], speeds[ahead]])
+            self._spline = CubicHermiteSpline(times_s, self._positions, rates)
 
     def sample(self, now_ns: int) -> NDArray[np.float64] | None:
         """The command (n,) at `now_ns`; None while there has been no trajectory."""
         if self._times_ns is None or self._positions is None:
             return None
+        if self._spline is not None:
+            end_s = float(self._spline.x[-1])
+            position = self._spline(min((now_ns - self._times_ns[0]) / 1e9, end_s))
+            return np.clip(position, self._lower, self._upper)
         elapsed = (self._times_ns - self._times_ns[0]).astype(float)
         instant = float(now_ns - self._times_ns[0])
         return np.array([np.interp(instant, elapsed, column) for column in self._positions.T])
 
     def clear(self) -> None:
         """Forget the trajectory; the command stays where it is."""
-        self._times_ns = self._positions = None
+        self._times_ns = self._positions = self._spline = None
+
+    def _speed(self, now_ns: int) -> NDArray[np.float64]:
+        """(n,) of the command at `now_ns`, as far as velocities were given."""
+        if self._spline is None or self._times_ns is None or now_ns >= self._times_ns[-1]:
+            return np.zeros(len(self._names))
+        return self._spline((now_ns - self._times_ns[0]) / 1e9, 1)
+
+    def _speeds(self, names, points, velocities) -> NDArray[np.float64] | None:
+        """(k, n) in the order of `self._names`; None without velocities."""
+        if not any(len(row) for row in velocities):
+            return None
+        try:
+            speeds = [positions_by_name(names, row, self._names) for row in velocities]
+        except JointsError as error:
+            raise TrajectoryError(f"velocities: {error}") from error
+        if len(speeds) != len(points):
+            raise TrajectoryError(
+                f"velocities: expected a row for each of {len(points)} points, got {len(speeds)}"
+            )
+        return np.stack(speeds)
 
     def _validate(self, names, points) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         if not points:

@@ -1,8 +1,9 @@
 """When the robot moves and when it holds: the executor's logic, without ROS and without a clock.
 
 Whatever ends the work goes the same way: first nothing more can be sent from the old work, then the
-safe command goes out, which is to hold the *measured* joints. Repeating the last command would
-replay a displacement. The gripper is never commanded when holding: what it grips stays gripped.
+safe command goes out: come to rest within the limits, and hold the *measured* joints. Repeating the
+last command would replay a displacement. The gripper is never commanded when holding: what it grips
+stays gripped.
 """
 
 from __future__ import annotations
@@ -15,7 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.interface import ActionError
-from vla_ros.planning import KinematicsLike, Limits, Motion, PoseChunk, plan
+from vla_ros import shaping
+from vla_ros.checks import BodyLike
+from vla_ros.command import Command
+from vla_ros.limits import Limits
+from vla_ros.planning import Begin, Motion, PoseChunk, plan
+from vla_ros.trajectory import Phase, Trajectory
 
 
 class State(Enum):
@@ -36,12 +42,33 @@ class Timeouts:
     joints_ns: int = 200_000_000  # since the last joint state: then send nothing
 
 
+CLOCK_JITTER_NS = 50_000_000  # by which a clock may go back while it is adjusted
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How motions begin and follow each other."""
+
+    soft_start_s: float = 1.0  # after standing still the speed ramps to full within this
+    soft_start_share: float = 0.2  # of the speed limits, at first
+    lead_ns: int = 30_000_000  # planning and sending take this long; the old motion goes on
+    blend_ns: int = 50_000_000  # in which a new motion takes over from the old one
+    follow_rad: float = 0.2  # an arm further than this from its command does not follow it
+    settle_ns: int = 100_000_000  # after coming to rest the measured pose is held
+    settle_rad: float = 0.005  # unless the command is this near to it
+
+
 @dataclass(frozen=True)
 class Hold:
-    """Stay at the joints (n,) [rad] measured when the work ended."""
+    """Come to rest and stay there."""
 
-    joints: NDArray[np.float64]
+    trajectory: Trajectory
     reason: str
+
+    @property
+    def joints(self) -> NDArray[np.float64]:
+        """(n,) [rad], where it ends."""
+        return self.trajectory.positions[-1]
 
 
 class Execution:
@@ -49,32 +76,40 @@ class Execution:
 
     def __init__(
         self,
-        kinematics: KinematicsLike,
+        body: BodyLike,
         limits: Limits,
         send: Callable[[Motion | Hold], None],
         timeouts: Timeouts | None = None,
+        pace: Pace | None = None,
     ) -> None:
-        self._kinematics = kinematics
+        self._body = body
         self._limits = limits
         self._send = send
         self._timeouts = timeouts or Timeouts()
+        self._pace = pace or Pace()
         self._joints: tuple[int, NDArray] | None = None  # (arrival [ns], positions (n,) [rad])
+        self.command = Command()
         self._instruction = ""
         self._instruction_ns = 0
         self._last_chunk_ns = 0
+        self._moving_since_ns = 0
+        self._newest_ns = 0
         self._hold_pending = False
+        self._settle_at_ns: int | None = None
         self.state = State.WAITING
         self.reason = "no action chunk has arrived yet"
         self.accepted = 0  # chunks that moved the robot
         self.refused = 0  # chunks that did not
+        self.limited = 0  # chunks that a limit changed
 
     # --- what arrives -----------------------------------------------------------------------
 
     def on_joints(self, positions: NDArray[np.float64], now_ns: int) -> None:
         """Measured positions (n,) [rad], in the order of the limits."""
+        self._check_clock(now_ns)
         self._joints = (now_ns, np.asarray(positions, dtype=float))
         if self._hold_pending:
-            self._hold()
+            self._hold(now_ns)
 
     def on_instruction(self, text: str, now_ns: int) -> None:
         """A new wish ends the work on the old one; none at all means: stop and hold."""
@@ -88,12 +123,13 @@ class Execution:
 
     def on_chunk(self, chunk: PoseChunk, now_ns: int) -> None:
         """Follow `chunk`, or refuse it and hold."""
+        self._check_clock(now_ns)
         if self.state is State.STOPPED or not self._instruction:
             self.refused += 1
             return
         if chunk.stamp_ns < self._instruction_ns:
             return  # seen before the instruction came: an answer to the old one
-        joints = self._fresh_joints(now_ns)
+        joints = self.fresh_joints(now_ns)
         if joints is None:
             self.refused += 1
             return
@@ -104,16 +140,30 @@ class Execution:
                     f"the chunk's observation is {age_ns / 1e6:.0f} ms old; "
                     f"0 to {self._timeouts.chunk_age_ns / 1e6:.0f} ms expected"
                 )
-            motion = plan(chunk, joints, now_ns, self._limits, self._kinematics)
+            if self.state is not State.MOVING and self.command.end_ns > now_ns:
+                return  # it comes to rest first, and then begins softly
+            if self.state is not State.MOVING:
+                self._moving_since_ns = now_ns
+            motion = plan(
+                chunk,
+                self._beginning(chunk.stamp_ns, joints, now_ns),
+                self._limits.scaled(self.speed_share(now_ns)),
+                self._body,
+            )
         except ActionError as error:
-            self.refused += 1
-            self._stop(State.HOLDING, f"action refused: {error}", now_ns)
+            self._refuse(str(error), now_ns)
+            return
+        except Exception as error:  # what a library makes of strange numbers must not end us
+            self._refuse(f"{type(error).__name__}: {error}", now_ns)
             return
         self.accepted += 1
+        self.limited += bool(motion.notes)
         self._last_chunk_ns = now_ns
         self._hold_pending = False
+        self._settle_at_ns = None
         self.state = State.MOVING
         self.reason = "; ".join(motion.notes)
+        self.command.replace(motion.trajectory, motion.reached_ns, motion.meant_ns)
         self._send(motion)
 
     def on_emergency_stop(self, now_ns: int) -> None:
@@ -122,6 +172,9 @@ class Execution:
 
     def on_invalid(self, reason: str, now_ns: int) -> None:
         """Something arrived that cannot even be read as a chunk: hold."""
+        self._refuse(reason, now_ns)
+
+    def _refuse(self, reason: str, now_ns: int) -> None:
         self.refused += 1
         self._stop(State.HOLDING, f"action refused: {reason}", now_ns)
 
@@ -134,18 +187,65 @@ class Execution:
 
     def tick(self, now_ns: int) -> None:
         """The watchdog; call it often."""
-        if self._fresh_joints(now_ns) is None:
+        self._check_clock(now_ns)
+        if self.fresh_joints(now_ns) is None:
             if self.state is State.MOVING:
                 self._stop(State.WAITING, "", now_ns)
             if self.state is State.WAITING:
                 self.reason = "joint states are missing or stale; nothing is sent"
             return
+        if self._settle_at_ns is not None and now_ns >= self._settle_at_ns:
+            self._settle(now_ns)
         idle_ns = now_ns - self._last_chunk_ns
         if self.state is State.MOVING and idle_ns > self._timeouts.chunk_ns:
             limit_ms = self._timeouts.chunk_ns / 1e6
             self._stop(
                 State.HOLDING, f"no usable action chunk for more than {limit_ms:.0f} ms", now_ns
             )
+
+    def _check_clock(self, now_ns: int) -> None:
+        """A clock that goes back leaves nothing known about what is commanded now: hold."""
+        back_ns = self._newest_ns - now_ns
+        self._newest_ns = now_ns
+        if back_ns <= CLOCK_JITTER_NS:
+            return
+        self.command = Command()
+        self._joints = None
+        self._instruction_ns = min(self._instruction_ns, now_ns)
+        self._last_chunk_ns = min(self._last_chunk_ns, now_ns)
+        if self.state is State.MOVING:
+            self._stop(State.HOLDING, f"the clock went back by {back_ns / 1e9:.1f} s", now_ns)
+
+    # --- moving -----------------------------------------------------------------------------
+
+    def speed_share(self, now_ns: int) -> float:
+        """Share of the speed limits in use: it ramps up after the arm stood still."""
+        if self._pace.soft_start_s <= 0:
+            return 1.0
+        passed_s = (now_ns - self._moving_since_ns) / 1e9
+        first = self._pace.soft_start_share
+        return float(np.clip(first + (1 - first) * passed_s / self._pace.soft_start_s, first, 1.0))
+
+    def _beginning(self, stamp_ns: int, joints: NDArray, now_ns: int) -> Begin:
+        """A motion goes on from its forerunner, smooth in speed, if the arm follows that one."""
+        begin_ns = now_ns + self._pace.lead_ns
+        held_ns = self.command.behind_ns(stamp_ns, now_ns)
+        running = self.command.running
+        if running is None or self._strays(joints, now_ns):
+            held_ns = held_ns if running is None else 0
+            return Begin(begin_ns, Phase.at_rest(joints), held_ns=held_ns, now_ns=now_ns)
+        return Begin(
+            begin_ns,
+            self.command.at(begin_ns),
+            running if self.state is State.MOVING else None,
+            held_ns,
+            self._pace.blend_ns,
+            now_ns,
+        )
+
+    def _strays(self, joints: NDArray, now_ns: int) -> bool:
+        gap = self.command.at(now_ns).positions - joints
+        return bool(np.max(np.abs(gap)) > self._pace.follow_rad)
 
     # --- stopping ---------------------------------------------------------------------------
 
@@ -158,17 +258,44 @@ class Execution:
         if was_holding and state is not State.STOPPED:
             return
         self._hold_pending = True
-        if self._fresh_joints(now_ns) is not None:
-            self._hold()
+        if self.fresh_joints(now_ns) is not None:
+            self._hold(now_ns)
 
-    def _hold(self) -> None:
+    def _hold(self, now_ns: int) -> None:
         assert self._joints is not None
         self._hold_pending = False
         if self.state is State.WAITING:
             self.state, self.reason = State.HOLDING, "joint states are back"
-        self._send(Hold(self._joints[1], self.reason))
+        trajectory = self._to_rest(self._joints[1], now_ns)
+        self._settle_at_ns = trajectory.end_ns + self._pace.settle_ns
+        self.command.replace(trajectory)
+        self._send(Hold(trajectory, self.reason))
 
-    def _fresh_joints(self, now_ns: int) -> NDArray | None:
+    def _to_rest(self, joints: NDArray, now_ns: int) -> Trajectory:
+        """From the command to rest; to the measured joints, where the command rests already."""
+        if self.command.running is None or self._strays(joints, now_ns):
+            return shaping.standing(joints, now_ns)
+        phase = self.command.at(now_ns)
+        try:
+            if not phase.resting:
+                return shaping.stop(phase, now_ns, self._limits)
+            slow = self._limits.scaled(self._pace.soft_start_share)
+            return shaping.through(phase, now_ns, joints[None], np.zeros(1), slow)[0]
+        except ActionError:  # no number of a state that was checked leads here
+            return shaping.standing(joints, now_ns)
+
+    def _settle(self, now_ns: int) -> None:
+        """The arm has come to rest: hold where it is measured, if that is not what it was told."""
+        assert self._joints is not None
+        self._settle_at_ns = None
+        gap = self.command.at(now_ns).positions - self._joints[1]
+        if np.max(np.abs(gap)) > self._pace.settle_rad:
+            trajectory = self._to_rest(self._joints[1], now_ns)
+            self.command.replace(trajectory)
+            self._send(Hold(trajectory, self.reason))
+
+    def fresh_joints(self, now_ns: int) -> NDArray | None:
+        """The measured joints (n,) [rad]; None when they are missing or stale."""
         if self._joints is None or now_ns - self._joints[0] > self._timeouts.joints_ns:
             return None
         return self._joints[1]

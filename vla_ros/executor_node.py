@@ -5,10 +5,8 @@ A process of its own, so that a policy that hangs cannot keep the robot from sto
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import TwistStamped
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64, String
@@ -16,15 +14,20 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, MultiDOFJointTrajectory
 
 from policies.interface import ActionError
-from sim import robot
-from sim.kinematics import Kinematics
 from vla_ros import messages, topics
-from vla_ros.execution import Execution, Hold, State, Timeouts
+from vla_ros.body import Body
+from vla_ros.errors import UserError
+from vla_ros.execution import Execution, Hold, Pace, State, Timeouts
 from vla_ros.joints import JointsError, positions_by_name
-from vla_ros.planning import FR3_LIMITS, Motion
+from vla_ros.limit_parameters import LIMIT_PARAMETERS, limits_of
+from vla_ros.planning import Motion
+from vla_ros.points import arm_points, gripper_points
+from vla_ros.robot_parameters import ROBOT_PARAMETERS, robot_of
 from vla_ros.runtime import RELIABLE, SENSOR, Parameter, declare, run_node, subscribe_latched
+from vla_ros.servo import twist
 
-DEFAULT = Timeouts()
+OUTPUTS = ("trajectory", "twist")  # joint_trajectory_controller, MoveIt Servo
+DEFAULT, PACE = Timeouts(), Pace()
 PARAMETERS = (
     Parameter(
         "chunk_timeout_s", DEFAULT.chunk_ns / 1e9, "Hold without a chunk for this long", 0.05, 5.0
@@ -43,25 +46,17 @@ PARAMETERS = (
         0.02,
         5.0,
     ),
-    Parameter(
-        "velocity_fraction",
-        FR3_LIMITS.velocity_fraction,
-        "Share of the joints' velocity limits to use",
-        0.01,
-        1.0,
-    ),
-    Parameter("speed_m_s", FR3_LIMITS.speed_m_s, "Fastest tool speed", 0.01, 2.0),
-    Parameter("step_m", FR3_LIMITS.step_m, "Longest step between two poses", 0.005, 0.5),
-    Parameter(
-        "horizon_s", FR3_LIMITS.horizon_s, "Shortest time to approach a new target", 0.02, 1.0
-    ),
-    Parameter("workspace_low_m", list(FR3_LIMITS.workspace_low_m), "Box for the tool: x, y, z"),
-    Parameter("workspace_high_m", list(FR3_LIMITS.workspace_high_m), "Box for the tool: x, y, z"),
+    Parameter("soft_start_s", PACE.soft_start_s, "Ramp to full speed after a rest", 0.0, 30.0),
+    Parameter("blend_s", PACE.blend_ns / 1e9, "A new chunk takes over within this", 0.0, 2.0),
+    Parameter("lead_s", PACE.lead_ns / 1e9, "Planning and sending take this long", 0.0, 0.5),
+    Parameter("follow_rad", PACE.follow_rad, "Further from its command it strays", 0.01, 3.0),
+    Parameter("output", OUTPUTS[0], f"What the arm is sent: {' or '.join(OUTPUTS)}"),
+    Parameter("twist_rate_hz", 50.0, "Twists a second; Servo drops what is 0.1 s old", 20.0, 500.0),
+    *ROBOT_PARAMETERS,
+    *LIMIT_PARAMETERS,
 )
 WATCHDOG_RATE_HZ = 50.0
 DIAGNOSTICS_RATE_HZ = 2.0
-HOLD_TIME_NS = 50_000_000  # in which the held pose is reached; it is where the arm is
-GRIPPER_TIME_NS = 20_000_000  # after a motion begins: its opening is wanted all along it
 
 
 class ExecutorNode(Node):
@@ -70,28 +65,37 @@ class ExecutorNode(Node):
     def __init__(self) -> None:
         super().__init__("executor_node")
         values = declare(self, PARAMETERS)
-        limits = replace(
-            FR3_LIMITS,
-            **{
-                name: values[name]
-                for name in ("velocity_fraction", "speed_m_s", "step_m", "horizon_s")
-            },
-            workspace_low_m=tuple(values["workspace_low_m"]),
-            workspace_high_m=tuple(values["workspace_high_m"]),
-        )
+        if values["output"] not in OUTPUTS:
+            raise UserError(
+                f"output: expected one of {', '.join(OUTPUTS)}, got {values['output']!r}"
+            )
+        self._robot = robot_of(values)
+        self._limits = limits_of(values, self._robot.limits)
         timeouts = Timeouts(
             chunk_ns=round(values["chunk_timeout_s"] * 1e9),
             chunk_age_ns=round(values["max_chunk_age_s"] * 1e9),
             joints_ns=round(values["joint_timeout_s"] * 1e9),
         )
-        self._execution = Execution(Kinematics(), limits, self._send, timeouts)
+        pace = Pace(
+            soft_start_s=values["soft_start_s"],
+            blend_ns=round(values["blend_s"] * 1e9),
+            lead_ns=round(values["lead_s"] * 1e9),
+            follow_rad=values["follow_rad"],
+        )
+        self._body = Body(self._robot.arm, self._limits.keep_out, self._limits.clearance_m)
+        self._execution = Execution(self._body, self._limits, self._send, timeouts, pace)
         self._poses: MultiDOFJointTrajectory | None = None
         self._gripper: JointTrajectory | None = None
         self._latency_ms = 0.0
         self._bad_joints = ""
         self._logged: tuple[State, str] | None = None
 
-        self._arm_command = self.create_publisher(JointTrajectory, topics.ARM_COMMAND, RELIABLE)
+        if values["output"] == "twist":
+            self._twist = self.create_publisher(TwistStamped, topics.TWIST_COMMAND, RELIABLE)
+            self.create_timer(1.0 / values["twist_rate_hz"], self._send_twist)
+            self._arm_command = None
+        else:
+            self._arm_command = self.create_publisher(JointTrajectory, topics.ARM_COMMAND, RELIABLE)
         self._gripper_command = self.create_publisher(
             JointTrajectory, topics.GRIPPER_COMMAND, RELIABLE
         )
@@ -115,7 +119,7 @@ class ExecutorNode(Node):
 
     def _on_joints(self, message: JointState) -> None:
         try:
-            positions = positions_by_name(message.name, message.position, robot.JOINT_NAMES)
+            positions = positions_by_name(message.name, message.position, self._robot.joint_names)
         except JointsError as error:
             self._bad_joints = str(error)
             return
@@ -169,22 +173,35 @@ class ExecutorNode(Node):
     # --- what goes out ----------------------------------------------------------------------
 
     def _send(self, command: Motion | Hold) -> None:
-        if isinstance(command, Hold):
-            times_ns, joints = np.array([HOLD_TIME_NS]), command.joints[None]
-        else:
-            times_ns, joints = command.times_ns, command.joints
-        self._arm_command.publish(messages.joint_trajectory(robot.JOINT_NAMES, times_ns, joints))
+        if self._arm_command is not None:
+            arm = arm_points(command.trajectory, self._now_ns())
+            self._arm_command.publish(
+                messages.joint_trajectory(
+                    self._robot.joint_names, arm.times_ns, arm.positions, velocities=arm.velocities
+                )
+            )
         if isinstance(command, Hold):
             return
-        starts_ns = np.concatenate([[0], times_ns[:-1]]) + GRIPPER_TIME_NS
-        fingers = np.clip(command.gripper, 0.0, 1.0) * robot.FINGER_TRAVEL_M
+        gripper = gripper_points(command, self._now_ns())
         self._gripper_command.publish(
             messages.joint_trajectory(
-                robot.FINGER_JOINT_NAMES, starts_ns, np.repeat(fingers[:, None], 2, axis=1)
+                self._robot.gripper.joints,
+                gripper.times_ns,
+                self._robot.gripper.values(gripper.positions),
+                effort=self._limits.gripper_effort_n,
             )
         )
         self._latency_ms = (self._now_ns() - command.stamp_ns) / 1e6
         self._latency.publish(Float64(data=self._latency_ms))
+
+    def _send_twist(self) -> None:
+        """Zero when holding; nothing at all before there was anything to do, or without joints."""
+        now_ns = self._now_ns()
+        joints = self._execution.fresh_joints(now_ns)
+        if joints is None or self._execution.command.running is None:
+            return
+        motion = twist(self._execution.command, joints, now_ns, self._limits, self._body)
+        self._twist.publish(messages.twist_stamped(motion, self._robot.base_frame, now_ns))
 
     def _publish_diagnostics(self) -> None:
         execution = self._execution
@@ -199,6 +216,8 @@ class ExecutorNode(Node):
             "state": execution.state.value,
             "accepted": execution.accepted,
             "refused": execution.refused,
+            "limited": execution.limited,
+            "speed_share": f"{execution.speed_share(self._now_ns()):.2f}",
             "latency_ms": f"{self._latency_ms:.1f}",
         }
         text = f"{execution.state.value}: {reason}" if reason else execution.state.value

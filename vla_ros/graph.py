@@ -7,7 +7,7 @@ No ROS, no launch: `vla_ros.processes` starts it with nothing but Python, the la
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,18 +111,8 @@ def describe(choices: Mapping[str, str] | None = None, cores: int | None = None)
 
 
 def check_arguments(choices: Mapping[str, str]) -> dict[str, str]:
-    """`choices` over the defaults."""
-    values = {argument.name: argument.default for argument in ARGUMENTS}
-    unknown = sorted(set(choices) - set(values))
-    if unknown:
-        raise UserError(f"argument: expected one of {', '.join(values)}, got {unknown}")
-    values.update(choices)
-    for argument in ARGUMENTS:
-        if argument.choices and values[argument.name] not in argument.choices:
-            raise UserError(
-                f"{argument.name}: expected one of {', '.join(argument.choices)}, "
-                f"got {values[argument.name]!r}"
-            )
+    """`choices` over the defaults of the simulated robot's graph."""
+    values = check_choices(ARGUMENTS, choices)
     split_cameras(values["cameras"])
     try:
         find_task(values["task"])
@@ -131,6 +121,22 @@ def check_arguments(choices: Mapping[str, str]) -> dict[str, str]:
         raise UserError(str(error)) from error
     if not values["seed"].isdecimal():
         raise UserError(f"seed: expected a whole number from 0 on, got {values['seed']!r}")
+    return values
+
+
+def check_choices(arguments: Sequence[Argument], choices: Mapping[str, str]) -> dict[str, str]:
+    """`choices` over the defaults of `arguments`; raises `UserError` for what there is not."""
+    values = {argument.name: argument.default for argument in arguments}
+    unknown = sorted(set(choices) - set(values))
+    if unknown:
+        raise UserError(f"argument: expected one of {', '.join(values)}, got {unknown}")
+    values.update(choices)
+    for argument in arguments:
+        if argument.choices and values[argument.name] not in argument.choices:
+            raise UserError(
+                f"{argument.name}: expected one of {', '.join(argument.choices)}, "
+                f"got {values[argument.name]!r}"
+            )
     if values["config"] and not Path(values["config"]).is_file():
         raise UserError(f"config: expected a YAML file, got {values['config']!r}")
     if not values["policy"]:

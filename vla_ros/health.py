@@ -130,7 +130,7 @@ def check_checkpoint(policy_name: str, device: str) -> Result:
     from policies.factory import load_policy
     from policies.interface import SelfChecking
     from sim.env import to_observation
-    from vla_ros.planning import FR3_LIMITS
+    from vla_ros.limits import FR3_LIMITS
 
     start_s = time.perf_counter()
     try:

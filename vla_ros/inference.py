@@ -7,31 +7,42 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from policies.alignment import end_times_ns
 from policies.chunks import absolute_poses
 from policies.interface import ActionChunk, ActionError, Observation, Policy
-from sim import robot
-from sim.kinematics import Kinematics
 from vla_ros.planning import PoseChunk
+from vla_ros.robots import FR3, Gripper
 from vla_ros.synchronizer import Snapshot
 
+RECENT = 10  # answers whose latency counts
 WAIT_S = 0.1  # the thread looks this often whether it should end
 RATE_TOLERANCE = 0.8  # cameras jitter: an image this share of a period after the last is taken
 
 
-def observe(snapshot: Snapshot, instruction: str, kinematics: Kinematics) -> Observation:
-    """The observation of a snapshot whose joints are the arm's, then the fingers' (9,)."""
-    arm, fingers = snapshot.joints[:7], snapshot.joints[7:]
+class Forward(Protocol):
+    """What an observation needs of `sim.kinematics.Kinematics`."""
+
+    def forward(self, joint_positions: NDArray) -> tuple[NDArray, Rotation]: ...
+
+
+def observe(
+    snapshot: Snapshot, instruction: str, kinematics: Forward, gripper: Gripper = FR3.gripper
+) -> Observation:
+    """The observation of a snapshot whose joints are the arm's, then the gripper's."""
+    arm, fingers = np.split(snapshot.joints, [len(snapshot.joints) - len(gripper.joints)])
     position, rotation = kinematics.forward(arm)
     return Observation(
         images=snapshot.images,
         joint_positions=arm,
-        gripper_opening=float(np.clip(fingers.mean() / robot.FINGER_TRAVEL_M, 0.0, 1.0)),
+        gripper_opening=gripper.opening(fingers),
         ee_position=position,
         ee_quaternion=rotation.as_quat(canonical=True, scalar_first=True),
         instruction=instruction,
@@ -69,7 +80,11 @@ class InferenceLoop:
         is_current: Callable[[Observation], bool],
         report: Callable[[str, str], None],
         rate_hz: float,
+        margin_s: float | None = None,
     ) -> None:
+        """With `margin_s` the next request waits until what is left of the last chunk lasts no
+        longer than the slowest of the last answers took, and this margin; without it every
+        observation is used, at most `rate_hz`."""
         self._policy = policy
         self._next_observation = next_observation
         self._publish = publish
@@ -79,6 +94,9 @@ class InferenceLoop:
         self._wake = threading.Event()
         self._running = threading.Event()
         self._thread: threading.Thread | None = None
+        self._margin_ns = None if margin_s is None else round(margin_s * 1e9)
+        self._recent_ms: deque[float] = deque(maxlen=RECENT)
+        self._chunk_end_ns = 0
         self._last_stamp_ns = 0
         self._instruction: str | None = None
         self.latency_ms = 0.0  # of the last prediction
@@ -118,6 +136,8 @@ class InferenceLoop:
                 return
             if 0 <= observation.stamp_ns - self._last_stamp_ns < RATE_TOLERANCE * self._period_ns:
                 return
+            if not self._is_due(observation):
+                return
             self._last_stamp_ns = observation.stamp_ns
             if observation.instruction != self._instruction:
                 self._instruction = observation.instruction
@@ -125,6 +145,7 @@ class InferenceLoop:
             start_s = time.perf_counter()
             chunk = self._policy.predict_chunk(observation)
             self.latency_ms = (time.perf_counter() - start_s) * 1e3
+            self._recent_ms.append(self.latency_ms)
             self.diagnostics = chunk.diagnostics
             poses = to_pose_chunk(chunk, observation)
         except Exception as error:  # a policy may be anybody's code: its failure must not end us
@@ -132,5 +153,15 @@ class InferenceLoop:
             return
         if self._running.is_set() and self._is_current(observation):
             self.count += 1
+            self._chunk_end_ns = poses.stamp_ns + int(poses.times_ns[-1])
             self._publish(poses, chunk.actions)
             self._report("OK", "running")
+
+    def _is_due(self, observation: Observation) -> bool:
+        """Whether the answer to a later observation could come too late."""
+        if self._margin_ns is None or observation.instruction != self._instruction:
+            return True
+        if not self._recent_ms:
+            return True
+        latest_ns = self._chunk_end_ns - round(max(self._recent_ms) * 1e6) - self._margin_ns
+        return observation.stamp_ns + round(self._period_ns) > latest_ns

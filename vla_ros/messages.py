@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import Transform
+from geometry_msgs.msg import Transform, TwistStamped, Vector3
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from trajectory_msgs.msg import (
@@ -20,6 +20,7 @@ from trajectory_msgs.msg import (
 
 from policies.interface import ActionError, ObservationError
 from vla_ros.planning import PoseChunk
+from vla_ros.servo import Twist
 from vla_ros.topics import BASE_FRAME, GRIPPER_OPENING, TOOL_NAME
 
 LEVELS = {
@@ -111,21 +112,39 @@ def joint_state(
 
 
 def joint_trajectory(
-    names: Sequence[str], times_ns: NDArray, positions: NDArray, stamp_ns: int = 0
+    names: Sequence[str],
+    times_ns: NDArray,
+    positions: NDArray,
+    stamp_ns: int = 0,
+    velocities: NDArray | None = None,
+    effort: float | None = None,
 ) -> JointTrajectory:
-    """`positions` (k, n) at `stamp_ns + times_ns`.
+    """`positions` and `velocities` (k, n) at `stamp_ns + times_ns`; `effort` for all alike.
 
     A stamp of 0 means: from when it arrives. Commands have it: whatever clock the controller has
     and however late they come, they are still followed.
     """
     message = JointTrajectory(joint_names=list(names))
     message.header.stamp = to_stamp(stamp_ns)
-    for time_ns, row in zip(times_ns, positions, strict=True):
-        message.points.append(
-            JointTrajectoryPoint(
-                positions=array("d", row), time_from_start=to_duration(int(time_ns))
-            )
+    for index, (time_ns, row) in enumerate(zip(times_ns, positions, strict=True)):
+        point = JointTrajectoryPoint(
+            positions=array("d", row), time_from_start=to_duration(int(time_ns))
         )
+        if velocities is not None:
+            point.velocities = array("d", velocities[index])
+        if effort is not None:
+            point.effort = array("d", [effort] * len(names))
+        message.points.append(point)
+    return message
+
+
+def twist_stamped(twist: Twist, frame: str, stamp_ns: int) -> TwistStamped:
+    """For MoveIt Servo, in m/s and rad/s (its `command_in_type: speed_units`)."""
+    message = TwistStamped()
+    message.header.stamp = to_stamp(stamp_ns)
+    message.header.frame_id = frame
+    message.twist.linear = Vector3(**dict(zip("xyz", twist.linear_m_s.tolist(), strict=True)))
+    message.twist.angular = Vector3(**dict(zip("xyz", twist.angular_rad_s.tolist(), strict=True)))
     return message
 
 

@@ -1,61 +1,28 @@
-"""From a chunk of tool poses to joint positions in time: what is left of it, IK, limits.
+"""From a chunk of tool poses to a joint motion: what is left of it, IK, blending, limits, checks.
 
-Pure: time is an argument, the robot is a `Kinematics`. `vla_ros.execution` decides when to use it.
+Pure: time is an argument. `vla_ros.execution` decides when to use it, `vla_ros.shaping` makes the
+motion, `vla_ros.checks` looks at it before it may go out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from policies.alignment import first_remaining
-from policies.interface import ActionError, ToolLimits
-from sim import robot
+from policies.interface import ActionError
+from vla_ros import shaping
+from vla_ros.checks import BodyLike, Violation, violations
+from vla_ros.limits import Limits
+from vla_ros.trajectory import Phase, Trajectory
 
-
-class KinematicsLike(Protocol):
-    """What planning needs of `sim.kinematics.Kinematics`."""
-
-    def forward(self, joint_positions: NDArray) -> tuple[NDArray, Rotation]: ...
-
-    def inverse(
-        self, joint_positions: NDArray, position: NDArray, rotation: Rotation
-    ) -> tuple[NDArray, float]: ...
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What no command exceeds. Slower is always possible, so speeds scale; jumps are refused."""
-
-    position_lower_rad: NDArray  # (n,)
-    position_upper_rad: NDArray  # (n,)
-    velocity_rad_s: NDArray  # (n,)
-    workspace_low_m: tuple[float, float, float] = (0.20, -0.45, 0.004)  # tool, base frame
-    workspace_high_m: tuple[float, float, float] = (0.78, 0.45, 0.70)
-    workspace_margin_m: float = 0.10  # this far outside is moved inside; beyond it is refused
-    velocity_fraction: float = 0.9  # of `velocity_rad_s`
-    speed_m_s: float = 1.0  # tool
-    step_m: float = 0.20  # tool, between two poses of a chunk
-    joint_step_rad: float = 1.0  # between two poses of a chunk: more is another arm posture
-    reach_error_m: float = 0.02  # that IK may leave
-    horizon_s: float = 0.1  # the shortest time in which a new target is approached
-
-    @property
-    def tool(self) -> ToolLimits:
-        """What a policy may ask of the tool. It turns no faster than the fastest joint alone."""
-        return ToolLimits(
-            speed_m_s=self.speed_m_s,
-            turn_rad_s=self.velocity_fraction * float(np.max(self.velocity_rad_s)),
-            step_m=self.step_m,
-        )
-
-
-FR3_LIMITS = Limits(robot.POSITION_LOWER_RAD, robot.POSITION_UPPER_RAD, robot.VELOCITY_LIMIT_RAD_S)
+ATTEMPTS = 6  # to go slow enough
+SLOWEST = 0.05  # share of the speed that was wanted: slower is no motion any more
+LEAST_SINGULAR = 0.1  # share of the speed next to `Limits.stop_condition`
 
 
 @dataclass(frozen=True)
@@ -71,62 +38,58 @@ class PoseChunk:
 
 @dataclass(frozen=True)
 class Motion:
-    """Joint positions in time, and what had to be changed."""
+    """What goes out for a chunk."""
 
     stamp_ns: int  # [ns], of the observation it answers
-    times_ns: NDArray[np.int64]  # (m,) [ns] from the instant it was planned
-    joints: NDArray[np.float64]  # (m, n) [rad]
-    gripper: NDArray[np.float64]  # (m,) opening, [0, 1]
+    trajectory: Trajectory
+    reached_ns: NDArray[np.int64]  # (k,) [ns] from its start, when it is at each pose
+    meant_ns: NDArray[np.int64]  # (k,) and when the chunk wanted it there
+    gripper_ns: NDArray[np.int64]  # (k,) from when on each opening is wanted, absolute
+    gripper: NDArray[np.float64]  # (k,) opening, [0, 1]
     notes: tuple[str, ...] = ()  # limits that were applied
 
 
-def plan(
-    chunk: PoseChunk,
-    measured: NDArray[np.float64],
-    now_ns: int,
-    limits: Limits,
-    kinematics: KinematicsLike,
-) -> Motion:
-    """The motion from `measured` (n,) [rad] through what `chunk` still asks for at `now_ns`.
+@dataclass(frozen=True)
+class Begin:
+    """Where a motion begins, and what it takes the place of."""
 
-    Poses in the past are dropped; if all are, the last is still the newest target, and approached
-    within `limits.horizon_s`. Raises `ActionError` for what no robot should do.
+    time_ns: int
+    phase: Phase
+    running: Trajectory | None = None  # what goes on until then
+    held_ns: int = 0  # by how much the arm stood still or fell behind since the observation
+    blend_ns: int = 0  # in which the new motion takes over from the running one
+    now_ns: int | None = None  # the present; None: `time_ns`
+
+
+def plan(chunk: PoseChunk, begin: Begin, limits: Limits, body: BodyLike) -> Motion:
+    """The motion from `begin` through what `chunk` still asks for then.
+
+    Poses in the past are dropped (time by which the arm stood still or fell behind does not count
+    as passed); if all are, the last is still the newest target. The fingers keep to the arm's
+    times. Raises `ActionError` for what no robot should do.
     """
     validate(chunk)
-    ends_ns = chunk.stamp_ns + chunk.times_ns
-    first = first_remaining(ends_ns, now_ns)
     notes: list[str] = []
+    ends_ns = chunk.stamp_ns + chunk.times_ns + begin.held_ns
+    first = first_remaining(ends_ns, begin.time_ns)
     positions = _inside_workspace(chunk.positions, limits, notes)[first:]
     rotations = Rotation.from_quat(chunk.quaternions[first:], scalar_first=True)
-    tool, _ = kinematics.forward(measured)
+    tool, _ = body.forward(begin.phase.positions)
     _check_steps(np.vstack([tool, positions]), limits.step_m * (first + 1))
-
-    joints = []
-    seed = np.asarray(measured, dtype=float)
-    for position, rotation in zip(positions, rotations, strict=True):
-        solution, error_m = kinematics.inverse(seed, position, rotation)
-        if not (np.all(np.isfinite(solution)) and error_m <= limits.reach_error_m):
-            raise ActionError(
-                f"pose {_rounded(position)} m is out of reach: inverse kinematics leaves "
-                f"{error_m * 1000:.0f} mm, at most {limits.reach_error_m * 1000:.0f} mm expected"
-            )
-        turned = float(np.max(np.abs(solution - seed)))
-        if turned > limits.joint_step_rad:
-            raise ActionError(
-                f"pose {_rounded(position)} m turns a joint by {turned:.2f} rad in one step; "
-                f"at most {limits.joint_step_rad:.2f} rad expected"
-            )
-        seed = np.clip(solution, limits.position_lower_rad, limits.position_upper_rad)
-        joints.append(seed)
-    path = np.vstack([measured, joints])  # (m + 1, n)
-    wanted_s = np.maximum(ends_ns[first:] - now_ns, 0) / 1e9
-    wanted_s = wanted_s + max(0.0, limits.horizon_s - wanted_s[0])  # late: shift, do not squeeze
-    times_s = _within_speed_limits(path, np.vstack([tool, positions]), wanted_s, limits, notes)
+    waypoints = _waypoints(begin.phase.positions, positions, rotations, limits, body, notes)
+    times_s = np.maximum(ends_ns[first : first + len(waypoints)] - begin.time_ns, 0) / 1e9
+    waypoints = _blended(waypoints, times_s, begin)
+    trajectory, reached_s = _shaped(begin, waypoints, times_s, limits, body, notes)
+    now_ns = begin.time_ns if begin.now_ns is None else begin.now_ns
+    reached_ns = np.round(reached_s * 1e9).astype(np.int64)
+    gripper_ns = np.concatenate([[now_ns], begin.time_ns + reached_ns[:-1]])
     return Motion(
         stamp_ns=chunk.stamp_ns,
-        times_ns=np.round(times_s * 1e9).astype(np.int64),
-        joints=path[1:],
-        gripper=chunk.gripper[first:],
+        trajectory=trajectory,
+        reached_ns=reached_ns,
+        meant_ns=np.round(times_s * 1e9).astype(np.int64),
+        gripper_ns=gripper_ns,
+        gripper=np.clip(chunk.gripper[first : first + len(waypoints)], 0.0, 1.0),
         notes=tuple(notes),
     )
 
@@ -153,47 +116,168 @@ def validate(chunk: PoseChunk) -> None:
         raise ActionError(f"gripper: expected an opening from 0 to 1, got {chunk.gripper.tolist()}")
 
 
+def singular_share(condition: float, limits: Limits) -> float:
+    """Share of the speed near a singularity, as MoveIt Servo scales it: 1 up to `slow_condition`,
+    then falling to `LEAST_SINGULAR` at `stop_condition`."""
+    span = limits.stop_condition - limits.slow_condition
+    return float(np.clip((limits.stop_condition - condition) / span, LEAST_SINGULAR, 1.0))
+
+
+# --- waypoints ------------------------------------------------------------------------------
+
+
 def _inside_workspace(positions: NDArray, limits: Limits, notes: list[str]) -> NDArray:
-    low, high = np.array(limits.workspace_low_m), np.array(limits.workspace_high_m)
-    inside = np.clip(positions, low, high)
-    excess = np.abs(positions - inside).max(axis=1)
-    if excess.max() > limits.workspace_margin_m:
-        row = int(excess.argmax())
+    box = limits.workspace
+    excess_m = box.excess_m(positions)
+    if excess_m.max() > limits.workspace_margin_m:
+        row = int(excess_m.argmax())
         raise ActionError(
-            f"pose {_rounded(positions[row])} m is {excess[row]:.2f} m outside the workspace "
-            f"{_rounded(low)} to {_rounded(high)} m"
+            f"pose {_rounded(positions[row])} m is {excess_m[row]:.2f} m outside the workspace "
+            f"{_rounded(box.low_m)} to {_rounded(box.high_m)} m"
         )
-    if excess.max() > 0:
-        notes.append(f"moved {excess.max() * 1000:.0f} mm back into the workspace")
-    return inside
+    if excess_m.max() > 0:
+        notes.append(f"moved {excess_m.max() * 1000:.0f} mm back into the workspace")
+    return np.clip(positions, box.low_m, box.high_m)
 
 
 def _check_steps(path: NDArray, first_step_m: float) -> None:
-    """`path` (m + 1, 3) [m] begins at the measured tool; its first step covers dropped poses."""
-    steps = np.linalg.norm(np.diff(path, axis=0), axis=1)
-    allowed = np.full(len(steps), first_step_m)
-    for row, (step, limit) in enumerate(zip(steps, allowed, strict=True)):
-        if step > limit:
+    """`path` (m + 1, 3) [m] begins at the tool; its first step covers dropped poses."""
+    for row, step_m in enumerate(np.linalg.norm(np.diff(path, axis=0), axis=1)):
+        if step_m > first_step_m:
             raise ActionError(
-                f"pose {_rounded(path[row + 1])} m is {step:.2f} m from the one before; "
-                f"at most {limit:.2f} m expected"
+                f"pose {_rounded(path[row + 1])} m is {step_m:.2f} m from the one before; "
+                f"at most {first_step_m:.2f} m expected"
             )
 
 
-def _within_speed_limits(
-    joints: NDArray, tool: NDArray, wanted_s: NDArray, limits: Limits, notes: list[str]
-) -> NDArray:
-    """Times (m,) [s] no earlier than `wanted_s` at which no joint nor the tool is too fast."""
-    joint_s = np.max(
-        np.abs(np.diff(joints, axis=0)) / (limits.velocity_fraction * limits.velocity_rad_s), axis=1
+def _waypoints(
+    seed: NDArray,
+    positions: NDArray,
+    rotations: Rotation,
+    limits: Limits,
+    body: BodyLike,
+    notes: list[str],
+) -> NDArray[np.float64]:
+    """Joints (j, n) [rad] for the poses, up to the first where the robot must not go.
+
+    Raises `ActionError` when that is the first of all.
+    """
+    start = seed
+    waypoints: list[NDArray[np.float64]] = []
+    for position, rotation in zip(positions, rotations, strict=True):
+        solution, error_m = body.inverse(seed, position, rotation)
+        if not (np.all(np.isfinite(solution)) and error_m <= limits.reach_error_m):
+            raise ActionError(
+                f"pose {_rounded(position)} m is out of reach: inverse kinematics leaves "
+                f"{error_m * 1000:.0f} mm, at most {limits.reach_error_m * 1000:.0f} mm expected"
+            )
+        turned = float(np.max(np.abs(solution - seed)))
+        if turned > limits.joint_step_rad:
+            raise ActionError(
+                f"pose {_rounded(position)} m turns a joint by {turned:.2f} rad in one step; "
+                f"at most {limits.joint_step_rad:.2f} rad expected"
+            )
+        solution = np.clip(solution, limits.position_lower_rad, limits.position_upper_rad)
+        reason = _closed(solution, start, limits, body)
+        if reason:
+            if not waypoints:
+                raise ActionError(f"pose {_rounded(position)} m: {reason}")
+            notes.append(f"stops {len(positions) - len(waypoints)} poses early: {reason}")
+            break
+        seed = solution
+        waypoints.append(solution)
+    return np.stack(waypoints)
+
+
+def _closed(joints: NDArray, start: NDArray, limits: Limits, body: BodyLike) -> str:
+    """Why the robot must not go to `joints`; empty when it may, as when it stands no better now."""
+    touching = body.contacts(joints)
+    if touching and not body.contacts(start):
+        return str(touching[0])
+    condition = body.condition(joints)
+    if condition > limits.stop_condition and condition > body.condition(start):
+        most = limits.stop_condition
+        return f"a singularity: condition {condition:.0f}, at most {most:.0f} expected"
+    return ""
+
+
+def _blended(waypoints: NDArray, times_s: NDArray, begin: Begin) -> NDArray[np.float64]:
+    """The new waypoints, faded in linearly over `begin.blend_ns` against what was running.
+
+    A running motion that has ended by then has no say: its end is no wish for a time after it.
+    """
+    running = begin.running
+    if running is None or begin.blend_ns <= 0:
+        return waypoints
+    blended = waypoints.copy()
+    for row, time_s in enumerate(times_s):
+        share = time_s * 1e9 / begin.blend_ns
+        instant_ns = begin.time_ns + round(time_s * 1e9)
+        if share < 1.0 and instant_ns < running.end_ns and row < len(waypoints) - 1:
+            blended[row] += (1.0 - share) * (running.at(instant_ns).positions - waypoints[row])
+    return blended
+
+
+# --- the motion -----------------------------------------------------------------------------
+
+
+def _shaped(
+    begin: Begin,
+    waypoints: NDArray,
+    times_s: NDArray,
+    limits: Limits,
+    body: BodyLike,
+    notes: list[str],
+) -> tuple[Trajectory, NDArray[np.float64]]:
+    """The fastest tried motion that passes every check, and when [s] it is at each waypoint.
+
+    Raises `ActionError` when none does.
+    """
+    condition = max(body.condition(waypoint) for waypoint in waypoints)
+    singular = singular_share(condition, limits)
+    found: list[Violation] = []
+    target_s, share, order = times_s, 1.0, 1
+    for attempt in range(ATTEMPTS):
+        trajectory, reached_s = shaping.through(
+            begin.phase, begin.time_ns, waypoints, target_s, _slower(limits, share, order)
+        )
+        if attempt == 0 and singular < 1.0:
+            slower = singular
+            notes.append(f"at {slower * 100:.0f} % of the speed: near a singularity")
+        else:
+            previous, found = found, violations(trajectory, limits, body)
+            if not found:
+                if previous:
+                    notes.append(f"at {share * 100:.0f} % of the speed: {previous[0]}")
+                _note_delay(trajectory, begin, times_s, notes)
+                return trajectory, reached_s
+            slower = 0.95 * min(violation.slower for violation in found)
+            order = max(order, *(violation.order for violation in found))
+        share *= slower
+        if share < SLOWEST:
+            break
+        target_s = reached_s / slower
+    raise ActionError("; ".join(str(violation) for violation in found))
+
+
+def _slower(limits: Limits, share: float, order: int) -> Limits:
+    """What shaping may use so that the motion goes at `share` of its speed.
+
+    Less acceleration, and less jerk, only where those were too much (`order` 2 and 3): an arm in
+    motion needs them to become slower.
+    """
+    return replace(
+        limits,
+        velocity_fraction=limits.velocity_fraction * share,
+        acceleration_rad_s2=limits.acceleration_rad_s2 * (share**2 if order >= 2 else 1.0),
+        jerk_rad_s3=limits.jerk_rad_s3 * (share**3 if order >= 3 else 1.0),
     )
-    tool_s = np.linalg.norm(np.diff(tool, axis=0), axis=1) / limits.speed_m_s
-    needed_s = np.maximum(joint_s, tool_s)
-    given_s = np.diff(wanted_s, prepend=0.0)
-    slower_s = np.maximum(given_s, needed_s)
-    if np.any(needed_s > given_s + 1e-6):
-        notes.append(f"slowed by {np.sum(slower_s - given_s) * 1000:.0f} ms to keep speed limits")
-    return np.cumsum(slower_s)
+
+
+def _note_delay(trajectory: Trajectory, begin: Begin, times_s: NDArray, notes: list[str]) -> None:
+    late_ms = (trajectory.end_ns - begin.time_ns) / 1e6 - times_s[-1] * 1e3
+    if late_ms > 100.0:
+        notes.append(f"slowed by {late_ms:.0f} ms to keep speed limits")
 
 
 def _rounded(values: Sequence[float] | NDArray) -> list[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -21,12 +22,13 @@ from policies.interface import (
     ToolLimits,
     UnfitPolicyError,
 )
-from sim import robot
 from sim.kinematics import Kinematics
 from vla_ros import messages, topics
 from vla_ros.inference import InferenceLoop, observe
 from vla_ros.joints import JointsError, positions_by_name
-from vla_ros.planning import FR3_LIMITS, PoseChunk
+from vla_ros.limit_parameters import OWN
+from vla_ros.planning import PoseChunk
+from vla_ros.robot_parameters import ROBOT_PARAMETERS, robot_of
 from vla_ros.runtime import (
     NEWEST,
     RELIABLE,
@@ -38,7 +40,6 @@ from vla_ros.runtime import (
 )
 from vla_ros.synchronizer import StreamError, Synchronizer
 
-LIMITS = FR3_LIMITS.tool
 PARAMETERS = (
     Parameter(
         "policy", DEFAULT_POLICY, "Name of a policy that ships here, a folder, or ws://host:port"
@@ -50,18 +51,21 @@ PARAMETERS = (
     Parameter("cameras", [""], "Cameras to use; empty: those the policy looks at"),
     Parameter("image_size_px", 224, "Expected width and height of images; 0: any", 0, 4096),
     Parameter("rate_hz", 10.0, "Most predictions a second", 0.1, 100.0),
+    Parameter(
+        "request_margin_s",
+        0.0,
+        "Ask again this long, and the measured latency, before a chunk ends; 0: at every image",
+        0.0,
+        5.0,
+    ),
     Parameter("tolerance_s", 0.05, "Streams further apart than this do not match", 0.001, 1.0),
     Parameter("max_age_s", 0.5, "Streams older than this are stale", 0.01, 10.0),
-    Parameter(
-        "speed_m_s", LIMITS.speed_m_s, "Refuse policies that move the tool faster", 0.01, 5.0
-    ),
-    Parameter(
-        "turn_rad_s", LIMITS.turn_rad_s, "Refuse policies that turn the tool faster", 0.01, 50.0
-    ),
-    Parameter("step_m", LIMITS.step_m, "Refuse policies with longer steps", 0.001, 5.0),
+    Parameter("speed_m_s", 0.0, "Refuse policies that move the tool faster" + OWN, 0.0, 5.0),
+    Parameter("turn_rad_s", 0.0, "Refuse policies that turn the tool faster" + OWN, 0.0, 50.0),
+    Parameter("step_m", 0.0, "Refuse policies with longer steps" + OWN, 0.0, 5.0),
+    *ROBOT_PARAMETERS,
     Parameter("autostart", True, "Configure and activate at once, without a lifecycle manager"),
 )
-JOINT_NAMES = robot.JOINT_NAMES + robot.FINGER_JOINT_NAMES
 DIAGNOSTICS_RATE_HZ = 2.0
 
 
@@ -72,7 +76,9 @@ class PolicyNode(LifecycleNode):
         super().__init__("policy_node")
         self._load = load or load_from_factory
         self._values = declare(self, PARAMETERS)
-        self._kinematics = Kinematics()
+        self._robot = robot_of(self._values)
+        self._joint_names = self._robot.joint_names + self._robot.gripper.joints
+        self._kinematics = Kinematics(arm=self._robot.arm)
         self._lock = threading.Lock()  # guards the instruction and the synchronizer
         self._synchronizer: Synchronizer | None = None
         self._instruction = ""
@@ -100,7 +106,7 @@ class PolicyNode(LifecycleNode):
             cameras = check_cameras(values["cameras"], self._policy)
             check_fit(
                 self._policy,
-                ToolLimits(values["speed_m_s"], values["turn_rad_s"], values["step_m"]),
+                tool_limits(values, self._robot.limits.tool),
             )
         except UnfitPolicyError as error:
             self._report("ERROR", f"refused policy {values['policy']!r}: {error}")
@@ -135,6 +141,7 @@ class PolicyNode(LifecycleNode):
             lambda observation: observation.instruction == self._instruction,
             self._report,
             values["rate_hz"],
+            values["request_margin_s"] or None,
         )
         self._report("OK", f"configured: {self._policy.name} on {values['device']}")
         return TransitionCallbackReturn.SUCCESS
@@ -201,7 +208,7 @@ class PolicyNode(LifecycleNode):
 
     def _on_joints(self, message: JointState) -> None:
         try:
-            joints = positions_by_name(message.name, message.position, JOINT_NAMES)
+            joints = positions_by_name(message.name, message.position, self._joint_names)
         except JointsError as error:
             self._report("ERROR", f"{topics.JOINT_STATES}: {error}")
             return
@@ -232,7 +239,7 @@ class PolicyNode(LifecycleNode):
         if snapshot.stamp_ns == self._used_stamp_ns:
             return None
         self._used_stamp_ns = snapshot.stamp_ns
-        return observe(snapshot, instruction, self._kinematics)
+        return observe(snapshot, instruction, self._kinematics, self._robot.gripper)
 
     def _publish_chunk(self, chunk: PoseChunk, _actions) -> None:
         poses, gripper = messages.chunk_to_messages(chunk)
@@ -280,6 +287,12 @@ def check_cameras(wanted: list[str], policy: Policy) -> tuple[str, ...]:
     if missing:
         raise ValueError(f"cameras: {policy.name} looks at {missing}, got {list(cameras)}")
     return cameras
+
+
+def tool_limits(values: Mapping[str, Any], own: ToolLimits) -> ToolLimits:
+    """Those of the parameters; what is 0 is the robot's own."""
+    given = {name: values[name] for name in ("speed_m_s", "turn_rad_s", "step_m") if values[name]}
+    return replace(own, **given)
 
 
 def check_fit(policy: Policy, limits: ToolLimits) -> None:

@@ -118,14 +118,20 @@ class SimNode(Node):
 
     def _on_gripper(self, message: JointTrajectory) -> None:
         self._follow(self.simulation.gripper, message, self.simulation.commanded[7:])
+        efforts = [effort for point in message.points for effort in point.effort]
+        if efforts:
+            self.simulation.limit_grip(max(efforts))
 
     def _follow(self, follower, message: JointTrajectory, commanded: np.ndarray) -> None:
         points = [
             (messages.to_ns(point.time_from_start), point.positions) for point in message.points
         ]
+        velocities = [point.velocities for point in message.points]
         start_ns = messages.to_ns(message.header.stamp)
         try:
-            follower.accept(message.joint_names, points, start_ns, self._now_ns(), commanded)
+            follower.accept(
+                message.joint_names, points, start_ns, self._now_ns(), commanded, velocities
+            )
         except TrajectoryError as error:
             self.get_logger().error(f"refused: {error}", throttle_duration_sec=1.0)
 

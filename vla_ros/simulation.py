@@ -102,6 +102,14 @@ class Simulation:
         """(9,) where the servos are told to be, [rad] and [m]."""
         return self.world.data.ctrl[:9].copy()
 
+    def limit_grip(self, effort_n: float) -> None:
+        """From now on each finger presses with at most `effort_n` [N], never more than it can."""
+        if not np.isfinite(effort_n) or effort_n <= 0:
+            return
+        fingers = [self.world.model.actuator(name).id for name in robot.FINGER_JOINT_NAMES]
+        most_n = min(effort_n, robot.FINGER_EFFORT_N)
+        self.world.model.actuator_forcerange[fingers] = [-most_n, most_n]
+
     def measure(self) -> JointMeasurement:
         data = self.world.data
         return JointMeasurement(data.qpos[:9].copy(), data.qvel[:9].copy())

@@ -3,6 +3,7 @@
 JOINT_STATES = "/joint_states"
 ARM_COMMAND = "/joint_trajectory_controller/joint_trajectory"
 GRIPPER_COMMAND = "/gripper_controller/joint_trajectory"
+TWIST_COMMAND = "/servo_node/delta_twist_cmds"  # MoveIt Servo
 INSTRUCTION = "/instruction"  # latched; the empty string means: stop and hold
 ACTION_CHUNK = "/policy/action_chunk"
 GRIPPER_CHUNK = "/policy/gripper_chunk"

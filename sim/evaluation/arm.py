@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.env import CONTROL_RATE_HZ, TabletopEnv
+from sim.evaluation.smoothness import Smoothness
 from sim.evaluation.timing import Row
 from sim.kinematics import displacement, fixed_axis_rotation
 from sim.tabletop import Tabletop
@@ -38,6 +39,7 @@ class Arm:
         self.now = 0  # [ticks] since the reset
         self.idle = 0  # [ticks] without anything to do
         self.success = False
+        self.smoothness = Smoothness()
         self.lifted = False  # the fingers have held the item that is asked for above its place
 
     @property
@@ -55,11 +57,13 @@ class Arm:
 
     def run_until(self, tick: int) -> None:
         """Let the world go on to `tick`, or to the end of the episode."""
+        world, _ = self._env.running()
         while self.now < min(tick, self._end) and not self.success:
             if self.now >= self._next_frame:
                 self._on_step(self._env)
                 self._next_frame += self.period
-            self._advance(min(tick, self._end) - self.now)
+            with self.smoothness.watching(world):
+                self._advance(min(tick, self._end) - self.now)
             self.success = self._env.succeeded()
             self.lifted = self.lifted or self.holding
 

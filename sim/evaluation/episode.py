@@ -31,6 +31,7 @@ class EpisodeResult:
     lifted: bool  # the fingers held the target above where it stood, at some time
     held_at_end: bool  # and so they do at the end
     idle_share: float  # of the time in which the arm had nothing to do
+    jerk_rad_s3: float  # root mean square over joints and time
     latencies_ms: tuple[float, ...]  # of every call of the policy
 
 
@@ -100,6 +101,7 @@ def run_episode(
         lifted=arm.lifted,
         held_at_end=arm.holding,
         idle_share=arm.idle / max(arm.now, 1),
+        jerk_rad_s3=arm.smoothness.jerk_rad_s3,
         latencies_ms=tuple(latencies_ms),
     )
 

@@ -50,6 +50,7 @@ def summarize(results: Sequence[EpisodeResult]) -> dict[str, Any]:
             sum(result.steps for result in successes) / len(successes) if successes else None
         ),
         "idle_share": float(np.mean([result.idle_share for result in results])),
+        "jerk_rad_s3": float(np.mean([result.jerk_rad_s3 for result in results])),
         "policy_latency_ms": {
             "p50": float(np.percentile(latencies_ms, 50)),
             "p99": float(np.percentile(latencies_ms, 99)),

@@ -25,6 +25,7 @@ def episode(**changes):
         "lifted": False,
         "held_at_end": False,
         "idle_share": 0.0,
+        "jerk_rad_s3": 0.0,
         "latencies_ms": (1.0,),
     }
     values |= changes

@@ -17,7 +17,7 @@ from policies.remote.errors import RemoteError
 from policies.serving.background import serving
 from policies.serving.server import PolicyServer, ServerSettings
 from sim.evaluation import run_episode
-from vla_ros.planning import FR3_LIMITS
+from vla_ros.limits import FR3_LIMITS
 
 PATIENCE_S = 120
 

@@ -69,7 +69,7 @@ def test_an_unknown_task_is_refused_with_the_choices(wandering):
     result = arm.call(SetParameters, topics.SIM_PARAMETERS, request).results[0]
     assert not result.successful
     assert result.reason.startswith("task: expected one of Lift, PickPlace, Push, ")
-    assert result.reason.endswith(", got 'Juggle'")
+    assert result.reason.endswith("got 'Juggle'")
 
 
 def test_an_image_of_the_wrong_size_is_refused(wandering):

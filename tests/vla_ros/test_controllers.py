@@ -71,3 +71,38 @@ def test_malformed_trajectories_are_refused_and_change_nothing(names, points, st
     with pytest.raises(TrajectoryError, match=reason):
         it.accept(names, points, start, NOW, np.zeros(2))
     assert it.sample(NOW) is None
+
+
+def test_with_velocities_it_follows_cubic_polynomials():
+    """Through (0, 0), (1 s, 0.5 rad) with 0 and 1.0 rad/s there: q = t^2 / 2, by hand."""
+    it = follower()
+    points = [(S, [0.5, 0.0]), (2 * S, [1.0, 0.0])]
+    it.accept(["a", "b"], points, 0, NOW, np.zeros(2), [[1.0, 0.0], [0.0, 0.0]])
+    for share in (0.25, 0.5, 0.75):
+        np.testing.assert_allclose(it.sample(NOW + round(share * S)), [share**2 / 2, 0])
+    np.testing.assert_allclose(it.sample(NOW + 99 * S), [1.0, 0.0])
+
+
+def test_a_new_trajectory_goes_on_with_the_speed_of_the_old_one():
+    it = follower()
+    points = [(S, [0.5, 0.0]), (2 * S, [1.0, 0.0])]
+    it.accept(["a", "b"], points, 0, NOW, np.zeros(2), [[1.0, 0.0], [0.0, 0.0]])
+    half = NOW + S // 2
+    it.accept(["a", "b"], [(S, [0.9, 0.0])], 0, half, it.sample(half), [[0.0, 0.0]])
+    before, after = it.sample(half), it.sample(half + S // 1000)
+    assert (after - before)[0] * 1000 == pytest.approx(0.5, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("velocities", "reason"),
+    [
+        ([[0.0, 0.0], [0.0, 0.0]], "velocities: expected a row for each of 1 points, got 2"),
+        ([[0.0]], "velocities: .*one position for each of 2 names"),
+        ([[np.nan, 0.0]], "velocities: .*finite"),
+    ],
+)
+def test_velocities_that_do_not_fit_are_refused(velocities, reason):
+    it = follower()
+    with pytest.raises(TrajectoryError, match=reason):
+        it.accept(["a", "b"], [(S, [0, 0])], 0, NOW, np.zeros(2), velocities)
+    assert it.sample(NOW) is None

@@ -4,25 +4,27 @@ import numpy as np
 import pytest
 
 from sim import robot
-from sim.kinematics import Kinematics
-from vla_ros.execution import Execution, Hold, State
-from vla_ros.planning import FR3_LIMITS, Motion, PoseChunk
+from vla_ros.body import Body
+from vla_ros.checks import violations
+from vla_ros.execution import Execution, Hold, Pace, State
+from vla_ros.limits import FR3_LIMITS
+from vla_ros.planning import Motion, PoseChunk
 
 MS = 1_000_000
 START = 1_000_000 * MS
-KINEMATICS = Kinematics()
+BODY = Body()
 HOME = robot.HOME_RAD
-HOME_POSITION, _rotation = KINEMATICS.forward(HOME)
+HOME_POSITION, _rotation = BODY.forward(HOME)
 DOWN = _rotation.as_quat(scalar_first=True)
 
 
 class Robot:
     """An execution with its clock, recording what it sends and in which state."""
 
-    def __init__(self):
+    def __init__(self, pace=None):
         self.now = START
         self.sent = []
-        self.execution = Execution(KINEMATICS, FR3_LIMITS, self.send)
+        self.execution = Execution(BODY, FR3_LIMITS, self.send, pace=pace)
 
     def send(self, command):
         self.sent.append((command, self.execution.state))
@@ -95,7 +97,7 @@ def test_stale_input_holds_the_measured_joints_once(moving):
 
 
 def test_it_goes_on_when_chunks_come_again(moving):
-    moving.wait(600)
+    moving.wait(1500)
     moving.chunk()
     assert moving.state is State.MOVING
 
@@ -130,6 +132,7 @@ def test_stale_joints_end_all_sending_and_their_return_holds(moving):
     moving.wait(20, back)
     assert isinstance(moving.last, Hold)
     np.testing.assert_array_equal(moving.last.joints, back)
+    moving.wait(1000, back)
     moving.chunk()
     assert moving.state is State.MOVING
 
@@ -207,7 +210,123 @@ def test_a_refused_chunk_holds_with_the_reason(moving, changes, reason):
 
 
 def test_holding_never_commands_the_gripper():
-    assert set(Hold.__dataclass_fields__) == {"joints", "reason"}
+    assert set(Hold.__dataclass_fields__) == {"trajectory", "reason"}
+
+
+def test_it_begins_softly_after_every_rest():
+    it = Robot(Pace(soft_start_s=1.0))
+    it.wait(40)
+    it.execution.on_instruction("pick up the red cube", it.now)
+    it.wait(100)
+    far = [[0.06 * i, 0, 0] for i in range(1, 4)]
+    for rest in range(2):
+        it.chunk(
+            positions=HOME_POSITION + far,
+            times_ns=np.array([100, 200, 300]) * MS,
+            quaternions=np.tile(DOWN, (3, 1)),
+            gripper=np.ones(3),
+        )
+        assert isinstance(it.last, Motion), it.execution.reason
+        assert violations(it.last.trajectory, FR3_LIMITS.scaled(0.2), BODY) == []
+        assert it.execution.speed_share(it.now) == 0.2
+        assert it.execution.speed_share(it.now + 500 * MS) == pytest.approx(0.6)
+        assert it.execution.speed_share(it.now + 1500 * MS) == 1.0
+        it.execution.on_instruction("", it.now)
+        it.wait(3000)
+        it.execution.on_instruction(f"pick up the blue cube {rest}", it.now)
+        it.wait(100)
+
+
+def test_a_stop_in_motion_brakes_within_the_limits_and_then_holds_the_measured_joints():
+    it = Robot(Pace(soft_start_s=0.0))
+    it.wait(40)
+    it.execution.on_instruction("pick up the red cube", it.now)
+    it.wait(100)
+    it.chunk(
+        positions=HOME_POSITION + [[0, 0.06 * i, 0] for i in range(1, 5)],
+        times_ns=np.arange(1, 5) * 100 * MS,
+        quaternions=np.tile(DOWN, (4, 1)),
+        gripper=np.ones(4),
+    )
+    motion = it.last.trajectory
+    it.wait(240, motion.at(it.now + 120 * MS).positions)
+    speed = motion.at(it.now).velocities
+    assert np.abs(speed).max() > 0.3
+    it.execution.on_emergency_stop(it.now)
+    stop = it.last
+    assert isinstance(stop, Hold)
+    np.testing.assert_array_equal(stop.trajectory.velocities[0], speed)
+    assert not stop.trajectory.velocities[-1].any()
+    assert violations(stop.trajectory, FR3_LIMITS, BODY) == []
+    assert stop.trajectory.end_ns - it.now < 300 * MS
+    assert stop.trajectory.end_ns < motion.end_ns
+    measured = stop.joints + 0.02
+    it.wait(600, measured)
+    np.testing.assert_array_equal(it.last.joints, measured)
+    assert it.state is State.STOPPED
+    count = len(it.sent)
+    it.wait(3000, measured)
+    assert len(it.sent) == count
+
+
+def test_chunks_wait_until_the_arm_has_come_to_rest(moving):
+    moving.execution.on_instruction("", moving.now)
+    moving.execution.on_instruction("pick up the green ball", moving.now)
+    count = len(moving.sent)
+    moving.now += 10 * MS
+    moving.execution.on_joints(HOME, moving.now)
+    moving.chunk(age_ms=0)
+    assert len(moving.sent) == count
+    moving.wait(1500)
+    moving.chunk()
+    assert moving.state is State.MOVING
+
+
+def test_an_arm_that_does_not_follow_starts_anew_from_where_it_is(moving):
+    stuck = HOME - [0.5, 0, 0, 0, 0, 0, 0]
+    moving.wait(100, stuck)
+    position, rotation = BODY.forward(stuck)
+    moving.chunk(
+        positions=(position + [0.01, 0, 0])[None],
+        quaternions=rotation.as_quat(scalar_first=True)[None],
+    )
+    assert isinstance(moving.last, Motion), moving.execution.reason
+    np.testing.assert_array_equal(moving.last.trajectory.positions[0], stuck)
+
+
+def test_motions_follow_each_other_without_a_jump(moving):
+    first = moving.last.trajectory
+    moving.wait(60, first.at(moving.now + 60 * MS).positions)
+    moving.chunk(age_ms=60, offset=(0.02, 0.02, 0))
+    second = moving.last.trajectory
+    before = first.at(second.start_ns)
+    np.testing.assert_allclose(second.positions[0], before.positions, atol=1e-12)
+    np.testing.assert_allclose(second.velocities[0], before.velocities, atol=1e-12)
+    assert second.start_ns > moving.now
+
+
+def test_a_clock_that_goes_back_ends_the_work_and_then_it_goes_on(moving):
+    count = len(moving.sent)
+    moving.now -= 3600 * 1000 * MS
+    moving.wait(20, HOME + 0.01)
+    assert moving.state is State.HOLDING
+    assert "the clock went back by 3600.0 s" in moving.execution.reason
+    assert len(moving.sent) == count + 1
+    np.testing.assert_array_equal(moving.last.joints, HOME + 0.01)
+    moving.wait(300)
+    moving.chunk()
+    assert moving.state is State.MOVING
+
+
+def test_a_clock_that_leaps_ahead_holds_until_joints_are_seen_again(moving):
+    moving.now += 3600 * 1000 * MS
+    moving.execution.tick(moving.now)
+    assert moving.state is State.WAITING
+    moving.wait(40)
+    assert moving.state is State.HOLDING
+    moving.wait(1000)
+    moving.chunk()
+    assert moving.state is State.MOVING
 
 
 def test_names_of_the_arm_are_the_limits_order():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from policies.interface import ActionChunk, ToolLimits, UnfitPolicyError
-from vla_ros.planning import FR3_LIMITS
+from vla_ros.limits import FR3_LIMITS
 
 
 class CheckedPolicy:

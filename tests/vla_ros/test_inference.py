@@ -74,6 +74,32 @@ def test_each_observation_is_used_once_and_not_faster_than_asked(it):
     assert it.loop.count == 3
 
 
+def test_with_a_margin_it_asks_when_an_answer_could_come_too_late(it):
+    chunk_ms, latency_ms, margin_s = 800, 120.0, 0.05
+    it.policy.predict_chunk = lambda seen: ActionChunk(np.zeros((8, 7)), seen.stamp_ns, 0.1)
+    it.loop._margin_ns = round(margin_s * 1e9)
+    asked = []
+    for index in range(100, 125):  # an image every 0.1 s
+        count = it.loop.count
+        it.newest = observation(index * PERIOD_NS)
+        it.loop.step()
+        if it.loop.count > count:
+            asked.append(index)
+        it.loop._recent_ms.append(latency_ms)
+    # 800 - 120 - 50 = 630 ms: the image at 600 ms is the last whose answer is in time.
+    assert asked == [100, 106, 112, 118, 124]
+    assert chunk_ms - 600 >= latency_ms + margin_s * 1e3
+
+
+def test_with_a_margin_a_new_instruction_does_not_wait(it):
+    it.policy.predict_chunk = lambda seen: ActionChunk(np.zeros((8, 7)), seen.stamp_ns, 0.1)
+    it.loop._margin_ns = 0
+    for index, text in enumerate(("go", "go", "come")):
+        it.newest, it.instruction = observation((10 + index) * PERIOD_NS, text), text
+        it.loop.step()
+    assert [chunk.stamp_ns for chunk in it.published] == [10 * PERIOD_NS, 12 * PERIOD_NS]
+
+
 def test_what_a_chunk_says_about_itself_is_kept_for_the_diagnostics(it):
     chunk = ActionChunk(np.zeros((1, 7)), 10 * PERIOD_NS, 0.1, diagnostics={"remote_ms": 3.5})
     it.policy.predict_chunk = lambda observation: chunk

@@ -1,4 +1,4 @@
-"""`launch/sim.launch.py` builds what `vla_ros.graph` describes, checked without ROS's launch."""
+"""The launch files build what the graphs describe, checked without ROS's launch."""
 
 import importlib.util
 import sys
@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from vla_ros import graph
+from vla_ros import graph, robot_graph
 from vla_ros.errors import UserError
 
-PATH = Path(__file__).parents[2] / "launch" / "sim.launch.py"
+FOLDER = Path(__file__).parents[2] / "launch"
+GRAPHS = {"sim": graph, "robot": robot_graph}  # launch file -> what describes it
 
 
 class Recorded:
@@ -45,28 +46,51 @@ def launch_file(monkeypatch):
             setattr(module, name, type(name, (Recorded,), {}))
         monkeypatch.setitem(sys.modules, module_name, module)
     sys.modules["launch.substitutions"].LaunchConfiguration = LaunchConfiguration
-    spec = importlib.util.spec_from_file_location("sim_launch", PATH)
+    monkeypatch.delitem(sys.modules, "vla_ros.launching", raising=False)
+    yield load
+    sys.modules.pop("vla_ros.launching", None)  # it knows the stand-ins
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"{name}_launch", FOLDER / f"{name}.launch.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def defaults():
-    return {argument.name: argument.default for argument in graph.ARGUMENTS}
+def start(module, context):
+    """The actions of a launch file for what a user chose."""
+    *_, opaque = module.generate_launch_description().args[0]
+    return opaque.kwargs["function"](context)
 
 
-def test_every_argument_is_declared_with_its_default_and_description(launch_file):
-    *declared, _ = launch_file.generate_launch_description().args[0]
-    assert [action.args[0] for action in declared] == [a.name for a in graph.ARGUMENTS]
-    for action, argument in zip(declared, graph.ARGUMENTS, strict=True):
+def defaults(name):
+    return {argument.name: argument.default for argument in GRAPHS[name].ARGUMENTS}
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_every_argument_is_declared_with_its_default_and_description(launch_file, name):
+    *declared, _ = launch_file(name).generate_launch_description().args[0]
+    arguments = GRAPHS[name].ARGUMENTS
+    assert [action.args[0] for action in declared] == [a.name for a in arguments]
+    for action, argument in zip(declared, arguments, strict=True):
         assert action.kwargs["default_value"] == argument.default
         assert action.kwargs["description"] == argument.description
+        assert action.kwargs["choices"] == (list(argument.choices) or None)
 
 
-def test_nodes_and_environment_are_those_of_the_graph(launch_file):
-    chosen = {**defaults(), "task": "PickPlace", "policy": "/models/mine"}
-    actions = launch_file.start(chosen)
-    description = graph.describe(chosen)
+@pytest.mark.parametrize(
+    ("name", "choices"),
+    [
+        ("sim", {"task": "PickPlace", "policy": "/models/mine"}),
+        ("robot", {"robot": "ur5e", "policy": "/models/mine", "output": "twist"}),
+        ("robot", {"robot": "so101"}),
+    ],
+)
+def test_nodes_and_environment_are_those_of_the_graph(launch_file, name, choices):
+    chosen = {**defaults(name), **choices}
+    actions = start(launch_file(name), chosen)
+    description = GRAPHS[name].describe(chosen)
     environment = {
         a.args[0]: a.args[1] for a in actions if type(a).__name__ == "SetEnvironmentVariable"
     }
@@ -78,13 +102,23 @@ def test_nodes_and_environment_are_those_of_the_graph(launch_file):
         assert action.kwargs["executable"] == node.executable
         assert action.kwargs["name"] == node.name
         assert action.kwargs["parameters"] == [dict(node.parameters)]
+        assert action.kwargs["remappings"] == list(node.remappings)
         assert action.kwargs["additional_env"] == dict(node.environment)
 
 
-def test_an_unknown_task_is_refused(launch_file):
-    with pytest.raises(UserError, match="task: expected one of"):
-        launch_file.start({**defaults(), "task": "Juggle"})
+@pytest.mark.parametrize(
+    ("name", "choices", "reason"),
+    [
+        ("sim", {"task": "Juggle"}, "task: expected one of"),
+        ("robot", {"robot": "ur55"}, "robot: expected one of fr3, so101, ur5e, FILE.yaml"),
+        ("robot", {"output": "torque"}, "output: expected one of trajectory, twist"),
+        ("robot", {"description": "none.urdf"}, "joints, tool|none.urdf"),
+    ],
+)
+def test_what_does_not_exist_is_refused(launch_file, name, choices, reason):
+    with pytest.raises(UserError, match=reason):
+        start(launch_file(name), {**defaults(name), **choices})
 
 
 def test_the_folder_does_not_shadow_ros_own_package():
-    assert not (PATH.parent / "__init__.py").exists()
+    assert not (FOLDER / "__init__.py").exists()

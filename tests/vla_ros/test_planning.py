@@ -1,20 +1,26 @@
 """Chunks become joint motions in time, within limits, or are refused with the reason."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
-from policies.interface import ActionError
+from policies.interface import ActionChunk, ActionError, Observation
 from sim import robot
-from sim.kinematics import Kinematics
-from vla_ros.planning import FR3_LIMITS, PoseChunk, plan
+from sim.evaluation.timing import rows_on_arrival
+from vla_ros.body import Body
+from vla_ros.checks import violations
+from vla_ros.limits import FR3_LIMITS, Box
+from vla_ros.planning import Begin, PoseChunk, plan
+from vla_ros.trajectory import Phase
 
 MS = 1_000_000
 NOW = 50_000_000_000
-KINEMATICS = Kinematics()
+BODY = Body()
 HOME = robot.HOME_RAD
-HOME_POSITION, HOME_ROTATION = KINEMATICS.forward(HOME)
+HOME_POSITION, HOME_ROTATION = BODY.forward(HOME)
 DOWN = HOME_ROTATION.as_quat(scalar_first=True)
 
 
@@ -32,57 +38,153 @@ def chunk(offsets, age_ms=0.0, step_ms=100, **changes):
     return PoseChunk(**(values | changes))
 
 
-def motion(what, limits=FR3_LIMITS):
-    return plan(what, HOME, NOW, limits, KINEMATICS)
+def motion(what, limits=FR3_LIMITS, begin=None):
+    return plan(what, begin or Begin(NOW, Phase.at_rest(HOME)), limits, BODY)
 
 
-def test_the_motion_ends_where_the_chunk_says():
+def end_of(result):
+    return BODY.forward(result.trajectory.positions[-1])
+
+
+def test_the_motion_ends_where_the_chunk_says_at_rest():
     result = motion(chunk([[0.02, -0.01, 0.03], [0.04, -0.02, 0.05]]))
-    for joints, offset in zip(
-        result.joints, [[0.02, -0.01, 0.03], [0.04, -0.02, 0.05]], strict=True
-    ):
-        position, rotation = KINEMATICS.forward(joints)
-        np.testing.assert_allclose(position, HOME_POSITION + offset, atol=2e-3)
-        assert (rotation * HOME_ROTATION.inv()).magnitude() < 0.02
-    np.testing.assert_array_equal(result.times_ns, [100 * MS, 200 * MS])
-    assert result.notes == ()
+    position, rotation = end_of(result)
+    np.testing.assert_allclose(position, HOME_POSITION + [0.04, -0.02, 0.05], atol=2e-3)
+    assert (rotation * HOME_ROTATION.inv()).magnitude() < 0.02
+    assert result.trajectory.start_ns == NOW
+    np.testing.assert_array_equal(result.trajectory.positions[0], HOME)
+    assert not result.trajectory.velocities[[0, -1]].any()
+    assert violations(result.trajectory, FR3_LIMITS, BODY) == []
 
 
-def test_poses_in_the_past_are_dropped_and_the_rest_stays_on_its_time():
+def test_slow_poses_are_passed_at_their_times():
+    offsets = [[0.005 * i, 0, 0] for i in range(1, 9)]
+    trajectory = motion(chunk(offsets)).trajectory
+    for time_ms, offset in zip((400, 500, 600), (0.020, 0.025, 0.030), strict=True):
+        position, _ = BODY.forward(trajectory.at(NOW + time_ms * MS).positions)
+        np.testing.assert_allclose(position, HOME_POSITION + [offset, 0, 0], atol=3e-3)
+
+
+def test_poses_in_the_past_are_dropped():
     offsets = [[0.01 * i, 0, 0] for i in range(1, 6)]
     result = motion(chunk(offsets, age_ms=250))  # ends at -150, -50, 50, 150, 250 ms
-    assert len(result.joints) == 3
-    # The first is nearer than the shortest horizon: all shift, none is squeezed.
-    np.testing.assert_array_equal(result.times_ns, [100 * MS, 200 * MS, 300 * MS])
-    position, _ = KINEMATICS.forward(result.joints[0])
-    np.testing.assert_allclose(position, HOME_POSITION + [0.03, 0, 0], atol=2e-3)
+    assert len(result.gripper) == 3
+    np.testing.assert_array_equal(result.meant_ns, np.array([50, 150, 250]) * MS)
+
+
+def test_the_fingers_keep_to_the_times_of_the_arm():
+    result = motion(chunk([[0.0, 0.08 * i, 0] for i in range(1, 4)], step_ms=100))
+    assert np.all(result.reached_ns > result.meant_ns + 50 * MS)  # the arm is late
+    np.testing.assert_array_equal(result.gripper_ns - NOW, [0, *result.reached_ns[:-1]])
+
+
+def test_time_in_which_the_arm_stood_still_does_not_count_as_passed():
+    offsets = [[0.01 * i, 0, 0] for i in range(1, 6)]
+    begin = Begin(NOW, Phase.at_rest(HOME), held_ns=200 * MS)
+    result = motion(chunk(offsets, age_ms=250), begin=begin)
+    assert len(result.gripper) == 5
+    np.testing.assert_array_equal(result.meant_ns, np.array([50, 150, 250, 350, 450]) * MS)
+
+
+@pytest.mark.parametrize("late_ticks", [0, 5, 20, 26, 49, 75, 300])
+@pytest.mark.parametrize("held_ticks", [0, 12, 30])
+def test_what_is_dropped_is_what_the_evaluation_drops(late_ticks, held_ticks):
+    """The same rule as `sim.evaluation.timing.rows_on_arrival`, with its ticks of 4 ms."""
+    tick_ns, held_ticks = 4 * MS, min(held_ticks, late_ticks)
+    offsets = np.array([[0.01 * i, 0, 0] for i in range(1, 6)])
+    stamp_ns = NOW - late_ticks * tick_ns
+    rows = np.zeros((5, 7))
+    rows[:, :3], rows[:, 6] = [0.01, 0, 0], 1.0
+    observation = Observation({}, HOME, 1.0, HOME_POSITION, DOWN, "go", stamp_ns)
+    kept = rows_on_arrival(
+        ActionChunk(rows, stamp_ns, 0.1), observation, late_ticks, held_ticks, tick_ns, "align"
+    )
+    begin = Begin(NOW, Phase.at_rest(HOME), held_ns=held_ticks * tick_ns)
+    result = motion(chunk(offsets, age_ms=late_ticks * 4), begin=begin)
+    assert len(result.gripper) == len(kept)
 
 
 @pytest.mark.parametrize("age_ms", [20, 90, 150, 400])
 def test_a_single_late_pose_is_still_the_newest_target(age_ms):
     result = motion(chunk([0.02, 0, 0], age_ms=age_ms))
-    np.testing.assert_array_equal(result.times_ns, [100 * MS])
+    np.testing.assert_allclose(end_of(result)[0], HOME_POSITION + [0.02, 0, 0], atol=2e-3)
     assert result.stamp_ns == NOW - age_ms * MS
 
 
-def test_a_fast_motion_is_slowed_to_the_joints_speed_limits():
-    result = motion(chunk([0.08, 0.08, 0.08], step_ms=20), replace(FR3_LIMITS, horizon_s=0.02))
-    speed = np.abs(result.joints[0] - HOME) / (result.times_ns[0] / 1e9)
-    assert np.all(speed <= 0.9 * robot.VELOCITY_LIMIT_RAD_S + 1e-6)
-    assert "slowed" in result.notes[0]
+def test_a_fast_motion_is_slowed_and_says_by_how_much():
+    result = motion(chunk([[0.08, 0.08, 0.0], [0.16, 0.16, 0.0]], step_ms=50))
+    assert violations(result.trajectory, FR3_LIMITS, BODY) == []
+    assert re.search(r"slowed by \d+ ms to keep speed limits", "; ".join(result.notes))
 
 
-def test_the_tool_keeps_its_own_speed_limit():
-    result = motion(chunk([0, 0.05, 0]), replace(FR3_LIMITS, speed_m_s=0.1))
-    assert result.times_ns[0] == pytest.approx(500 * MS, rel=1e-6)
+@pytest.mark.parametrize(
+    ("field", "value", "note"),
+    [
+        ("speed_m_s", 0.1, "tool speed: "),
+        ("acceleration_m_s2", 0.5, "tool acceleration: "),
+        ("jerk_m_s3", 20.0, "tool jerk: "),
+        ("turn_rad_s", 0.1, "tool turning: "),
+    ],
+)
+def test_the_tool_keeps_its_own_limits_and_the_note_names_them(field, value, note):
+    limits = replace(FR3_LIMITS, **{field: value})
+    turned = (Rotation.from_euler("z", 0.05) * HOME_ROTATION).as_quat(scalar_first=True)
+    result = motion(chunk([0, 0.05, 0], quaternions=turned[None]), limits)
+    assert violations(result.trajectory, limits, BODY) == []
+    assert any(note in text and "% of the speed" in text for text in result.notes)
 
 
 def test_a_pose_a_little_outside_the_workspace_is_moved_inside():
-    limits = replace(FR3_LIMITS, workspace_high_m=(0.78, 0.45, float(HOME_POSITION[2]) + 0.01))
+    top = float(HOME_POSITION[2]) + 0.01
+    limits = replace(FR3_LIMITS, workspace=Box((0.2, -0.45, 0.004), (0.78, 0.45, top)))
     result = motion(chunk([0, 0, 0.05]), limits)
-    position, _ = KINEMATICS.forward(result.joints[0])
-    assert position[2] == pytest.approx(HOME_POSITION[2] + 0.01, abs=2e-3)
+    assert end_of(result)[0][2] == pytest.approx(top, abs=2e-3)
     assert "moved 40 mm back into the workspace" in result.notes[0]
+
+
+def test_a_motion_stops_before_a_box_to_keep_out_of():
+    wall = Box((0.4, 0.25, 0.0), (0.6, 0.4, 0.6))
+    body = Body(keep_out=(wall,))
+    offsets = [[0, 0.04 * i, 0] for i in range(1, 8)]
+    result = plan(chunk(offsets), Begin(NOW, Phase.at_rest(HOME)), FR3_LIMITS, body)
+    tool, _ = body.forward(result.trajectory.positions[-1])
+    assert HOME_POSITION[1] + 0.03 < tool[1] < 0.25
+    assert any(re.match(r"stops \d poses early: .*keep-out box 0", text) for text in result.notes)
+    assert len(result.gripper) < 7
+
+
+def test_what_would_go_into_a_box_at_once_is_refused():
+    body = Body(keep_out=(Box((0.4, 0.14, 0.0), (0.6, 0.4, 0.6)),))
+    with pytest.raises(ActionError, match="keep-out box 0"):
+        plan(chunk([0, 0.1, 0]), Begin(NOW, Phase.at_rest(HOME)), FR3_LIMITS, body)
+
+
+def test_near_a_singularity_it_goes_slower_and_then_not_on():
+    condition = BODY.condition(HOME)
+    far = motion(chunk([0.05, 0, 0])).trajectory.end_ns
+    slow = replace(FR3_LIMITS, slow_condition=condition / 4, stop_condition=condition * 1.5)
+    result = motion(chunk([0.05, 0, 0]), slow)
+    assert result.trajectory.end_ns > far + 100 * MS
+    assert "near a singularity" in result.notes[0]
+    closed = replace(FR3_LIMITS, slow_condition=condition / 4, stop_condition=condition * 1.001)
+    with pytest.raises(ActionError, match="a singularity: condition"):
+        motion(chunk([0.1, 0, 0]), closed)
+
+
+def test_a_new_chunk_takes_over_smoothly_and_by_and_by():
+    old = motion(chunk([[0, 0.01 * i, 0] for i in range(1, 9)])).trajectory
+    now = NOW + 300 * MS
+    begin = Begin(now, old.at(now), old, blend_ns=200 * MS)
+    poses = [[0.01, 0.01 * i, 0] for i in range(1, 9)]  # 1 cm beside the old path
+    blended = motion(chunk(poses), begin=begin).trajectory
+    hard = motion(chunk(poses), begin=replace(begin, blend_ns=0)).trajectory
+    np.testing.assert_allclose(blended.velocities[0], old.at(now).velocities)
+    beside = [
+        BODY.forward(each.at(now + 100 * MS).positions)[0][0] - HOME_POSITION[0]
+        for each in (old, blended, hard)
+    ]
+    assert beside[0] < beside[1] < beside[2]
+    np.testing.assert_allclose(blended.positions[-1], hard.positions[-1], atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -106,11 +208,13 @@ def test_what_no_robot_should_do_is_refused(what, reason):
 
 
 def test_a_pose_out_of_reach_is_refused():
-    limits = replace(FR3_LIMITS, workspace_high_m=(2.0, 2.0, 2.0), step_m=2.0, joint_step_rad=9.0)
+    everywhere = Box((-2.0, -2.0, -2.0), (2.0, 2.0, 2.0))
+    limits = replace(FR3_LIMITS, workspace=everywhere, step_m=2.0, joint_step_rad=9.0)
     with pytest.raises(ActionError, match="out of reach: inverse kinematics leaves"):
         motion(chunk([0.9, 0, 0.3]), limits)
 
 
 def test_joints_stay_within_their_limits_at_the_edge():
     tight = replace(FR3_LIMITS, position_upper_rad=HOME + 0.001, reach_error_m=0.5)
-    assert np.all(motion(chunk([0.05, 0, 0]), tight).joints <= HOME + 0.001)
+    positions = motion(chunk([0.05, 0, 0]), tight).trajectory.positions
+    assert np.all(positions <= HOME + 0.001 + 1e-6)

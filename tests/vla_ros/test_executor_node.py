@@ -1,0 +1,134 @@
+"""The executor's node: what its parameters choose, and the messages that go out."""
+
+import os
+
+import numpy as np
+import pytest
+
+from vla_ros import messages
+from vla_ros.body import Body
+from vla_ros.errors import UserError
+from vla_ros.graph import shared_environment
+from vla_ros.planning import PoseChunk
+from vla_ros.robots import load_robot
+
+MS = 1_000_000
+
+
+class Recorder:
+    """A publisher that keeps what it gets."""
+
+    def __init__(self):
+        self.sent = []
+
+    def publish(self, message):
+        self.sent.append(message)
+
+
+@pytest.fixture
+def make_node():
+    import rclpy
+
+    from vla_ros.executor_node import ExecutorNode
+    from vla_ros.processes import private_environment
+
+    before = dict(os.environ)
+    os.environ.update({**shared_environment(), **private_environment()})
+    nodes = []
+
+    def make(*parameters):
+        arguments = ["--ros-args", *(word for each in parameters for word in ("-p", each))]
+        rclpy.init(args=arguments, signal_handler_options=rclpy.SignalHandlerOptions.NO)
+        nodes.append(ExecutorNode())
+        node = nodes[-1]
+        node._gripper_command, node._latency = Recorder(), Recorder()
+        return node
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+    rclpy.try_shutdown()
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def go(node, name):
+    """Joint states, an instruction and a chunk, as messages; returns the robot."""
+    robot = load_robot(name)
+    home = robot.arm.home_rad
+    position, rotation = Body(robot.arm).forward(home)
+    names = (*robot.joint_names, *robot.gripper.joints)
+    values = np.concatenate([home, np.full(len(robot.gripper.joints), robot.gripper.opened)])
+    now_ns = node._now_ns()
+    node._on_joints(messages.joint_state(names[::-1], values[::-1], values * 0, now_ns))
+    node._execution.on_instruction("go", now_ns - 500 * MS)
+    chunk = PoseChunk(
+        node._now_ns() - 50 * MS,
+        np.arange(1, 5) * 100 * MS,
+        position + np.outer(np.arange(1, 5), [0.0, -0.004, 0.004]),
+        np.tile(rotation.as_quat(scalar_first=True), (4, 1)),
+        np.linspace(1, 0, 4),
+    )
+    poses, gripper = messages.chunk_to_messages(chunk)
+    node._on_joints(messages.joint_state(names, values, values * 0, node._now_ns()))
+    node._on_gripper(gripper)
+    node._on_poses(poses)
+    assert node._execution.accepted == 1, node._execution.reason
+    return robot
+
+
+@pytest.mark.parametrize("name", ["fr3", "so101"])
+def test_a_trajectory_has_the_robots_names_positions_and_velocities(make_node, name):
+    node = make_node(f"robot:={name}", "gripper_effort_n:=7.5")
+    node._arm_command = Recorder()
+    robot = go(node, name)
+    arm = node._arm_command.sent[-1]
+    assert tuple(arm.joint_names) == robot.joint_names
+    assert arm.header.stamp.sec == 0
+    times = [messages.to_ns(point.time_from_start) for point in arm.points]
+    assert times[0] > 0
+    assert np.all(np.diff(times) > 0)
+    for point in arm.points:
+        assert len(point.positions) == len(point.velocities) == len(robot.joint_names)
+    assert max(np.abs(point.velocities).max() for point in arm.points) > 0.01
+    assert not any(arm.points[-1].velocities)
+    gripper = node._gripper_command.sent[-1]
+    assert tuple(gripper.joint_names) == robot.gripper.joints
+    assert gripper.points[-1].positions[0] == pytest.approx(robot.gripper.closed)
+    assert {effort for point in gripper.points for effort in point.effort} == {7.5}
+
+
+def test_twists_are_stamped_in_the_base_frame_and_zero_when_it_holds(make_node):
+    node = make_node("output:=twist")
+    node._twist = Recorder()
+    node._send_twist()
+    assert node._twist.sent == []  # nothing to do yet
+    go(node, "fr3")
+    while not node._twist.sent or node._twist.sent[-1].twist.linear.z <= 0.0:
+        joints = node._execution.command.at(node._now_ns()).positions
+        node._execution.on_joints(joints, node._now_ns())
+        node._send_twist()
+    message = node._twist.sent[-1]
+    assert message.header.frame_id == "base"
+    assert abs(node._now_ns() - messages.to_ns(message.header.stamp)) < 100 * MS
+    node._execution.on_emergency_stop(node._now_ns())
+    while not node._execution.command.at(node._now_ns()).resting:
+        pass
+    node._execution.on_joints(node._execution.command.running.positions[-1], node._now_ns())
+    node._send_twist()
+    still = node._twist.sent[-1].twist
+    assert (still.linear.x, still.linear.y, still.linear.z) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "reason"),
+    [
+        ("output:=torque", "output: expected one of trajectory, twist, got 'torque'"),
+        ("robot:=fr4", "robot: expected one of fr3, so101, ur5e, FILE.yaml, got 'fr4'"),
+        ("keep_out_m:=[1.0, 2.0]", "keep_out_m: expected six numbers"),
+        ("velocity_fraction:=1.5", "velocity_fraction: expected float from 0.0 to 1.0"),
+    ],
+)
+def test_parameters_that_mean_nothing_are_refused(make_node, parameter, reason):
+    with pytest.raises(UserError, match=reason):
+        make_node(parameter)

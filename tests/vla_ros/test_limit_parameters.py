@@ -1,0 +1,65 @@
+"""Limits as a node's parameters: nothing given is the robot's own, nonsense is refused."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from vla_ros.errors import UserError
+from vla_ros.limit_parameters import LIMIT_PARAMETERS, limits_of
+from vla_ros.limits import FR3_LIMITS, Box, Limits, LimitsError
+from vla_ros.robots import NUMBERS
+
+DEFAULTS = {parameter.name: parameter.default for parameter in LIMIT_PARAMETERS}
+
+
+def given(**values):
+    return limits_of(DEFAULTS | values, FR3_LIMITS)
+
+
+def test_without_parameters_the_limits_are_the_robots_own():
+    for field in fields(Limits):
+        ours, own = getattr(given(), field.name), getattr(FR3_LIMITS, field.name)
+        np.testing.assert_equal(ours, own)
+
+
+def test_what_is_given_replaces_the_robots():
+    limits = given(
+        speed_m_s=0.1,
+        acceleration_rad_s2=[2.0],
+        jerk_rad_s3=[float(i) for i in range(1, 8)],
+        workspace_low_m=[0.3, -0.1, 0.1],
+        keep_out_m=[0.0, 0, 0, 1, 1, 1, -1, -1, -1, 0, 0, 0],
+    )
+    assert limits.speed_m_s == 0.1
+    np.testing.assert_array_equal(limits.acceleration_rad_s2, np.full(7, 2.0))
+    np.testing.assert_array_equal(limits.jerk_rad_s3, np.arange(1, 8))
+    assert limits.workspace == Box((0.3, -0.1, 0.1), FR3_LIMITS.workspace.high_m)
+    assert len(limits.keep_out) == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"keep_out_m": [1.0, 2.0]}, "keep_out_m: expected six numbers a box, got 2"),
+        ({"workspace_low_m": [1.0, 2.0, 3.0]}, "box: expected x, y, z"),
+        ({"workspace_low_m": [1.0]}, "box: expected x, y, z"),
+        ({"jerk_rad_s3": [1.0, 2.0]}, "executor_node: "),
+        ({"jerk_rad_s3": [-1.0]}, "jerk_rad_s3: expected numbers above 0"),
+        ({"acceleration_rad_s2": [float("nan")]}, "acceleration_rad_s2: expected 7 finite"),
+        ({"slow_condition": 50.0}, "slow_condition: expected less than stop_condition"),
+    ],
+)
+def test_nonsense_is_refused_with_the_field(values, reason):
+    with pytest.raises(UserError, match=reason):
+        given(**values)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", [-1.0, np.nan, np.inf])
+def test_every_number_is_checked(name, value):
+    with pytest.raises(LimitsError, match=name):
+        Limits(*(getattr(FR3_LIMITS, f) for f in JOINT_FIELDS), **{name: value})
+
+
+JOINT_FIELDS = [field.name for field in fields(Limits)][:5]

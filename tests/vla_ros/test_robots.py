@@ -1,0 +1,181 @@
+"""Robots' files: within what their makers publish, complete, and refused with the reason."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from policies.interface import ActionError
+from vla_ros import robot_graph, topics
+from vla_ros.body import Body
+from vla_ros.checks import violations
+from vla_ros.limits import FR3_LIMITS, JOINT_FIELDS
+from vla_ros.planning import Begin, PoseChunk, plan
+from vla_ros.robots import FR3, NUMBERS, RobotError, known_robots, load_robot, urdf_limits
+from vla_ros.trajectory import Phase
+
+MS = 1_000_000
+PI = np.pi
+# What the makers publish; sources stand in the files. None: nothing is published.
+PUBLISHED = {
+    "fr3": {
+        "position_lower_rad": [-2.7437, -1.7837, -2.9007, -3.0421, -2.8065, 0.5445, -3.0159],
+        "position_upper_rad": [2.7437, 1.7837, 2.9007, -0.1518, 2.8065, 4.5169, 3.0159],
+        "velocity_rad_s": [2.62, 2.62, 2.62, 2.62, 5.26, 4.18, 5.26],
+        "acceleration_rad_s2": [10.0] * 7,
+        "jerk_rad_s3": [5000.0] * 7,
+        "speed_m_s": 3.0,
+        "acceleration_m_s2": 9.0,
+        "jerk_m_s3": 4500.0,
+        "turn_rad_s": 2.5,
+    },
+    "ur5e": {
+        "position_lower_rad": [-2 * PI, -2 * PI, -PI, -2 * PI, -2 * PI, -2 * PI],
+        "position_upper_rad": [2 * PI, 2 * PI, PI, 2 * PI, 2 * PI, 2 * PI],
+        "velocity_rad_s": [PI] * 6,
+        "acceleration_rad_s2": [5.0] * 6,  # ur_moveit_config
+    },
+    "so101": {
+        "position_lower_rad": [-1.91986, -1.74533, -1.69, -1.65806, -2.79253],
+        "position_upper_rad": [1.91986, 1.74533, 1.69, 1.65806, 2.79253],
+        "velocity_rad_s": [4.71] * 5,  # the servo's data sheet; the URDF states 10
+    },
+}
+# Tool positions [m] in the base frame by the makers' tables, for given joints.
+UR5E_STRAIGHT = (np.zeros(6), [-0.425 - 0.3922, -0.1333 - 0.0996, 0.1625 - 0.0997])
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_no_limit_is_beyond_what_the_maker_publishes(name):
+    limits, published = load_robot(name).limits, PUBLISHED[name]
+    for field, value in published.items():
+        sign = -1 if field == "position_lower_rad" else 1
+        ours = np.asarray(getattr(limits, field))
+        assert np.all(sign * ours <= sign * np.asarray(value) + 1e-5), field
+    for field in ("position_lower_rad", "position_upper_rad"):
+        np.testing.assert_allclose(getattr(limits, field), published[field], atol=1e-5)
+
+
+def test_every_file_that_ships_is_checked():
+    assert set(known_robots()) == set(PUBLISHED)
+
+
+def test_the_fr3_of_the_file_is_the_one_that_is_simulated():
+    robot = load_robot("fr3")
+    for field in JOINT_FIELDS:
+        np.testing.assert_array_equal(getattr(robot.limits, field), getattr(FR3_LIMITS, field))
+    assert robot.gripper == FR3.gripper
+    assert robot.limits.workspace == FR3_LIMITS.workspace
+    for number in NUMBERS:
+        assert getattr(robot.limits, number) == getattr(FR3_LIMITS, number), number
+
+
+def test_the_ur5e_stands_where_its_makers_table_has_it():
+    joints, position = UR5E_STRAIGHT
+    np.testing.assert_allclose(Body(load_robot("ur5e").arm).forward(joints)[0], position, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_executor_plans_for_every_robot_and_keeps_its_limits(name):
+    robot = load_robot(name)
+    body = Body(robot.arm, robot.limits.keep_out, robot.limits.clearance_m)
+    home = robot.arm.home_rad
+    position, rotation = body.forward(home)
+    steps = np.outer(np.arange(1, 5), [0.0, -0.01, 0.01])  # five joints can
+    chunk = PoseChunk(
+        0,
+        np.arange(1, 5) * 100 * MS,
+        position + steps,
+        np.tile(rotation.as_quat(scalar_first=True), (4, 1)),
+        np.ones(4),
+    )
+    motion = plan(chunk, Begin(0, Phase.at_rest(home)), robot.limits, body)
+    assert violations(motion.trajectory, robot.limits, body) == []
+    reached, _ = body.forward(motion.trajectory.positions[-1])
+    np.testing.assert_allclose(reached, position + steps[-1], atol=5e-3)
+    far = replace(chunk, positions=chunk.positions + [0, 0, 5.0])
+    with pytest.raises(ActionError):
+        plan(far, Begin(0, Phase.at_rest(home)), robot.limits, body)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_topics_are_remapped_to_the_robots_names(name):
+    graph = robot_graph.describe({"robot": name})
+    robot = load_robot(name)
+    for node in graph.nodes:
+        renamed = dict(node.remappings)
+        for camera, topic in robot.cameras.items():
+            assert renamed.get(topics.image_topic(camera), topics.image_topic(camera)) == topic
+        wanted = robot.topics.get("arm_command", topics.ARM_COMMAND)
+        assert renamed.get(topics.ARM_COMMAND, topics.ARM_COMMAND) == wanted
+
+
+def test_what_a_gripper_shows_and_is_told():
+    gripper = load_robot("ur5e").gripper  # closes towards larger values
+    assert gripper.opening(np.array([0.8])) == 0.0
+    assert gripper.opening(np.array([0.2])) == pytest.approx(0.75)
+    np.testing.assert_allclose(gripper.values(np.array([[0.0], [1.0], [7.0]])), [[0.8], [0], [0]])
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """The UR5e's file with changes."""
+
+    def write(**changes):
+        path = known_robots()["ur5e"]
+        (tmp_path / "ur5e.urdf").write_bytes((path.parent / "ur5e.urdf").read_bytes())
+        content = yaml.safe_load(path.read_text())
+        for key, value in changes.items():
+            if isinstance(value, dict):
+                content[key] = {**content[key], **value}
+            else:
+                content[key] = value
+        file = tmp_path / "mine.yaml"
+        file.write_text(yaml.safe_dump({k: v for k, v in content.items() if v is not None}))
+        return str(file)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"joints": ["a"]}, "home_rad: expected a number or 1 of them"),
+        ({"joints": list("abcdef")}, r"joints: expected some of .*'shoulder_pan_joint'.*got \['a'"),
+        ({"tool": "hand"}, "tool: expected one of .*'tool0'.*, got 'hand'"),
+        ({"home_rad": 9.0}, "home_rad: expected angles within"),
+        ({"description": None}, "description: expected a URDF or MJCF file, got nothing"),
+        ({"description": "no.urdf"}, "description: expected a URDF or MJCF file, got .*no.urdf"),
+        ({"limits": {"velocity_rad_s": 9.0}}, "velocity_rad_s: beyond what the description"),
+        ({"limits": {"position_upper_rad": 7.0}}, "position_upper_rad: beyond what"),
+        ({"limits": {"jerk_rad_s3": 0.0}}, "jerk_rad_s3: expected numbers above 0"),
+        ({"limits": {"jerk_rad_s3": [1, 2]}}, "jerk_rad_s3: expected a number or 6 of them"),
+        ({"limits": {"sped_m_s": 1.0}}, "limits: expected one of .*do you mean speed_m_s"),
+        ({"limits": {"keep_out_m": [[0, 0, 0]]}}, "keep_out_m: expected lists of six numbers"),
+        ({"limits": {"workspace_low_m": [9, 9, 9]}}, "box: expected x, y, z"),
+        ({"gripper": {"opened": 0.8}}, "gripper: expected closed and opened to differ"),
+        ({"gripper": {"joints": []}}, "joints: expected a list of names"),
+        ({"topics": {"camera": "/x"}}, "topics: expected one of"),
+        ({"colour": "red"}, "robot: expected one of"),
+    ],
+)
+def test_a_file_that_cannot_be_meant_is_refused(changed, changes, reason):
+    with pytest.raises(RobotError, match=reason):
+        load_robot(changed(**changes))
+
+
+def test_limits_come_from_the_description_where_the_file_has_none(changed):
+    robot = load_robot(changed())
+    np.testing.assert_allclose(robot.limits.velocity_rad_s, PI, atol=1e-5)
+    text = Path(known_robots()["so101"]).with_suffix(".urdf").read_text()
+    stated = urdf_limits(text, ("elbow_flex", "shoulder_pan"))
+    np.testing.assert_allclose(stated["position_upper_rad"], [1.69, 1.91986])
+    np.testing.assert_allclose(stated["velocity_rad_s"], [10, 10])
+
+
+def test_a_description_of_another_robot_is_refused():
+    other = str(known_robots()["so101"].with_suffix(".urdf"))
+    with pytest.raises(RobotError, match="joints: expected some of"):
+        load_robot("ur5e", other)

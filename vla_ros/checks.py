@@ -1,0 +1,147 @@
+"""The last look at a motion before it goes out: every limit, on what the controller will follow.
+
+It knows nothing of how the motion came about. A body that is beyond a limit already (outside the
+workspace, too near itself) may move, but not further beyond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from vla_ros.body import Contact
+from vla_ros.limits import Limits
+from vla_ros.trajectory import SAMPLE_NS, Trajectory
+
+ROUNDING = 1e-6  # of a limit
+STEP_S = SAMPLE_NS / 1e9
+
+
+class BodyLike(Protocol):
+    """What checks and planning need of `vla_ros.body.Body`."""
+
+    joint_names: tuple[str, ...]
+
+    def forward(self, joints: NDArray) -> tuple[NDArray, Rotation]: ...
+
+    def inverse(
+        self, joints: NDArray, position: NDArray, rotation: Rotation
+    ) -> tuple[NDArray, float]: ...
+
+    def condition(self, joints: NDArray) -> float: ...
+
+    def contacts(self, joints: NDArray) -> list[Contact]: ...
+
+    def follow(
+        self, joints: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], Rotation, list[list[Contact]]]: ...
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A limit that a motion passes."""
+
+    limit: str
+    found: float
+    allowed: float
+    unit: str
+    order: int = 0  # of the time derivative: what going slower by s divides by s**order
+    detail: str = ""
+
+    @property
+    def slower(self) -> float:
+        """At which share of its speed the motion would keep this limit; 0: at none."""
+        return (self.allowed / self.found) ** (1 / self.order) if self.order else 0.0
+
+    def __str__(self) -> str:
+        where = f" of {self.detail}" if self.detail else ""
+        return f"{self.limit}{where}: {self.found:.4g}, at most {self.allowed:.4g} {self.unit}"
+
+
+def violations(trajectory: Trajectory, limits: Limits, body: BodyLike) -> list[Violation]:
+    """Every limit that `trajectory` passes; empty: it may go out."""
+    numbers = (trajectory.positions, trajectory.velocities, trajectory.accelerations)
+    if not all(np.all(np.isfinite(values)) for values in numbers):
+        return [Violation("finite numbers", np.inf, 0.0, "")]
+    found = _joints(trajectory, limits, body.joint_names)
+    tool, turns, contacts = body.follow(trajectory.positions)
+    found += _tool(tool, turns, limits)
+    excess_m = limits.workspace.excess_m(tool)
+    allowed_m = max(limits.overshoot_m, float(excess_m[0]) + 1e-3)
+    if excess_m.max() > allowed_m:
+        found.append(Violation("out of the workspace", excess_m.max(), allowed_m, "m"))
+    if touch := _first_new(contacts):
+        missing_m = limits.clearance_m - touch.distance_m
+        found.append(Violation("missing clearance", missing_m, 0.0, "m", detail=str(touch)))
+    return found
+
+
+def _joints(trajectory: Trajectory, limits: Limits, names: Sequence[str]) -> list[Violation]:
+    begin, end, jerk = trajectory.polynomials()
+    positions = trajectory.positions
+    outside = np.maximum(
+        limits.position_lower_rad - positions, positions - limits.position_upper_rad
+    )
+    allowed_outside = np.maximum(outside[0], 0.0) + ROUNDING
+    with np.errstate(divide="ignore", invalid="ignore"):
+        turning_s = np.where(jerk == 0, -1.0, -begin / jerk)  # where a piece is fastest
+    inside = (turning_s > 0) & (turning_s < STEP_S)
+    turning_s = np.where(inside, turning_s, 0.0)
+    peaks = trajectory.velocities[:-1] + turning_s * (begin + 0.5 * jerk * turning_s)
+    speed = np.maximum(np.abs(peaks).max(axis=0), np.abs(trajectory.velocities).max(axis=0))
+    acceleration = np.maximum(np.abs(begin), np.abs(end)).max(axis=0)
+    found = []
+    for name, values, allowed, unit, order in (
+        ("joint position beyond its range", outside.max(axis=0), allowed_outside, "rad", 0),
+        ("joint velocity", speed, limits.allowed_velocity_rad_s, "rad/s", 1),
+        ("joint acceleration", acceleration, limits.acceleration_rad_s2, "rad/s^2", 2),
+        ("joint jerk", np.abs(jerk).max(axis=0), limits.jerk_rad_s3, "rad/s^3", 3),
+    ):
+        ratio = values / allowed
+        worst = int(np.argmax(ratio))
+        if ratio[worst] > 1 + ROUNDING:
+            found.append(
+                Violation(
+                    name, float(values[worst]), float(allowed[worst]), unit, order, names[worst]
+                )
+            )
+    return found
+
+
+def _tool(tool: NDArray, turns: Rotation, limits: Limits) -> list[Violation]:
+    """`tool` (m, 3) [m] and its rotations at every sample."""
+    found = []
+    values: NDArray = tool
+    for order, (name, allowed, unit) in enumerate(
+        (
+            ("tool speed", limits.speed_m_s, "m/s"),
+            ("tool acceleration", limits.acceleration_m_s2, "m/s^2"),
+            ("tool jerk", limits.jerk_m_s3, "m/s^3"),
+        ),
+        start=1,
+    ):
+        values = np.diff(values, axis=0) / STEP_S
+        if len(values) == 0:
+            break
+        largest = float(np.linalg.norm(values, axis=1).max())
+        if largest > allowed * (1 + ROUNDING):
+            found.append(Violation(name, largest, allowed, unit, order))
+    turned = float((turns[1:] * turns[:-1].inv()).magnitude().max()) / STEP_S
+    if turned > limits.turn_rad_s * (1 + ROUNDING):
+        found.append(Violation("tool turning", turned, limits.turn_rad_s, "rad/s", 1))
+    return found
+
+
+def _first_new(contacts: Sequence[Sequence[Contact]]) -> Contact | None:
+    """The first contact that the motion makes, or makes worse."""
+    known = {(touch.first, touch.second): touch.distance_m for touch in contacts[0]}
+    for touches in contacts[1:]:
+        for touch in touches:
+            if touch.distance_m < known.get((touch.first, touch.second), np.inf) - 1e-4:
+                return touch
+    return None

@@ -1,0 +1,59 @@
+"""What launch files share: a described graph as ROS's launch actions. Needs a ROS distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from vla_ros.graph import PACKAGE, Argument, Graph
+
+Describe = Callable[[Mapping[str, str]], Graph]
+
+
+def launch_description(arguments: Sequence[Argument], describe: Describe) -> LaunchDescription:
+    """Declares `arguments`, and starts what `describe` makes of the user's choices."""
+    declared = [
+        DeclareLaunchArgument(
+            argument.name,
+            default_value=argument.default,
+            description=argument.description,
+            choices=list(argument.choices) or None,
+        )
+        for argument in arguments
+    ]
+
+    def start_chosen(context: Any) -> list:
+        return start(context, arguments, describe)
+
+    return LaunchDescription([*declared, OpaqueFunction(function=start_chosen)])
+
+
+def start(context: Any, arguments: Sequence[Argument], describe: Describe) -> list:
+    """The actions for the arguments as the user gave them."""
+    chosen = {
+        argument.name: LaunchConfiguration(argument.name).perform(context) for argument in arguments
+    }
+    description = describe(chosen)
+    environment = [
+        SetEnvironmentVariable(name, value) for name, value in description.environment.items()
+    ]
+    nodes = [
+        Node(
+            package=PACKAGE,
+            executable=node.executable,
+            name=node.name,
+            parameters=[*description.parameter_files, dict(node.parameters)],
+            remappings=list(node.remappings),
+            additional_env=dict(node.environment),
+            output="screen",
+            # Half a graph is of no use: the robot would hold for ever.
+            on_exit=Shutdown(reason=f"{node.name} ended"),
+        )
+        for node in description.nodes
+    ]
+    return [*environment, *nodes]

@@ -1,0 +1,148 @@
+"""What no command exceeds: joints, tool, boxes, singularities, fingers. Data only.
+
+`vla_ros.shaping` keeps the limits by construction, `vla_ros.checks` looks again at what goes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.interface import ToolLimits
+from sim import robot
+
+JOINT_FIELDS = (
+    "position_lower_rad",
+    "position_upper_rad",
+    "velocity_rad_s",
+    "acceleration_rad_s2",
+    "jerk_rad_s3",
+)
+
+
+class LimitsError(ValueError):
+    """Limits that cannot be meant; the message names the field."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A space with sides along the base frame's axes."""
+
+    low_m: tuple[float, float, float]
+    high_m: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        low, high = np.asarray(self.low_m, float), np.asarray(self.high_m, float)
+        whole = low.shape == high.shape == (3,) and np.all(np.isfinite([low, high]))
+        if not (whole and np.all(low < high)):
+            raise LimitsError(
+                f"box: expected x, y, z [m] of a low corner and of a higher one, "
+                f"got {self.low_m} and {self.high_m}"
+            )
+
+    def excess_m(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How far each of `points` (k, 3) [m] is outside, along the worst axis: (k,), 0 inside."""
+        low, high = np.asarray(self.low_m), np.asarray(self.high_m)
+        return np.maximum(0.0, np.maximum(low - points, points - high)).max(axis=1)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Slower is always possible, so what is too fast is slowed; what cannot be mended is refused.
+
+    The defaults beside the joints' fit a tabletop; MoveIt Servo's are the singularity's.
+    """
+
+    position_lower_rad: NDArray[np.float64]  # (n,)
+    position_upper_rad: NDArray[np.float64]  # (n,)
+    velocity_rad_s: NDArray[np.float64]  # (n,)
+    acceleration_rad_s2: NDArray[np.float64]  # (n,)
+    jerk_rad_s3: NDArray[np.float64]  # (n,)
+    velocity_fraction: float = 0.9  # of `velocity_rad_s`, the most that is used
+    workspace: Box = Box((0.20, -0.45, 0.004), (0.78, 0.45, 0.70))  # tool, base frame
+    workspace_margin_m: float = 0.10  # a pose this far outside is moved inside; beyond: refused
+    overshoot_m: float = 0.01  # that the way between two poses may bulge out of the workspace
+    keep_out: tuple[Box, ...] = ()  # no part of the robot, base frame
+    clearance_m: float = 0.005  # between parts of the robot, and to boxes to keep out of
+    speed_m_s: float = 1.0  # tool
+    acceleration_m_s2: float = 9.0  # tool
+    jerk_m_s3: float = 4500.0  # tool
+    turn_rad_s: float = 2.5  # tool
+    step_m: float = 0.20  # tool, between two poses of a chunk
+    joint_step_rad: float = 1.0  # between two poses of a chunk: more is another arm posture
+    reach_error_m: float = 0.02  # that IK may leave
+    slow_condition: float = 17.0  # condition of the tool's Jacobian from which on it goes slower
+    stop_condition: float = 30.0  # where it does not go on
+    gripper_effort_n: float = 25.0  # of each finger
+
+    def __post_init__(self) -> None:
+        count = len(np.atleast_1d(self.position_lower_rad))
+        for name in JOINT_FIELDS:
+            values = np.asarray(getattr(self, name), dtype=float)
+            if values.shape != (count,) or not np.all(np.isfinite(values)):
+                raise LimitsError(f"{name}: expected {count} finite numbers, got {values.tolist()}")
+            if name not in JOINT_FIELDS[:2] and np.any(values <= 0):
+                raise LimitsError(f"{name}: expected numbers above 0, got {values.tolist()}")
+        if np.any(self.position_lower_rad >= self.position_upper_rad):
+            raise LimitsError(
+                f"position_lower_rad: expected less than position_upper_rad, got "
+                f"{list(self.position_lower_rad)} and {list(self.position_upper_rad)}"
+            )
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, (int, float)) and not (np.isfinite(value) and value >= 0):
+                raise LimitsError(f"{field.name}: expected a number from 0 on, got {value}")
+        if not 0 < self.velocity_fraction <= 1:
+            raise LimitsError(f"velocity_fraction: expected 0 to 1, got {self.velocity_fraction}")
+        if not self.slow_condition < self.stop_condition:
+            raise LimitsError(
+                f"slow_condition: expected less than stop_condition, got {self.slow_condition} "
+                f"and {self.stop_condition}"
+            )
+
+    @property
+    def joints(self) -> int:
+        return len(self.position_lower_rad)
+
+    @property
+    def allowed_velocity_rad_s(self) -> NDArray[np.float64]:
+        """(n,)."""
+        return self.velocity_fraction * np.asarray(self.velocity_rad_s)
+
+    @property
+    def tool(self) -> ToolLimits:
+        """What a policy may ask of the tool; turning faster than `turn_rad_s` is only slowed."""
+        return ToolLimits(
+            speed_m_s=self.speed_m_s,
+            turn_rad_s=float(np.max(self.allowed_velocity_rad_s)),
+            step_m=self.step_m,
+        )
+
+    def scaled(self, share: float) -> Limits:
+        """The same with every speed times `share`, 0 to 1."""
+        return replace(
+            self,
+            velocity_fraction=self.velocity_fraction * share,
+            speed_m_s=self.speed_m_s * share,
+            turn_rad_s=self.turn_rad_s * share,
+        )
+
+
+def per_joint(value: float | Sequence[float], joints: int) -> NDArray[np.float64]:
+    """One number for all joints, or one for each: (joints,)."""
+    return np.broadcast_to(np.asarray(value, dtype=float), (joints,)).copy()
+
+
+# Positions, velocities: see `sim.robot`. Accelerations: the robot's 10 rad/s^2. Jerk: a tenth of
+# the robot's 5000 rad/s^3, so that motions begin and end softly. Tool: the robot's 9 m/s^2 and
+# 4500 m/s^3; https://frankarobotics.github.io/docs/robot_specifications.html
+FR3_LIMITS = Limits(
+    robot.POSITION_LOWER_RAD,
+    robot.POSITION_UPPER_RAD,
+    robot.VELOCITY_LIMIT_RAD_S,
+    per_joint(10.0, 7),
+    per_joint(500.0, 7),
+)

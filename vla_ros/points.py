@@ -1,0 +1,41 @@
+"""What is left of a motion when it goes out, as points of a JointTrajectory. No ROS, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_ros.planning import Motion
+from vla_ros.trajectory import Trajectory
+
+LEAST_NS = 1_000_000  # from now: what is nearer is past when it arrives
+GRIPPER_TIME_NS = 20_000_000  # in which an opening is reached; it is wanted all along its row
+
+
+@dataclass(frozen=True)
+class Points:
+    """Rows at `times_ns` (k,) [ns] from now, rising."""
+
+    times_ns: NDArray[np.int64]
+    positions: NDArray[np.float64]  # (k, n)
+    velocities: NDArray[np.float64] | None = None  # (k, n)
+
+
+def arm_points(trajectory: Trajectory, now_ns: int) -> Points:
+    """Positions [rad] and velocities [rad/s] that are still to come; at least the last."""
+    ahead, times_ns = _remaining(trajectory.start_ns + trajectory.times_ns, now_ns)
+    return Points(times_ns, trajectory.positions[ahead], trajectory.velocities[ahead])
+
+
+def gripper_points(motion: Motion, now_ns: int) -> Points:
+    """Openings (k, 1), 0 to 1."""
+    ahead, times_ns = _remaining(motion.gripper_ns + GRIPPER_TIME_NS, now_ns)
+    return Points(times_ns, motion.gripper[ahead][:, None])
+
+
+def _remaining(instants_ns: NDArray[np.int64], now_ns: int) -> tuple[NDArray, NDArray[np.int64]]:
+    ahead = instants_ns > now_ns + LEAST_NS
+    ahead[-1] = True
+    return ahead, np.maximum(instants_ns[ahead] - now_ns, LEAST_NS)

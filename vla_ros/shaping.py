@@ -1,0 +1,154 @@
+"""From joint waypoints to a motion that keeps speed, acceleration and jerk: Ruckig does the work.
+
+Berscheid and Kroeger 2021, arXiv 2105.04830 (the library MoveIt smooths with). Only its motions
+from state to state are used: they are computed here, its waypoints by a service on the internet.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import ruckig
+from numpy.typing import NDArray
+
+from policies.interface import ActionError
+from vla_ros.limits import Limits
+from vla_ros.trajectory import SAMPLE_NS, Phase, Trajectory
+
+# Sampled at 20 ms, the controller's polynomials swing a little beyond the exact motion.
+USED_ACCELERATION = 0.8  # of the limits
+USED_JERK = 0.8
+USED_VELOCITY = 0.98  # of the allowed velocity
+PASSING_SHARE = 0.6  # of that acceleration between two waypoints: it begins and ends at none
+LONGEST_S = 20.0  # a motion that takes longer is none that was wanted
+
+
+class ShapingError(ActionError):
+    """No motion within the limits was found."""
+
+
+def through(
+    start: Phase,
+    start_ns: int,
+    waypoints: NDArray[np.float64],
+    times_s: NDArray[np.float64],
+    limits: Limits,
+) -> tuple[Trajectory, NDArray[np.float64]]:
+    """From `start` through `waypoints` (k, n) [rad], at rest at the last one.
+
+    Waypoint i is reached `times_s[i]` (k,) [s] after `start_ns`, or as soon after as the limits
+    allow; what comes later is late by as much. The second result are the times (k,) [s] it takes.
+    """
+    durations_s = np.diff(times_s, prepend=0.0)
+    speeds = passing_velocities(start, waypoints, durations_s, limits)
+    pieces, phase = [], start
+    for waypoint, speed, duration_s in zip(waypoints, speeds, durations_s, strict=True):
+        request = _request(phase, limits)
+        request.target_position, request.target_velocity = waypoint, speed
+        request.target_acceleration = np.zeros(limits.joints)
+        request.minimum_duration = max(float(duration_s), 1e-3)
+        try:
+            piece = _solve(request, limits.joints)
+        except ShapingError:  # some speeds at the end have no numerical solution; rest always has
+            request.target_velocity = np.zeros(limits.joints)
+            request.minimum_duration = None
+            piece = _solve(request, limits.joints)
+        pieces.append(piece)
+        phase = _phase(pieces[-1], pieces[-1].duration)
+    trajectory = _sample(start, start_ns, pieces)
+    trajectory.positions[-1] = waypoints[-1]  # to the last digit
+    return trajectory, np.cumsum([piece.duration for piece in pieces])
+
+
+def stop(start: Phase, start_ns: int, limits: Limits) -> Trajectory:
+    """Every joint to rest as fast as the limits allow, each for itself."""
+    request = _request(start, limits)
+    request.control_interface = ruckig.ControlInterface.Velocity
+    request.synchronization = ruckig.Synchronization.No
+    request.target_velocity = request.target_acceleration = np.zeros(limits.joints)
+    return _sample(start, start_ns, [_solve(request, limits.joints)])
+
+
+def standing(joints: NDArray[np.float64], start_ns: int) -> Trajectory:
+    """Stay at `joints` (n,) [rad]."""
+    still = np.tile(np.asarray(joints, dtype=float), (2, 1))
+    return Trajectory(start_ns, still, np.zeros_like(still), np.zeros_like(still))
+
+
+def passing_velocities(
+    start: Phase, waypoints: NDArray, durations_s: NDArray, limits: Limits
+) -> NDArray[np.float64]:
+    """Speeds (k, n) [rad/s] at the waypoints, such that the way there needs no run-up.
+
+    The slope between the neighbours, none at a joint's turning points, at most 1.5 times either
+    side's (Fritsch and Carlson 1980 allow 3), and what the distance to the waypoint before allows
+    to gain and the one to the next allows to lose: v^2 <= u^2 + 2 a d.
+    """
+    path = np.vstack([start.positions, waypoints])  # (k + 1, n)
+    moves, spans_s = np.diff(path, axis=0), np.maximum(durations_s, 1e-3)[:, None]
+    slopes = moves / spans_s  # (k, n)
+    speeds = np.zeros_like(waypoints)
+    before, after = slopes[:-1], slopes[1:]
+    middle = (path[2:] - path[:-2]) / (spans_s[:-1] + spans_s[1:])
+    most = 1.5 * np.minimum(np.abs(before), np.abs(after))
+    most = np.minimum(most, USED_VELOCITY * limits.allowed_velocity_rad_s)
+    speeds[:-1] = np.where(before * after > 0, np.clip(middle, -most, most), 0.0)
+    gains = 2 * PASSING_SHARE * USED_ACCELERATION * limits.acceleration_rad_s2 * np.abs(moves)
+    reached = np.where(start.velocities * moves[0] > 0, start.velocities, 0.0)
+    for row in range(len(speeds)):
+        most = np.sqrt(reached**2 + gains[row])
+        reached = speeds[row] = np.clip(speeds[row], -most, most)
+    for row in range(len(speeds) - 2, -1, -1):
+        most = np.sqrt(speeds[row + 1] ** 2 + gains[row + 1])
+        speeds[row] = np.clip(speeds[row], -most, most)
+    return speeds
+
+
+def _request(phase: Phase, limits: Limits) -> ruckig.InputParameter:
+    request = ruckig.InputParameter(limits.joints)
+    request.current_position = phase.positions
+    request.current_velocity = phase.velocities
+    request.current_acceleration = phase.accelerations
+    request.max_velocity = USED_VELOCITY * limits.allowed_velocity_rad_s
+    request.max_acceleration = USED_ACCELERATION * np.asarray(limits.acceleration_rad_s2)
+    request.max_jerk = USED_JERK * np.asarray(limits.jerk_rad_s3)
+    return request
+
+
+def _solve(request: ruckig.InputParameter, joints: int) -> ruckig.Trajectory:
+    solution = ruckig.Trajectory(joints)
+    try:
+        result = ruckig.Ruckig(joints).calculate(request, solution)
+    except (ruckig.RuckigError, ValueError) as error:  # ValueError: results it has no name for
+        raise ShapingError(f"no motion within the limits: {' '.join(str(error).split())}") from None
+    if result not in (ruckig.Result.Working, ruckig.Result.Finished):
+        raise ShapingError(f"no motion within the limits: {result}")
+    return solution
+
+
+def _phase(solution: ruckig.Trajectory, time_s: float) -> Phase:
+    return Phase(*(np.array(values) for values in solution.at_time(time_s)))
+
+
+def _sample(start: Phase, start_ns: int, pieces: list[ruckig.Trajectory]) -> Trajectory:
+    ends_s = np.cumsum([piece.duration for piece in pieces])
+    if not ends_s[-1] < LONGEST_S:
+        raise ShapingError(
+            f"the motion would take {ends_s[-1]:.0f} s; at most {LONGEST_S:.0f} s expected"
+        )
+    last = max(1, math.ceil(ends_s[-1] / (SAMPLE_NS / 1e9) - 1e-6))
+    phases = [start]
+    for row in range(1, last + 1):
+        time_s = row * SAMPLE_NS / 1e9
+        piece = min(int(np.searchsorted(ends_s, time_s)), len(pieces) - 1)
+        begun_s = ends_s[piece] - pieces[piece].duration
+        phases.append(_phase(pieces[piece], min(time_s - begun_s, pieces[piece].duration)))
+    end = Phase.at_rest(phases[-1].positions)
+    phases[-1] = end
+    return Trajectory(
+        start_ns,
+        np.stack([phase.positions for phase in phases]),
+        np.stack([phase.velocities for phase in phases]),
+        np.stack([phase.accelerations for phase in phases]),
+    )
