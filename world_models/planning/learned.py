@@ -25,7 +25,7 @@ class LearnedDynamics:
         self.max_frames: int | None = model.config.dynamics.context_frames
         # Outcomes are read off the first pass: only pictures that follow each other need more.
         self.max_decode_steps = MOST_STEPS if model.generative else 1
-        self.cameras = (model.config.camera,)
+        self.cameras: tuple[str, ...] = (model.config.camera,)
 
     def begin(self, observation: Observation) -> Imagined:
         config = self.model.config

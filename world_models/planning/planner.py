@@ -190,7 +190,7 @@ class Planner:
         budget: Budget,
     ) -> Seeds:
         actions, settings = len(own), self.settings
-        elites = np.zeros((0, actions, 7))
+        elites: NDArray[np.float64] = np.zeros((0, actions, 7))
         if self._memory is not None:
             passed = round((observation.stamp_ns - self._memory.stamp_ns) * 1e-9 / chunk.dt_s)
             if 0 < passed < actions:
@@ -237,13 +237,12 @@ class Planner:
         best, score, failure = ranking.candidates[0], ranking.score[0], ranking.failure[0]
         if np.array_equal(best, own):
             return _Decision(chunk.actions, True, float(score), float(failure), float(failure))
-        # As many actions as the policy gives, and at least a frame: beyond that it looks again.
-        count = min(max(len(chunk.actions), self._dynamics.actions_per_frame), len(best))
+        count = min(max(len(chunk.actions), self.settings.least_actions), len(best))
         return _Decision(best[:count], False, float(score), float(failure), own_failure)
 
     def _hold(self, chunk: ActionChunk, own_failure: float, failure: float = math.nan) -> _Decision:
         """Stay; what the fingers were told stays, too, or they would let go."""
-        still = np.zeros((self._dynamics.actions_per_frame, 7))
+        still = np.zeros((self.settings.least_actions, 7))
         still[:, 6] = chunk.actions[0, 6] if self._gripper is None else self._gripper
         return _Decision(still, False, math.nan, failure, own_failure, held=True)
 

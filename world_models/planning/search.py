@@ -64,7 +64,9 @@ class Search:
         discount = self._objective.discount**block
         expected_ns = self._costs.frame_ns(count, decode_steps)
         situations = dynamics.branch(self._situation, count)
-        undone, score, failure = np.ones(count), np.zeros(count), np.ones(count)
+        score: NDArray[np.float64] = np.zeros(count)
+        undone: NDArray[np.float64] = np.ones(count)
+        failure = undone
         trail = []
         for frame in range(self.effort.frames):
             if self._budget.left_ns < expected_ns:

@@ -20,6 +20,7 @@ class PlannerSettings:
     deadline_ms: float | None = None  # of a decision, the policy's own time included; None: none
     horizon_frames: int = 4  # imagined ahead, of `Dynamics.actions_per_frame` actions each
     min_frames: int = 2  # a deadline shortens the horizon no further
+    least_actions: int = 2  # go out, if the policy's chunk is shorter and another is better
     candidates: int = 32  # of a round
     policy_samples: int = 8  # among them, drawn from the policy
     min_candidates: int = 4  # fewer are no search: the policy's own chunk goes out
@@ -45,7 +46,7 @@ class PlannerSettings:
                 f"deadline_ms: expected a number of ms above 0, got {self.deadline_ms}"
             )
         for name in (
-            "horizon_frames", "min_frames", "candidates", "min_candidates", "iterations",
+            "horizon_frames", "min_frames", "least_actions", "min_candidates", "iterations",
             "search_steps", "final_steps", "finalists",
         ):  # fmt: skip
             if getattr(self, name) < 1:
@@ -58,6 +59,8 @@ class PlannerSettings:
                 f"min_frames: expected at most horizon_frames ({self.horizon_frames}), "
                 f"got {self.min_frames}"
             )
+        if self.candidates < 4:
+            raise ValueError(f"candidates: expected 4 or more, got {self.candidates}")
         if self.elites < 2 or 2 * self.elites > self.candidates:
             raise ValueError(
                 f"elites: expected 2 to half of the {self.candidates} candidates, got {self.elites}"
