@@ -162,7 +162,8 @@ class Planner:
         gate = self.settings.mode == "gate"
         own_failure = math.nan
         if gate or not self._costs.known:  # the first decision measures before it promises
-            looked = search.score(own[None], self._final_steps)
+            steps = self._final_steps if gate else self.settings.search_steps
+            looked = search.score(own[None], steps)
             own_failure = float(looked.failure[0])
             if gate and own_failure <= self.settings.gate_threshold:
                 return _Decision(

@@ -62,14 +62,13 @@ class Search:
         dynamics, count = self._dynamics, len(candidates)
         block = dynamics.actions_per_frame
         discount = self._objective.discount**block
-        expected_ns = self._costs.frame_ns(count, decode_steps)
         situations = dynamics.branch(self._situation, count)
         score: NDArray[np.float64] = np.zeros(count)
         undone: NDArray[np.float64] = np.ones(count)
         failure = undone
         trail = []
         for frame in range(self.effort.frames):
-            if self._budget.left_ns < expected_ns:
+            if self._budget.left_ns < self._costs.frame_ns(count, decode_steps):
                 raise OutOfTime
             begin_ns = self._budget.spent_ns
             actions = candidates[:, frame * block : (frame + 1) * block]
