@@ -44,6 +44,7 @@ class Dynamics[Situations](Protocol):
     max_frames: int | None  # that may be imagined ahead; None: any number
     max_decode_steps: int  # effort beyond this makes no difference
     cameras: tuple[str, ...]  # that `begin` looks at
+    action_range: tuple[NDArray[np.float64], NDArray[np.float64]]  # (7,) each: lowest, highest
 
     def begin(self, observation: Observation) -> Situations:
         """The present situation. Raises `ObservationError` for what the model cannot use."""

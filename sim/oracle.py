@@ -16,7 +16,7 @@ from policies.imagination import Judgement
 from policies.interface import Observation
 from sim.env import TabletopEnv
 from sim.kinematics import Kinematics
-from sim.motion import CONTROL_RATE_HZ, carry_out
+from sim.motion import ACTION_HIGH, ACTION_LOW, CONTROL_RATE_HZ, carry_out
 from sim.tabletop import Tabletop
 
 DISCOUNT = 0.95  # per control step, as the world models' value has it
@@ -42,6 +42,7 @@ class SimulatedDynamics:
     max_frames: int | None = None
     max_decode_steps = 1  # nothing is decoded
     cameras: tuple[str, ...] = ()
+    action_range = (ACTION_LOW, ACTION_HIGH)
 
     def __init__(self, env: TabletopEnv) -> None:
         self._env = env

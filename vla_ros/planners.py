@@ -97,13 +97,17 @@ class PlannerChoice:
             return Planner(policy, SimulatedDynamics(env), SimulatedObjective(), self.settings())
         return self.around(policy)
 
-    def around(self, policy: Policy) -> WorldModelPlanner:
-        """The planner around a policy that may be on a robot; raises `UserError` for an oracle."""
+    def check_for_robot(self) -> None:
+        """Raise `UserError` for a planner that sees what no robot knows."""
         if self.simulated:
             raise UserError(
                 f"planner: {self.planner} on {MUJOCO} sees the simulator's true state, which no "
                 f"robot has; expected one of {', '.join(MODES)} with a world model's folder"
             )
+
+    def around(self, policy: Policy) -> WorldModelPlanner:
+        """The planner around a policy that may be on a robot; raises `UserError` for an oracle."""
+        self.check_for_robot()
         return WorldModelPlanner(policy, _load(self.world_model, self.device), self.settings())
 
     def _frames(self) -> int:

@@ -6,6 +6,7 @@ GRIPPER_COMMAND = "/gripper_controller/joint_trajectory"
 INSTRUCTION = "/instruction"  # latched; the empty string means: stop and hold
 ACTION_CHUNK = "/policy/action_chunk"
 GRIPPER_CHUNK = "/policy/gripper_chunk"
+IMAGINED = "/policy/imagined/image_raw"  # what a planner's world model expects
 EMERGENCY_STOP = "/emergency_stop"
 EXECUTOR_RESET = "/executor/reset"
 LOOP_LATENCY = "/executor/latency_ms"  # of each motion: camera stamp to command
@@ -15,6 +16,7 @@ SIM_PARAMETERS = "/sim_node/set_parameters"
 NEXT_EPISODE = "/sim_node/next_episode"
 
 BASE_FRAME = "base"
+IMAGINED_FRAME = "imagined"
 TOOL_NAME = "tcp"
 GRIPPER_OPENING = "gripper_opening"  # the "joint" of a gripper chunk: 0 = closed, 1 = open
 

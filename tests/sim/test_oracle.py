@@ -12,8 +12,13 @@ TAKEN = ("qpos", "qvel", "act", "ctrl", "qacc_warmstart", "xpos", "site_xpos", "
 def taken(world):
     """Everything that the world's future depends on, and what was derived from it."""
     return {name: np.copy(getattr(world.data, name)) for name in TAKEN} | {
-        name: repr(getattr(world, name)) for name in world.STATE
+        name: repr(described(getattr(world, name))) for name in world.STATE
     }
+
+
+def described(value):
+    """Generators by their state: their own text is an address."""
+    return value.bit_generator.state if isinstance(value, np.random.Generator) else value
 
 
 def imagine(dynamics, actions):

@@ -11,6 +11,7 @@ from world_models.dynamics import Decoding
 from world_models.model import ImaginationModel, Imagined
 from world_models.state import context_of
 
+TRAINED_STDS = 2.0  # standard deviations about the mean of the actions in training
 MOST_STEPS = 16  # of decoding that bring anything
 
 
@@ -25,6 +26,13 @@ class LearnedDynamics:
         self.max_frames: int | None = model.config.dynamics.context_frames
         # Outcomes are read off the first pass: only pictures that follow each other need more.
         self.max_decode_steps = MOST_STEPS if model.generative else 1
+        # Farther out nothing was trained, and a search finds what a model is wrong about.
+        mean, reach = (
+            np.array(getattr(model.config.scales, f"action_{name}")) for name in ("mean", "std")
+        )
+        low, high = mean - TRAINED_STDS * reach, mean + TRAINED_STDS * reach
+        low[6], high[6] = max(0.0, low[6]), min(1.0, high[6])
+        self.action_range = (low, high)
         self.cameras: tuple[str, ...] = (model.config.camera,)
 
     def begin(self, observation: Observation) -> Imagined:

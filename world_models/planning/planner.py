@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from policies.proposals import NOISE, check_plannable, colored_noise, sample_aro
 from world_models.planning.effort import Budget, Clock, Costs, OutOfTime, choose_effort
 from world_models.planning.search import Search
 from world_models.planning.settings import PlannerSettings
-from world_models.planning.solvers import ICEM, BestOfN, Ranking, Seeds, drawn_out, within
+from world_models.planning.solvers import ICEM, BestOfN, Ranking, Seeds, drawn_out
 
 SAMPLING_SHARE = 0.3  # of the time left that drawing from the policy may take
 
@@ -46,6 +47,7 @@ class _Decision:
     failure: float = math.nan
     own_failure: float = math.nan
     held: bool = False
+    imagined: tuple[tuple[Any, ...], int] | None = None  # situations by frame, the row in them
 
 
 class Planner:
@@ -83,6 +85,7 @@ class Planner:
         self._rng = np.random.default_rng([0x91A7, seed or 0])
         self._memory: _Memory | None = None
         self._holds = 0
+        self._imagined: tuple[tuple[Any, ...], int] | None = None  # of what went out last
         self._gripper: float | None = None  # as it was told last
 
     def check_fit(self, limits: ToolLimits) -> None:
@@ -111,6 +114,7 @@ class Planner:
             pass
         self._gripper = float(decision.actions[-1, 6])
         self._holds = self._holds + 1 if decision.held else 0
+        self._imagined = decision.imagined
         actions = chunk.actions if decision.own else decision.actions
         found = {
             "score": decision.score,
@@ -166,9 +170,8 @@ class Planner:
             looked = search.score(own[None], steps)
             own_failure = float(looked.failure[0])
             if gate and own_failure <= self.settings.gate_threshold:
-                return _Decision(
-                    chunk.actions, True, float(looked.score[0]), own_failure, own_failure
-                )
+                score, seen = float(looked.score[0]), (looked.situations, 0)
+                return _Decision(chunk.actions, True, score, own_failure, own_failure, False, seen)
         seeds = self._seeds(search, own, chunk, observation, budget)
         ranking = self._solver.solve(search, seeds, self._rng)
         if not len(ranking.score):
@@ -199,7 +202,7 @@ class Planner:
                 elites = drawn_out(kept[:, passed:], actions)
         count = settings.policy_samples if settings.mode != "best-of-n" else settings.candidates - 1
         samples = self._samples(observation, chunk, count, budget)
-        return Seeds(own, within(drawn_out(samples, actions), settings), elites)
+        return Seeds(own, search.within(drawn_out(samples, actions)), elites)
 
     def _samples(
         self, observation: Observation, chunk: ActionChunk, count: int, budget: Budget
@@ -224,6 +227,8 @@ class Planner:
         own_failure: float,
     ) -> _Decision:
         """The best of the search, or of its best few and the policy's chunk, seen more finely."""
+        best, score, failure = ranking.candidates[0], ranking.score[0], ranking.failure[0]
+        seen = None
         if search.effort.final_steps:
             finalists = ranking.candidates[: self.settings.finalists - 1]
             candidates = np.concatenate([own[None], finalists])
@@ -232,14 +237,18 @@ class Planner:
             except OutOfTime:  # the search's own ranking has to do
                 pass
             else:
-                own_failure = float(found.failure[0])
-                empty = Ranking(np.zeros((0, *own.shape)))
-                ranking = empty.with_more(candidates, found.score, found.failure, len(candidates))
-        best, score, failure = ranking.candidates[0], ranking.score[0], ranking.failure[0]
+                row = int(found.score.argmax())
+                best, score, failure = candidates[row], found.score[row], found.failure[row]
+                own_failure, seen = float(found.failure[0]), (found.situations, row)
         if np.array_equal(best, own):
-            return _Decision(chunk.actions, True, float(score), float(failure), float(failure))
+            own_failure = float(failure)
+            return _Decision(
+                chunk.actions, True, float(score), own_failure, own_failure, False, seen
+            )
+        # As many actions as the policy gives, and a few at least: beyond that it looks again.
         count = min(max(len(chunk.actions), self.settings.least_actions), len(best))
-        return _Decision(best[:count], False, float(score), float(failure), own_failure)
+        better = best[:count]
+        return _Decision(better, False, float(score), float(failure), own_failure, False, seen)
 
     def _hold(self, chunk: ActionChunk, own_failure: float, failure: float = math.nan) -> _Decision:
         """Stay; what the fingers were told stays, too, or they would let go."""

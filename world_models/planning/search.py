@@ -52,6 +52,11 @@ class Search:
         share_ns = left_ns / rounds_left / frames
         return self._costs.most_rows(self.settings.search_steps, share_ns, limit)
 
+    def within(self, candidates: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(..., 7) moved into the range of actions that the model knows."""
+        low, high = self._dynamics.action_range
+        return np.clip(candidates, low, high)
+
     def score(self, candidates: NDArray[np.float64], decode_steps: int) -> Scores:
         """Of `candidates` (n, actions, 7), over the effort's frames.
 

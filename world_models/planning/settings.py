@@ -31,7 +31,6 @@ class PlannerSettings:
     momentum: float = 0.1  # of mean and deviation from round to round
     decay: float = 1.25  # of the candidates from round to round
     noise: tuple[float, ...] = tuple(2.0 * std for std in NOISE)  # (7,) first deviation
-    bounds: tuple[float, ...] = (0.08, 0.08, 0.08, 0.4, 0.4, 0.4)  # of a displacement [m], [rad]
     search_steps: int = 1  # of decoding a frame during the search
     final_steps: int = 4  # the best are judged once more with these
     finalists: int = 4
@@ -70,7 +69,5 @@ class PlannerSettings:
                 raise ValueError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
         if self.decay < 1:
             raise ValueError(f"decay: expected 1 or more, got {self.decay}")
-        for name, count in (("noise", 7), ("bounds", 6)):
-            values = getattr(self, name)
-            if len(values) != count or not all(0 <= value < math.inf for value in values):
-                raise ValueError(f"{name}: expected {count} numbers from 0 on, got {values}")
+        if len(self.noise) != 7 or not all(0 <= value < math.inf for value in self.noise):
+            raise ValueError(f"noise: expected 7 numbers from 0 on, got {self.noise}")

@@ -101,7 +101,7 @@ class ICEM:
                 given += [seeds.elites, seeds.samples]
             candidates = np.concatenate(given)[:count]
             drawn = colored_noise(rng, count - len(candidates), len(mean)) * deviation + mean
-            candidates = np.concatenate([candidates, within(drawn, settings)])
+            candidates = np.concatenate([candidates, search.within(drawn)])
             try:
                 found = search.score(candidates, settings.search_steps)
             except OutOfTime:
@@ -113,12 +113,6 @@ class ICEM:
             mean = (1 - keep) * ranking.candidates.mean(axis=0) + keep * mean
             deviation = (1 - keep) * ranking.candidates.std(axis=0) + keep * deviation
         return ranking
-
-
-def within(candidates: NDArray[np.float64], settings: PlannerSettings) -> NDArray[np.float64]:
-    """(..., 7) as the arm carries them out."""
-    limit = np.array([*settings.bounds, 1.0])
-    return np.clip(candidates, [*(-limit[:6]), 0.0], limit)
 
 
 def drawn_out(chunk: NDArray[np.float64], actions: int) -> NDArray[np.float64]:

@@ -9,16 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.interface import ActionChunk, Observation, Policy
+from policies.interface import ACTION_DIM, ActionChunk, Observation, Policy
 from policies.openvla.preprocess import resize
-from world_models.dynamics import Decoding
-from world_models.model import ImaginationModel
+from world_models.model import ImaginationModel, Imagined
 from world_models.planning.effort import Clock
 from world_models.planning.learned import LearnedDynamics, LearnedObjective
 from world_models.planning.planner import Planner
 from world_models.planning.settings import PlannerSettings
 from world_models.planning.solvers import drawn_out
-from world_models.state import context_of
 
 
 @dataclass(frozen=True)
@@ -70,25 +68,31 @@ class WorldModelPlanner(Planner):
         if self._last is None or self._expectation is not None:
             return self._expectation
         observation, chunk = self._last
-        model, config = self._model, self._model.config
-        block = model.actions_per_frame
-        frames = min(max(1, len(chunk.actions) // block), config.dynamics.context_frames)
-        actions = drawn_out(np.asarray(chunk.actions), frames * block)
-        size = config.tokenizer.image_size_px
-        latent = model.encode(context_of([observation], [], config.camera, size))
+        model, block = self._model, self._model.actions_per_frame
+        frames = min(max(1, len(chunk.actions) // block), model.config.dynamics.context_frames)
+        trail, row = self._imagined or (self._imagine(observation, chunk, frames), 0)
         stamps, tools, pictures = [], [], []
-        for frame in range(frames):
-            part = actions[None, frame * block : (frame + 1) * block]
-            latent = model.next(latent, part, Decoding(self.settings.final_steps))
-            ahead_s = (frame + 1) * block * chunk.dt_s
-            stamps.append(observation.stamp_ns + round(ahead_s * 1e9))
-            tools.append(model.state(latent)[0, :3].astype(np.float64))
+        for frame, latent in enumerate(trail[:frames], start=1):
+            stamps.append(observation.stamp_ns + round(frame * block * chunk.dt_s * 1e9))
+            tools.append(model.state(latent)[row, :3].astype(np.float64))
             if model.generative:
-                pictures.append(model.decode(latent)[0])
+                pictures.append(model.decode(latent)[row])
         self._expectation = Expectation(
             tuple(stamps), np.stack(tools), np.stack(pictures) if pictures else None
         )
         return self._expectation
+
+    def _imagine(
+        self, observation: Observation, chunk: ActionChunk, frames: int
+    ) -> tuple[Imagined, ...]:
+        """Of a chunk that went out without having been looked at finely."""
+        actions = drawn_out(np.asarray(chunk.actions), frames * self._model.actions_per_frame)
+        latent = self._dynamics.begin(observation)
+        trail = []
+        for part in actions[None].reshape(frames, 1, -1, ACTION_DIM):
+            latent = self._dynamics.next(latent, part, self._final_steps)
+            trail.append(latent)
+        return tuple(trail)
 
     def _errors(self, observation: Observation) -> dict[str, float]:
         """How far what is seen now is from what was expected for now; empty: nothing was."""

@@ -50,6 +50,7 @@ class PointDynamics:
     actions_per_frame: int = 2
     rate_hz: float = 10.0
     cameras: tuple[str, ...] = ("front",)
+    action_range: tuple = (np.r_[[-0.08] * 6, 0.0], np.r_[[0.08] * 6, 1.0])
     calls: list[tuple[int, int]] = field(default_factory=list)  # (rows, decode steps)
 
     def begin(self, observation):

@@ -6,7 +6,7 @@ import pytest
 from world_models.planning.effort import Budget, Costs, Effort
 from world_models.planning.search import Search
 from world_models.planning.settings import PlannerSettings
-from world_models.planning.solvers import ICEM, BestOfN, Ranking, Seeds, drawn_out, within
+from world_models.planning.solvers import ICEM, BestOfN, Ranking, Seeds, drawn_out
 
 ACTIONS = 8
 
@@ -115,11 +115,13 @@ def test_chunks_are_cut_off_or_come_to_rest():
     assert drawn_out(np.ones((3, 2, 7)), 4).shape == (3, 4, 7)
 
 
-def test_candidates_stay_within_what_the_arm_carries_out():
-    settings = PlannerSettings()
-    clipped = within(np.full((1, 1, 7), 9.0), settings)
-    np.testing.assert_array_equal(clipped[0, 0], [*settings.bounds, 1.0])
-    assert within(np.full((1, 1, 7), -9.0), settings)[0, 0, 6] == 0.0
+def test_candidates_stay_within_what_the_model_knows(toy, clock):
+    settings = PlannerSettings(noise=(9.0,) * 7)
+    search, dynamics = search_of(toy, clock, settings)
+    ranking = ICEM(settings).solve(search, resting(), np.random.default_rng(0))
+    low, high = dynamics.action_range
+    assert (ranking.candidates >= low).all() and (ranking.candidates <= high).all()
+    assert (search.within(np.full((1, 7), 9.0)) == high).all()
 
 
 @pytest.mark.parametrize(

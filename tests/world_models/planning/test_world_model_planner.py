@@ -154,7 +154,7 @@ def test_a_trained_model_takes_a_policy_that_goes_the_wrong_way_to_the_goal(
         training, held_out, "front", tmp_path, loop, device, lambda *_: None, sizes
     )
     wide = (0.1, *[0.0] * 6)
-    settings = PlannerSettings(mode="icem", horizon_frames=3, noise=wide, bounds=(0.25,) * 6)
+    settings = PlannerSettings(mode="icem", horizon_frames=3, noise=wide)
     policy = Left(actions=2)
     planner = WorldModelPlanner(policy, model, settings)
     reached = {"alone": 0, "planned": 0}
