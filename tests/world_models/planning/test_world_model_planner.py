@@ -128,7 +128,7 @@ class BarWorld:
 
     def act(self, actions):
         for action in actions:
-            if self.done or self.steps == 12:
+            if self.done or self.steps == 20:
                 break
             self.position = float(np.clip(self.position + np.clip(action[0], -0.05, 0.25), 0, 1))
             self.steps += 1
@@ -162,7 +162,7 @@ def test_a_trained_model_takes_a_policy_that_goes_the_wrong_way_to_the_goal(
         for name, who in (("alone", policy), ("planned", planner)):
             world = BarWorld(start)
             who.reset(seed)
-            for decision in range(6):
+            for decision in range(10):
                 stamp_ns = decision * 200_000_000
                 world.act(who.predict_chunk(observe(world.position, stamp_ns)).actions)
             reached[name] += world.done
