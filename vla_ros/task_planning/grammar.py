@@ -92,7 +92,7 @@ class GrammarPlanner:
         return None if understood is None else [_step_of(understood, scene, text)]
 
     def _cleared(self, items: list[str], scene: tuple[str, ...]) -> list[Step]:
-        """Every item into its color's bowl, else the first; without bowls into a drawer, opened."""
+        """Every item into its color's bowl, else the emptiest; without bowls into an opened drawer."""
         bowls, drawers = ([name for name in scene if kind_of(name) == kind] for kind in CONTAINERS)
         if not bowls and not drawers:
             raise TaskPlanningError(
@@ -100,9 +100,11 @@ class GrammarPlanner:
                 f"the scene has {', '.join(scene)}"
             )
         steps = [] if bowls else [self._step(f"open the {drawers[0]}", scene)]
+        held = dict.fromkeys(bowls or drawers[:1], 0)  # items in each
         for name in items:
             own = f"{name.split()[0]} bowl"
-            into = own if own in bowls else (bowls or drawers)[0]
+            into = own if own in held else min(held, key=held.__getitem__)
+            held[into] += 1
             steps.append(self._step(f"put the {name} into the {into}", scene))
         return steps
 
