@@ -92,7 +92,7 @@ class GrammarPlanner:
         return None if understood is None else [_step_of(understood, scene, text)]
 
     def _cleared(self, items: list[str], scene: tuple[str, ...]) -> list[Step]:
-        """Every item into its color's bowl, else the emptiest; without bowls into an opened drawer."""
+        """Every item into its color's bowl, else the emptiest; without bowls an opened drawer."""
         bowls, drawers = ([name for name in scene if kind_of(name) == kind] for kind in CONTAINERS)
         if not bowls and not drawers:
             raise TaskPlanningError(

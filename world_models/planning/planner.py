@@ -165,7 +165,8 @@ class Planner:
         own = drawn_out(np.asarray(chunk.actions), self._actions(search))
         gate = self.settings.mode == "gate"
         own_failure = math.nan
-        if gate or not self._costs.known:  # the first decision measures before it promises
+        timed = self.settings.deadline_ms is not None
+        if gate or (timed and not self._costs.known):  # measured before anything is promised
             steps = self._final_steps if gate else self.settings.search_steps
             looked = search.score(own[None], steps)
             own_failure = float(looked.failure[0])
