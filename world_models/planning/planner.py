@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 
 from policies.imagination import Dynamics, Objective
 from policies.interface import ActionChunk, Observation, Policy, SelfChecking, ToolLimits
-from policies.proposals import NOISE, check_plannable, colored_noise, sample_around
+from policies.proposals import (
+    NOISE,
+    SamplingPolicy,
+    check_plannable,
+    colored_noise,
+    sample_around,
+)
 from world_models.planning.effort import Budget, Clock, Costs, OutOfTime, choose_effort
 from world_models.planning.search import Search
 from world_models.planning.settings import PlannerSettings
@@ -76,7 +82,7 @@ class Planner:
         self._solver = BestOfN(settings) if settings.mode == "best-of-n" else ICEM(settings)
         self._final_steps = min(settings.final_steps, dynamics.max_decode_steps)
         self._costs = Costs()
-        self._sampling_ns = 0.0  # what drawing from the policy took, at most
+        self._sampling_ns = 0.0  # what a sample of the policy took last; 0: not known
         self.reset()
 
     def reset(self, seed: int | None = None) -> None:
@@ -176,8 +182,8 @@ class Planner:
         seeds = self._seeds(search, own, chunk, observation, budget)
         ranking = self._solver.solve(search, seeds, self._rng)
         if not len(ranking.score):
-            if gate:  # the chunk is expected to fail, and there was no time for another
-                return self._hold(chunk, own_failure)
+            if gate and self._holds < self.settings.max_holds:
+                return self._hold(chunk, own_failure)  # expected to fail, no time for another
             raise OutOfTime
         self._memory = _Memory(observation.stamp_ns, ranking.candidates)
         decision = self._judge_once_more(search, ranking, chunk, own, own_failure)
@@ -208,15 +214,19 @@ class Planner:
     def _samples(
         self, observation: Observation, chunk: ActionChunk, count: int, budget: Budget
     ) -> NDArray[np.float64]:
-        """(count, k, 7) of the policy; noise around its chunk where drawing would take too long."""
-        if count == 0:
-            return np.zeros((0, *np.shape(chunk.actions)))
-        if self._sampling_ns * count > SAMPLING_SHARE * budget.left_ns:
-            noise = colored_noise(self._rng, count, len(chunk.actions))
-            return np.asarray(chunk.actions) + np.array(NOISE) * noise
-        begin_ns = budget.spent_ns
-        samples = sample_around(self.policy, observation, chunk, count, self._rng)
-        self._sampling_ns = max(self._sampling_ns, (budget.spent_ns - begin_ns) / count)
+        """(count, k, 7) of the policy; for what drawing has no time for, noise about its chunk."""
+        drawn = count
+        if isinstance(self.policy, SamplingPolicy) and self.policy.can_sample:
+            # Before it has been measured, a sample takes as long as an answer.
+            each_ns = self._sampling_ns or budget.spent_ns
+            drawn = int(min(count, SAMPLING_SHARE * budget.left_ns / each_ns)) if each_ns else count
+        noise = colored_noise(self._rng, count - drawn, len(chunk.actions))
+        samples = np.asarray(chunk.actions) + np.array(NOISE) * noise
+        if drawn > 0:
+            begin_ns = budget.spent_ns
+            own = sample_around(self.policy, observation, chunk, drawn, self._rng)
+            self._sampling_ns = (budget.spent_ns - begin_ns) / drawn
+            samples = np.concatenate([own, samples])
         return samples
 
     def _judge_once_more(

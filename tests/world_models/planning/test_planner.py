@@ -121,6 +121,28 @@ def test_without_time_for_a_search_the_policys_own_chunk_goes_out_in_time(toy, c
         assert chunk.diagnostics["deadline_missed"] == 0.0
 
 
+def test_only_so_many_samples_are_drawn_as_fit_and_the_others_are_noise(toy, clock, seen):
+    counts = []
+    for deadline_ms in (100.0, 400.0, None):
+        planner, policy, _ = planner_of(
+            toy, clock, policy={"ms": 10.0}, mode="best-of-n", deadline_ms=deadline_ms
+        )
+        policy.can_sample = True
+        policy.drawn = []
+
+        def draw(observation, count, temperature, seed, policy=policy):
+            policy.drawn.append(count)
+            clock.cost(5.0 * count)
+            return np.tile(policy.actions, (count, 1, 1))
+
+        policy.sample_chunks = draw
+        _, chunks = act(planner, seen, decisions=2)
+        assert chunks[1].diagnostics["deadline_missed"] == 0.0
+        counts.append(policy.drawn)
+    # A sample is taken to cost 10 ms like an answer, and is then known to cost 5.
+    assert counts == [[2, 5], [11, 23], [31, 31]]
+
+
 # --- the gate -----------------------------------------------------------------------------------
 
 
