@@ -12,6 +12,7 @@ from world_models.planning.settings import PlannerSettings
 Clock = Callable[[], int]  # [ns], rising
 MARGIN = 1.2  # of predicted times: a computer has other things to do
 SLOWER, FASTER = 1.0, 0.1  # weight of a measurement above, below what was expected
+FORGOTTEN = 0.1  # share of the times, whenever they left no time to measure again
 
 
 class OutOfTime(Exception):
@@ -50,6 +51,7 @@ class Costs:
 
     def __init__(self) -> None:
         self._frame_ns: dict[int, float] = {}  # units -> time
+        self.begin_ns = 0.0  # of taking in what is seen, the last time
 
     @property
     def known(self) -> bool:
@@ -61,6 +63,13 @@ class Costs:
         before = self._frame_ns.get(units, frame_ns)
         weight = SLOWER if frame_ns > before else FASTER
         self._frame_ns[units] = before + weight * (frame_ns - before)
+
+    def forget(self) -> None:
+        """Nothing fitted: one slow moment must not end planning for good."""
+        self.begin_ns *= 1.0 - FORGOTTEN
+        self._frame_ns = {
+            units: time_ns * (1.0 - FORGOTTEN) for units, time_ns in self._frame_ns.items()
+        }
 
     def frame_ns(self, rows: int, decode_steps: int) -> float:
         """How long a frame will take, with a margin; 0 while nothing has been measured."""

@@ -23,7 +23,14 @@ from policies.proposals import (
     colored_noise,
     sample_around,
 )
-from world_models.planning.effort import Budget, Clock, Costs, OutOfTime, choose_effort
+from world_models.planning.effort import (
+    MARGIN,
+    Budget,
+    Clock,
+    Costs,
+    OutOfTime,
+    choose_effort,
+)
 from world_models.planning.search import Search
 from world_models.planning.settings import PlannerSettings
 from world_models.planning.solvers import ICEM, BestOfN, Ranking, Seeds, drawn_out
@@ -118,6 +125,9 @@ class Planner:
                 decision = self._decide(search, chunk, observation, budget)
         except OutOfTime:
             pass
+        fell_back = math.isnan(decision.score) and not decision.held
+        if fell_back:
+            self._costs.forget()
         self._gripper = float(decision.actions[-1, 6])
         self._holds = self._holds + 1 if decision.held else 0
         self._imagined = decision.imagined
@@ -135,7 +145,7 @@ class Planner:
                 "planning_ms": budget.spent_ns / 1e6,
                 "policy_ms": policy_ns / 1e6,
                 "deadline_missed": float(budget.missed),
-                "fell_back": float(math.isnan(decision.score) and not decision.held),
+                "fell_back": float(fell_back),
                 "replanned": float(not decision.own),
                 "held": float(decision.held),
                 "imagined": float(search.imagined if search else 0),
@@ -148,15 +158,21 @@ class Planner:
 
     def _begin(self, observation: Observation, budget: Budget) -> Search | None:
         """What the search works with; None when there is no time for one."""
-        if budget.left_ns <= 0:
+        left_ns = budget.left_ns - MARGIN * self._costs.begin_ns
+        if left_ns <= 0:
             return None
-        situation = self._dynamics.begin(observation)
-        rounds = self._solver.rounds
         effort = choose_effort(
-            self.settings, self._costs, budget.left_ns, rounds, self._worthwhile_final_steps()
+            self.settings,
+            self._costs,
+            left_ns,
+            self._solver.rounds,
+            self._worthwhile_final_steps(),
         )
         if effort is None:
             return None
+        begin_ns = budget.spent_ns
+        situation = self._dynamics.begin(observation)
+        self._costs.begin_ns = float(budget.spent_ns - begin_ns)
         return Search(
             self._dynamics, self._objective, situation, self.settings, effort, budget, self._costs
         )

@@ -121,6 +121,30 @@ def test_without_time_for_a_search_the_policys_own_chunk_goes_out_in_time(toy, c
         assert chunk.diagnostics["deadline_missed"] == 0.0
 
 
+def test_one_slow_moment_does_not_end_planning_for_good(toy, clock, seen):
+    planner, _, _ = planner_of(toy, clock, ms_per_row=0.1, deadline_ms=50.0)
+    planner._costs.record(1, 1, 1e9)  # a frame that took a second: nothing fits
+    fell_back = [chunk.diagnostics["fell_back"] for chunk in act(planner, seen, 80)[1]]
+    assert fell_back[0] == 1.0 and fell_back[-1] == 0.0
+    assert fell_back == sorted(fell_back, reverse=True)
+
+
+def test_what_is_seen_is_not_taken_in_when_there_is_no_time_for_it(toy, clock, seen):
+    planner, _, dynamics = planner_of(toy, clock, policy={"ms": 5.0}, deadline_ms=20.0)
+    begin = dynamics.begin
+    taken = []
+
+    def slowly(observation):
+        taken.append(clock.now_ns)
+        clock.cost(16.0)
+        return begin(observation)
+
+    dynamics.begin = slowly
+    _, chunks = act(planner, seen, decisions=3)
+    assert [chunk.diagnostics["deadline_missed"] for chunk in chunks] == [1.0, 0.0, 0.0]
+    assert len(taken) == 1
+
+
 def test_only_so_many_samples_are_drawn_as_fit_and_the_others_are_noise(toy, clock, seen):
     counts = []
     for deadline_ms in (100.0, 400.0, None):
