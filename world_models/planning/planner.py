@@ -220,7 +220,7 @@ class Planner:
         elites: NDArray[np.float64] = np.zeros((0, actions, 7))
         if self._memory is not None:
             passed = round((observation.stamp_ns - self._memory.stamp_ns) * 1e-9 / chunk.dt_s)
-            if 0 < passed < actions:
+            if 0 < passed < self._memory.elites.shape[1]:  # as far ahead as it looked then
                 kept = self._memory.elites[: max(1, int(settings.kept_elites * settings.elites))]
                 elites = drawn_out(kept[:, passed:], actions)
         count = settings.policy_samples if settings.mode != "best-of-n" else settings.candidates - 1
