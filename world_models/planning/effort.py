@@ -11,7 +11,7 @@ from world_models.planning.settings import PlannerSettings
 
 Clock = Callable[[], int]  # [ns], rising
 MARGIN = 1.2  # of predicted times: a computer has other things to do
-SLOWER, FASTER = 1.0, 0.1  # weight of a measurement above, below what was expected
+SLOWER, FASTER = 1.0, 0.3  # weight of a measurement above, below what was expected
 FORGOTTEN = 0.1  # share of the times, whenever they left no time to measure again
 
 

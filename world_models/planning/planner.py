@@ -190,7 +190,8 @@ class Planner:
         timed = self.settings.deadline_ms is not None
         if gate or (timed and not self._costs.known):  # measured before anything is promised
             steps = self._final_steps if gate else self.settings.search_steps
-            looked = search.score(own[None], steps)
+            rows = 1 if gate else self.settings.min_candidates  # what a search costs at least
+            looked = search.score(np.repeat(own[None], rows, axis=0), steps)
             own_failure = float(looked.failure[0])
             if gate and own_failure <= self.settings.gate_threshold:
                 score, seen = float(looked.score[0]), (looked.situations, 0)

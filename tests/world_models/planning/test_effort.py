@@ -34,7 +34,7 @@ def test_a_slower_time_counts_at_once_and_a_faster_one_slowly():
     costs.record(1, 1, 300)
     assert costs.frame_ns(1, 1) == pytest.approx(MARGIN * 300)
     costs.record(1, 1, 100)
-    assert costs.frame_ns(1, 1) == pytest.approx(MARGIN * 280)
+    assert costs.frame_ns(1, 1) == pytest.approx(MARGIN * 240)
 
 
 def test_the_most_rows_are_those_whose_frame_just_fits():
