@@ -62,6 +62,7 @@ setup(
             "sim_node = vla_ros.sim_node:main",
             "policy_node = vla_ros.policy_node:main",
             "executor_node = vla_ros.executor_node:main",
+            "task_node = vla_ros.task_node:main",
         ]
     },
 )

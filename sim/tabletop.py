@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import mujoco
 import numpy as np
@@ -99,6 +99,14 @@ class Tabletop:
         mujoco.mj_copyData(self.data, self.model, snapshot.data)
         for name, value in copy.deepcopy(snapshot.attributes).items():
             setattr(self, name, value)
+
+    def fork(self) -> Self:
+        """This world as it is now, to go its own way; model and renderers are shared."""
+        other = copy.copy(self)
+        other.data = copy.copy(self.data)
+        for name in self.STATE:
+            setattr(other, name, copy.deepcopy(getattr(self, name)))
+        return other
 
     # --- commands ---------------------------------------------------------------------------
 

@@ -24,6 +24,8 @@ from policies.interface import (
 )
 from sim.kinematics import Kinematics
 from vla_ros import messages, topics
+from vla_ros.errors import UserError
+from vla_ros.imagined import Imagining, picture_of
 from vla_ros.inference import InferenceLoop, observe
 from vla_ros.joints import JointsError, positions_by_name
 from vla_ros.limit_parameters import OWN
@@ -64,6 +66,9 @@ PARAMETERS = (
     Parameter("turn_rad_s", 0.0, "Refuse policies that turn the tool faster" + OWN, 0.0, 50.0),
     Parameter("step_m", 0.0, "Refuse policies with longer steps" + OWN, 0.0, 5.0),
     *ROBOT_PARAMETERS,
+    Parameter("planner", "", "Plans around the policy: best-of-n, gate, icem; empty: none"),
+    Parameter("world_model", "", "Folder of the world model that the planner imagines with"),
+    Parameter("deadline_ms", 200.0, "Of a planner's decision, the policy included", 1.0, 1e4),
     Parameter("autostart", True, "Configure and activate at once, without a lifecycle manager"),
 )
 DIAGNOSTICS_RATE_HZ = 2.0
@@ -84,6 +89,7 @@ class PolicyNode(LifecycleNode):
         self._instruction = ""
         self._loop: InferenceLoop | None = None
         self._policy: Policy | None = None
+        self._imagined: Any = None  # publisher of what a planner expects
         self._used_stamp_ns = 0
         self._health = ("WARN", "not configured")
         self._refused_images = 0
@@ -125,6 +131,8 @@ class PolicyNode(LifecycleNode):
         self._gripper = self.create_lifecycle_publisher(
             JointTrajectory, topics.GRIPPER_CHUNK, RELIABLE
         )
+        if isinstance(self._policy, Imagining):
+            self._imagined = self.create_lifecycle_publisher(Image, topics.IMAGINED, RELIABLE)
         for name in cameras:
             self.create_subscription(
                 Image,
@@ -168,6 +176,9 @@ class PolicyNode(LifecycleNode):
                 self.destroy_subscription(subscription)
         self.destroy_lifecycle_publisher(self._poses)
         self.destroy_lifecycle_publisher(self._gripper)
+        if self._imagined is not None:
+            self.destroy_lifecycle_publisher(self._imagined)
+            self._imagined = None
         self._drop_policy()
         self._loop = self._synchronizer = None
         self._report("WARN", "not configured")
@@ -245,6 +256,16 @@ class PolicyNode(LifecycleNode):
         poses, gripper = messages.chunk_to_messages(chunk)
         self._gripper.publish(gripper)
         self._poses.publish(poses)
+        if self._imagined is not None and isinstance(self._policy, Imagining):
+            self._publish_imagined(self._policy)
+
+    def _publish_imagined(self, policy: Imagining) -> None:
+        """Where the chunk should lead, once it is out: nothing waits for it."""
+        found = picture_of(policy)
+        if found is not None:
+            picture, stamp_ns = found
+            message = messages.image_to_message(picture, stamp_ns, topics.IMAGINED_FRAME)
+            self._imagined.publish(message)
 
     # --- health -----------------------------------------------------------------------------
 
@@ -268,16 +289,33 @@ class PolicyNode(LifecycleNode):
 
 
 def load_from_factory(parameters: Mapping[str, Any]) -> Policy:
-    """The policy by the name or folder users give; torch is imported here, not before."""
+    """The policy by the name or folder users give, and a planner around it if one is wanted.
+
+    torch is imported here, not before.
+    """
     from policies.factory import load_policy
 
-    return load_policy(
+    choice = None
+    if parameters["planner"]:
+        from vla_ros.planners import PlannerChoice
+
+        choice = PlannerChoice(
+            parameters["planner"],
+            parameters["world_model"],
+            deadline_ms=parameters["deadline_ms"],
+            device=parameters["device"],
+        )
+        choice.check_for_robot()  # before the weights are read
+    elif parameters["world_model"]:
+        raise UserError("world_model: means nothing without a planner")
+    policy = load_policy(
         parameters["policy"],
         device=parameters["device"],
         unnorm_key=parameters["unnorm_key"] or None,
         dtype=parameters["dtype"],
         quantization=parameters["quantization"] or None,
     )
+    return policy if choice is None else choice.around(policy)
 
 
 def check_cameras(wanted: list[str], policy: Policy) -> tuple[str, ...]:

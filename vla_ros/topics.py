@@ -7,15 +7,20 @@ TWIST_COMMAND = "/servo_node/delta_twist_cmds"  # MoveIt Servo
 INSTRUCTION = "/instruction"  # latched; the empty string means: stop and hold
 ACTION_CHUNK = "/policy/action_chunk"
 GRIPPER_CHUNK = "/policy/gripper_chunk"
+IMAGINED = "/policy/imagined/image_raw"  # what a planner's world model expects
 EMERGENCY_STOP = "/emergency_stop"
 EXECUTOR_RESET = "/executor/reset"
 LOOP_LATENCY = "/executor/latency_ms"  # of each motion: camera stamp to command
+TASK = "/task"  # a long instruction for `task_node`; the empty string means: stop
+TASK_PROGRESS = "/task/progress"  # JSON, latched
+STEP_RESULT = "/task/step_result"  # JSON: {"step": 0, "outcome": "done" or "failed", "reason": ""}
 DIAGNOSTICS = "/diagnostics"
 EPISODE_STATUS = "/sim/episode_status"
 SIM_PARAMETERS = "/sim_node/set_parameters"
 NEXT_EPISODE = "/sim_node/next_episode"
 
 BASE_FRAME = "base"
+IMAGINED_FRAME = "imagined"
 TOOL_NAME = "tcp"
 GRIPPER_OPENING = "gripper_opening"  # the "joint" of a gripper chunk: 0 = closed, 1 = open
 

@@ -20,6 +20,29 @@ from policies.openvla.model import OpenVLA
 CAPACITY_STEP = 32  # caches are this much or a multiple long: few shapes, few compilations
 
 
+def likeliest(logits: Tensor) -> Tensor:
+    """(b, vocabulary) -> (b,)."""
+    return logits.argmax(-1)
+
+
+class Sampler:
+    """Draws tokens from `first` to `end` at a temperature; the same numbers on every device."""
+
+    def __init__(self, first: int, end: int, temperature: float, seed: int) -> None:
+        if not temperature > 0:
+            raise ValueError(f"temperature: expected a number above 0, got {temperature}")
+        self._range = slice(first, end)
+        self._temperature = temperature
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """(b, vocabulary) -> (b,): the largest of logits plus Gumbel noise is a sample of them."""
+        allowed = logits[:, self._range].float() / self._temperature
+        uniform = torch.rand(allowed.shape, generator=self._generator).clamp_(1e-9, 1 - 1e-7)
+        drawn = (allowed - (-uniform.log()).log().to(logits.device)).argmax(-1)
+        return drawn + self._range.start
+
+
 class GreedyDecoder:
     """Decodes `count` tokens after each prompt. Not for several threads at once."""
 
@@ -46,11 +69,13 @@ class GreedyDecoder:
         context: Tensor,
         prompts: Sequence[Sequence[int]],
         on_logits: Callable[[Tensor], None] | None = None,
+        choose: Callable[[Tensor], Tensor] = likeliest,
     ) -> Tensor:
-        """Token ids (b, count), greedily.
+        """Token ids (b, count), greedily unless `choose` does otherwise.
 
         `context` (b, n, hidden) is what stands behind the first token (image, state); `prompts` are
-        b lists of token ids. `on_logits` sees the (b, vocabulary) logits of every step.
+        b lists of token ids. `on_logits` sees the (b, vocabulary) logits of every step, of which
+        `choose` makes tokens (b,).
         """
         rows, context_length, _ = context.shape
         if len(prompts) != rows or any(not prompt for prompt in prompts):
@@ -84,7 +109,7 @@ class GreedyDecoder:
         for index in range(self._count):
             if on_logits is not None:
                 on_logits(logits)
-            token = logits.argmax(-1)  # (b,)
+            token = choose(logits)  # (b,)
             chosen.append(token)
             if index + 1 < self._count:
                 logits = self._step(token, masks[index], positions[index], cache)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from policies.interface import (
@@ -22,7 +23,7 @@ from policies.interface import (
 from policies.openvla.alive import check_alive
 from policies.openvla.checkpoint import load_model
 from policies.openvla.config import CheckpointError, OpenVLAConfig, read_config
-from policies.openvla.decoding import GreedyDecoder
+from policies.openvla.decoding import GreedyDecoder, Sampler
 from policies.openvla.model import OpenVLA
 from policies.openvla.stages import model_pixels, model_state
 from policies.openvla.state import STATE_DIM, observation_state
@@ -120,6 +121,33 @@ class OpenVLAPolicy:
             for observation, row in zip(observations, values, strict=True)
         ]
 
+    @property
+    def can_sample(self) -> bool:
+        """Whether its answers have a distribution: a chunk head's have none."""
+        return self.model.chunk_head is None
+
+    @torch.inference_mode()
+    def sample_chunks(
+        self, observation: Observation, count: int, temperature: float, seed: int
+    ) -> NDArray[np.float64]:
+        """(count, 1, 7): actions token by token at a temperature, what is named before them too.
+
+        The image is looked at once.
+        """
+        if not self.can_sample:
+            raise ValueError("sample: a chunk head regresses, it has no distribution to draw from")
+        self._check_instruction(observation.instruction)
+        context, prompts = self._context([observation])
+        first = self.numbers.first_id
+        sampler = Sampler(first, self.numbers.vocab_size, temperature, seed)
+        tokens = self._decoder.decode(
+            context.expand(count, -1, -1), prompts * count, choose=sampler
+        )
+        values = self.numbers.decode(tokens.cpu().numpy())[:, self.config.grounded_numbers :]
+        actions = self.statistics.unnormalize(values.reshape(count, -1, ACTION_DIM))
+        actions[..., 6] = np.clip(actions[..., 6], 0.0, 1.0)
+        return actions
+
     def _chunk(
         self, observation: Observation, values: NDArray[np.float64], duration_ms: float
     ) -> ActionChunk:
@@ -167,14 +195,18 @@ class OpenVLAPolicy:
     @torch.inference_mode()
     def _predict(self, observations: Sequence[Observation]) -> NDArray[np.float64]:
         """(b, numbers) in [-1, 1]: what is named before the actions, then the actions."""
+        context, prompts = self._context(observations)
+        if self.model.chunk_head is None:
+            return self.numbers.decode(self._decoder.decode(context, prompts).cpu().numpy())
+        values = self.model.predict_numbers(context, prompts)
+        return values.float().clamp(-1.0, 1.0).cpu().numpy().astype(np.float64)
+
+    def _context(self, observations: Sequence[Observation]) -> tuple[Tensor, list[list[int]]]:
+        """What stands behind the first token, (b, n, hidden), and the prompts."""
         model, camera = self.model, self.config.camera
         images = [observation.camera(camera) for observation in observations]
         pixels = torch.cat([model_pixels(model, image) for image in images])
         states = [model_state(model, self.unit_state(each)) for each in observations]
         state = None if states[0] is None else torch.cat([row for row in states if row is not None])
         context = model.embed_context(pixels, state)
-        prompts = [encode_prompt(self.tokenizer, each.instruction) for each in observations]
-        if model.chunk_head is None:
-            return self.numbers.decode(self._decoder.decode(context, prompts).cpu().numpy())
-        values = model.predict_numbers(context, prompts)
-        return values.float().clamp(-1.0, 1.0).cpu().numpy().astype(np.float64)
+        return context, [encode_prompt(self.tokenizer, each.instruction) for each in observations]

@@ -25,6 +25,7 @@ COMPARED_FIELDS = (
     "realtime",
     "late_chunks",
     "asynchronous",
+    "planner",
 )
 Group = tuple[str, str]  # environment, variant
 

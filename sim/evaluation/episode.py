@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,19 @@ class EpisodeResult:
     idle_share: float  # of the time in which the arm had nothing to do
     jerk_rad_s3: float  # root mean square over joints and time
     latencies_ms: tuple[float, ...]  # of every call of the policy
+    planning_ms: tuple[
+        float, ...
+    ] = ()  # of every decision of a planner, the policy's time included
+    planning_counts: Mapping[str, int] = field(default_factory=dict)  # how often, see `PLANNING`
+
+
+# What a planner says of a decision in its chunk's diagnostics (0 or 1), and how the sum is called.
+PLANNING = {
+    "deadline_missed": "deadline_misses",
+    "fell_back": "fallbacks",  # the policy's own chunk went out unexamined
+    "replanned": "replanned",  # something else than the policy's chunk went out
+    "held": "holds",
+}
 
 
 def run_episode(
@@ -62,6 +76,8 @@ def run_episode(
     policy.reset(seed=seed)
     black = black_images(env, policy) if blackout else {}
     latencies_ms: list[float] = []
+    planning_ms: list[float] = []
+    counts = Counter(dict.fromkeys(PLANNING.values(), 0))
     arm = Arm(env, on_step)
     while not arm.done:
         if latencies_ms:
@@ -77,6 +93,10 @@ def run_episode(
         latencies_ms.append(1e3 * (time.perf_counter() - begin))
         if chunk is None:
             break
+        if "planning_ms" in chunk.diagnostics:
+            planning_ms.append(chunk.diagnostics["planning_ms"])
+            for name, total in PLANNING.items():
+                counts[total] += round(chunk.diagnostics[name])
         looked_at, idle = arm.now, arm.idle
         delay = timing.delay_ticks(latencies_ms[-1], arm.tick_ns / 1e6)
         arm.run_until(looked_at + delay)
@@ -103,6 +123,8 @@ def run_episode(
         idle_share=arm.idle / max(arm.now, 1),
         jerk_rad_s3=arm.smoothness.jerk_rad_s3,
         latencies_ms=tuple(latencies_ms),
+        planning_ms=tuple(planning_ms),
+        planning_counts=dict(counts) if planning_ms else {},
     )
 
 

@@ -107,7 +107,8 @@ def _read(path: Path, header: dict[str, Any]) -> dict[Key, EpisodeResult]:
             values = json.loads(line)
             key = (int(values["condition"]), values["env_id"], int(values["seed"]))
             del values["condition"]
-            values["latencies_ms"] = tuple(values["latencies_ms"])
+            for name in ("latencies_ms", "planning_ms"):
+                values[name] = tuple(values[name])
             known[key] = EpisodeResult(**values)
         except (ValueError, KeyError, TypeError) as error:
             raise JournalError(f"{path}: line {number} is not an episode ({error})") from None

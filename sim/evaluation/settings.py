@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from policies.interface import Policy
 from sim import ENV_IDS, check_env_ids, task_name
+from sim.env import TabletopEnv
 from sim.evaluation.timing import Timing
 from sim.policies import SCRIPTED
 from sim.scenes import descriptions, find_task
@@ -14,6 +16,24 @@ from sim.tasks import TASKS
 from sim.variants import STANDARD, check_variant
 
 BACKENDS = ("processes", "ray")
+
+
+class Around(Protocol):
+    """Something around the policy, such as a planner; picklable, and hashable by its settings."""
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """What it looks at beside the policy."""
+
+    @property
+    def deadline_ms(self) -> float | None:
+        """Of a decision; what comes of one depends on the machine."""
+
+    def described(self) -> dict[str, Any]:
+        """The settings that a result depends on."""
+
+    def wrap(self, policy: Policy, env: TabletopEnv) -> Policy:
+        """`policy` with it, in `env`."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +55,7 @@ class Evaluation:
     unnorm_key: str | None = None  # see `load_policy`
     timing: Timing = field(default_factory=Timing)
     backend: str = "processes"  # where the workers are: here, or in a Ray cluster
+    planner: Around | None = None  # around the policy
 
     def __post_init__(self) -> None:
         check_env_ids(self.env_ids)
@@ -103,4 +124,5 @@ class Evaluation:
             "realtime": self.timing.realtime,
             "late_chunks": self.timing.late_chunks,
             "asynchronous": self.timing.asynchronous,
+            "planner": None if self.planner is None else self.planner.described(),
         }

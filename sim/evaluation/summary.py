@@ -55,6 +55,7 @@ def summarize(results: Sequence[EpisodeResult]) -> dict[str, Any]:
             "p50": float(np.percentile(latencies_ms, 50)),
             "p99": float(np.percentile(latencies_ms, 99)),
         },
+        **_planning(results),
         "outcomes": {name: counts[name] for name in OUTCOMES},
         "rows": [
             {
@@ -68,6 +69,25 @@ def summarize(results: Sequence[EpisodeResult]) -> dict[str, Any]:
             }
             for result in results
         ],
+    }
+
+
+def _planning(results: Sequence[EpisodeResult]) -> dict[str, Any]:
+    """Times [ms] and counts of a planner's decisions; nothing where there was none."""
+    times_ms = [value for result in results for value in result.planning_ms]
+    if not times_ms:
+        return {}
+    counts: Counter[str] = Counter()
+    for result in results:
+        counts.update(result.planning_counts)
+    return {
+        "decisions": len(times_ms),
+        "planning_ms": {
+            "p50": float(np.percentile(times_ms, 50)),
+            "p99": float(np.percentile(times_ms, 99)),
+        },
+        "decisions_per_s": 1e3 / float(np.mean(times_ms)),
+        **counts,
     }
 
 

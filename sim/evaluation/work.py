@@ -12,7 +12,7 @@ from policies.interface import Policy
 from sim import task_name, video
 from sim.env import CONTROL_RATE_HZ, TabletopEnv, to_observation
 from sim.evaluation.episode import EpisodeResult, black_images, run_episode
-from sim.evaluation.settings import Evaluation
+from sim.evaluation.settings import Around, Evaluation
 from sim.policies import EXPERTS, ZeroPolicy
 
 VIDEO_SIZE_PX = 384
@@ -47,7 +47,8 @@ def run_job(job: Job) -> Done:
     """Run the episode."""
     evaluation = job.evaluation
     env, policy = _prepared(evaluation, job.env_id)
-    if evaluation.timing.realtime:
+    timed = evaluation.planner is not None and evaluation.planner.deadline_ms is not None
+    if evaluation.timing.realtime or timed:
         _warm_up(env, policy, evaluation.blackout)
     frames: list[NDArray[np.uint8]] = []
 
@@ -87,14 +88,18 @@ def video_name(result: EpisodeResult) -> str:
 
 
 def _prepared(evaluation: Evaluation, env_id: str) -> tuple[TabletopEnv, Policy]:
+    planner = evaluation.planner
+    extra = () if planner is None else planner.cameras
     if evaluation.policy in EXPERTS:
-        env = _environment(env_id, (), evaluation.variant)
-        return env, EXPERTS[evaluation.policy](env)
+        env = _environment(env_id, extra, evaluation.variant)
+        expert = EXPERTS[evaluation.policy](env)
+        return env, expert if planner is None else planner.wrap(expert, env)
     policy = _policy(
         evaluation.policy, evaluation.device, evaluation.quantization, evaluation.unnorm_key
     )
-    cameras = () if evaluation.blackout else tuple(policy.cameras)
-    return _environment(env_id, cameras, evaluation.variant), policy
+    cameras = () if evaluation.blackout else tuple(dict.fromkeys((*policy.cameras, *extra)))
+    env = _environment(env_id, cameras, evaluation.variant)
+    return env, policy if planner is None else _planned(planner, policy, env)  # type: ignore[arg-type]
 
 
 def _warm_up(env: TabletopEnv, policy: Policy, blackout: bool) -> None:
@@ -108,6 +113,12 @@ def _warm_up(env: TabletopEnv, policy: Policy, blackout: bool) -> None:
 @lru_cache(maxsize=8)
 def _environment(env_id: str, cameras: tuple[str, ...], variant: str) -> TabletopEnv:
     return TabletopEnv(task_name(env_id), cameras=cameras, variant=variant)
+
+
+@lru_cache(maxsize=4)
+def _planned(planner: Around, policy: Policy, env: TabletopEnv) -> Policy:
+    """Kept, with the times that it has measured."""
+    return planner.wrap(policy, env)
 
 
 @lru_cache(maxsize=1)

@@ -23,6 +23,8 @@ MAX_STEP_M = 0.05  # largest displacement an expert asks for in one action
 MAX_TURN_RAD = 0.2
 TRAVEL_HEIGHT_M = 0.14  # tool height that clears everything on the table
 OPEN, CLOSED = 1.0, 0.0
+# Of `distance_left`: height in which things are carried past others, what a grasp is worth.
+CLEARANCE_M, UNHELD_M = 0.10, 0.05
 
 # Where items stand [m], base frame: x low, x high, y low, y high.
 ITEM_AREA = (0.37, 0.60, -0.20, 0.20)
@@ -106,6 +108,19 @@ class Task(ABC):
         """(3,) [m]: where that is now which has to be moved next."""
         return world.item_position(episode.target)
 
+    def distance_left(self, world: Tabletop, episode: Episode) -> float:
+        """[m], falling as the work gets on: the tool's way to what is to be moved, and its to its
+        goal, both from above; nothing when the task is done. A planner's aim (`sim.oracle`).
+        """
+        target, goal = self.target_position(world, episode), self.goal_position(world, episode)
+        left = way_from_above(target, goal)
+        items = {item.name: item for item in world.scene.items}
+        near = min(items, key=lambda name: np.linalg.norm(world.item_position(name) - target),
+                   default=None)  # fmt: skip
+        if near is not None and world.is_held(near):
+            return left
+        return left + UNHELD_M + way_from_above(world.ee_position, target)
+
     def retarget(self, rng: np.random.Generator, episode: Episode, target: str) -> Episode:
         """The same scene with something else named in the instruction."""
         if not self.swappable:
@@ -117,6 +132,16 @@ class Task(ABC):
             raise ValueError(f"target: expected one of {', '.join(choices)}, got {target!r}")
         changed = replace(episode, target=target)
         return replace(changed, instruction=self.instruct(rng, changed))
+
+
+def way_from_above(position: NDArray, goal: NDArray, room_m: float = 0.02) -> float:
+    """[m] from `position` to `goal`, both (3,), for what must not bump into things on its way.
+
+    Farther than `room_m` beside the goal it counts from `CLEARANCE_M` above it, as in a funnel.
+    """
+    beside = float(np.hypot(*(position[:2] - goal[:2])))
+    height = goal[2] + min(CLEARANCE_M, 2.5 * max(0.0, beside - room_m))
+    return float(np.hypot(beside, position[2] - height))
 
 
 def choose(rng: np.random.Generator, options):

@@ -48,6 +48,12 @@ class CloseDrawer(Task):
     def goal_position(self, world: Tabletop, episode: Episode) -> NDArray[np.float64]:
         return world.item_position(episode.target) - (world.travel(episode.target), 0, 0)
 
+    def distance_left(self, world: Tabletop, episode: Episode) -> float:
+        """[m]: how far the drawer has to go, and the fingers' way to its handle."""
+        handle = world.item_position(episode.target) + (REACH_M, 0, 0)
+        way = base.way_from_above(world.ee_position, handle, 0.005)
+        return max(0.0, world.travel(episode.target) - SHUT_M) + way
+
     def expert(self, world: Tabletop, episode: Episode) -> NDArray[np.float64]:
         handle, tool = world.item_position(episode.target), world.ee_position
         ahead, aside = tool[:2] - handle[:2]

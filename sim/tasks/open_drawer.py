@@ -52,6 +52,12 @@ class OpenDrawer(Task):
         left = DRAWER_TRAVEL_M - world.travel(episode.target)
         return world.item_position(episode.target) + (left, 0, 0)
 
+    def distance_left(self, world: Tabletop, episode: Episode) -> float:
+        """[m]: how far the drawer has to go, and the fingers' way to its handle."""
+        handle = world.item_position(episode.target) + GAP
+        way = base.way_from_above(world.ee_position, handle, 0.005)
+        return max(0.0, OPEN_M - world.travel(episode.target)) + way
+
     def expert(self, world: Tabletop, episode: Episode) -> NDArray[np.float64]:
         gap = world.item_position(episode.target) + GAP
         tool = world.ee_position

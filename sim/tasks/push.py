@@ -85,6 +85,18 @@ class Push(Task):
         item = world.item_position(episode.target)
         return np.array([*(item[:2] + 0.1 * along), item[2]])
 
+    def distance_left(self, world: Tabletop, episode: Episode) -> float:
+        """[m]: what is left to push, what it drifted, and the closed fingers' way behind it."""
+        along, across = _axes(episode)
+        start = episode.scene.item(episode.target)
+        item = world.item_position(episode.target)
+        moved = item[:2] - np.array(start.position)
+        behind = np.array([*(item[:2] - (start.size_m + 0.015) * along), PUSH_HEIGHT_M])
+        left = max(0.0, self._distance_m + 0.005 - float(moved @ along))
+        drift = abs(float(moved @ across))
+        opening_m = 0.04 * world.gripper_opening
+        return left + drift + opening_m + base.way_from_above(world.ee_position, behind)
+
     def expert(self, world: Tabletop, episode: Episode) -> NDArray[np.float64]:
         along, across = _axes(episode)
         item = world.item_position(episode.target)[:2]

@@ -41,6 +41,13 @@ class StagedTask(Task):
         task, part = self._now(world, episode)
         return task.goal_position(world, part)
 
+    def distance_left(self, world: Tabletop, episode: Episode) -> float:
+        """Of the part to do now, and a metre for every other that is not done."""
+        parts = self.parts(episode)
+        undone = sum(not task.success(world, part) for task, part in parts)
+        task, now = self._now(world, episode)
+        return task.distance_left(world, now) + max(0, undone - 1)
+
     def expert(self, world: Tabletop, episode: Episode) -> NDArray[np.float64]:
         task, now = self._now(world, episode)
         done = []  # what the parts before this one were about

@@ -124,3 +124,35 @@ def vla_ros(monkeypatch, capsys):
         return code, captured.out, captured.err
 
     return type_it
+
+
+@pytest.fixture(scope="session")
+def tiny_world_model(tmp_path_factory):
+    """`tiny_world_model(**changes)`: the folder of an untrained model for this robot."""
+    import torch
+
+    from sim.tasks import CORE_TASKS
+    from world_models.checkpoint import save_world_model
+    from world_models.config import TINY, Scales, WorldModelConfig
+    from world_models.model import ImaginationModel
+    from world_models.words import vocabulary
+
+    rng = np.random.default_rng(0)
+    tasks = [task() for task in CORE_TASKS.values()]
+    said = [task.sample(rng).instruction for task in tasks for _ in range(80)]
+    usual = {
+        "scales": Scales((0.0,) * 7, (0.03,) * 6 + (0.5,), (0.0,) * 14, (1.0,) * 14),
+        "words": vocabulary(said),
+        "camera": "front",
+        "rate_hz": 10.0,
+        "robot": "fr3",
+    }
+
+    def make(**changes):
+        torch.manual_seed(0)
+        config = WorldModelConfig(TINY.tokenizer, TINY.dynamics, **{**usual, **changes})
+        folder = tmp_path_factory.mktemp("world_model")
+        save_world_model(folder, ImaginationModel(config))
+        return folder
+
+    return make

@@ -146,6 +146,8 @@ def test_the_nodes_parameters_choose_numbers_and_weights():
         "unnorm_key": "",
         "dtype": "float32",
         "quantization": "int8",
+        "planner": "",
+        "world_model": "",
     }
     weights = load_from_factory(parameters).model.language_model.model.layers[0].mlp.up_proj.weight
     assert "Int8" in type(weights).__name__

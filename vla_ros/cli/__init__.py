@@ -36,6 +36,7 @@ COMMANDS = {
     "train": "Train a policy from a LeRobotDataset.",
     "finetune": "Adapt a policy to your own demonstrations, with LoRA or in full.",
     "merge": "Write an adapter and its base as one checkpoint.",
+    "plan": "Break a long instruction into the tasks' own steps, and carry them out in simulation.",
     "sim2real": "Measure the gap to a robot: replay, identify, compare rates; record logs.",
     "world-model": "Train, measure and watch a model that imagines what actions lead to.",
 }

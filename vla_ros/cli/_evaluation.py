@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from sim.evaluation import EpisodeResult
+from sim.evaluation.episode import PLANNING
 from sim.worlds.evaluation import WorldResult
 
 CONDITION_COLUMNS = {"variant": "variant", "delay_ms": "delay", "late_chunks": "late"}
@@ -65,6 +66,21 @@ def result_table(policy: str, summary: dict[str, Any]) -> Table:
         for name, row in rows:
             table.add_row(name, *(_text(row[key]) for key in columns), *_figures(row))
     return table
+
+
+def planning_line(summary: dict[str, Any]) -> str:
+    """What a planner did, in a line."""
+    if "decisions" not in summary:
+        return "planner: no decision was made"
+    time_ms, count = summary["planning_ms"], summary["decisions"]
+    parts = ", ".join(
+        f"{name.replace('_', ' ')} {summary[name]} ({summary[name] / count:.1%})"
+        for name in PLANNING.values()
+    )
+    return (
+        f"planner: {count} decisions, p50 {time_ms['p50']:.0f} ms, p99 {time_ms['p99']:.0f} ms; "
+        f"{parts}"
+    )
 
 
 def _text(value: object) -> str:

@@ -30,10 +30,11 @@ from sim.evaluation.work import Done
 from sim.parallel import WorkerError
 from sim.policies import SCRIPTED
 from sim.variants import VARIANTS
-from vla_ros.cli._evaluation import EpisodeBar, result_table
+from vla_ros.cli._evaluation import EpisodeBar, planning_line, result_table
 from vla_ros.cli._output import check_writable, write_result
 from vla_ros.cli._worlds import measure, refuse
 from vla_ros.errors import UserError
+from vla_ros.planners import MUJOCO, PLANNERS, PlannerChoice, choose_planner
 
 
 def command(
@@ -101,6 +102,30 @@ def command(
         typer.Option(help="Whose statistics un-normalize the actions.", show_default="the only"),
     ] = None,
     video: Annotated[Path | None, typer.Option(help="Folder for an mp4 of every episode.")] = None,
+    planner: Annotated[
+        str | None,
+        typer.Option(help=f"Plan around the policy: {', '.join(PLANNERS)}, docs/planning.md."),
+    ] = None,
+    world_model: Annotated[
+        str | None,
+        typer.Option(help=f"What a planner imagines with: a folder, or {MUJOCO} itself."),
+    ] = None,
+    deadline_ms: Annotated[
+        float | None,
+        typer.Option(help="Of a planner's decision, the policy's time included.", min=1.0),
+    ] = None,
+    horizon: Annotated[
+        int | None,
+        typer.Option(min=1, help="Actions a planner looks ahead.", show_default="the model's"),
+    ] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option(help="Of a planner's round.", show_default=f"{PlannerChoice.candidates}"),
+    ] = None,
+    iterations: Annotated[
+        int | None,
+        typer.Option(help="Rounds of iCEM.", show_default=f"{PlannerChoice.iterations}"),
+    ] = None,
     variant: Annotated[
         list[str], typer.Option(help=f"A changed world: {', '.join(VARIANTS)}; repeat to compare.")
     ] = [Evaluation.variant],  # noqa: B006
@@ -110,9 +135,19 @@ def command(
     Episode i has seed SEED + i; results do not depend on the number of workers. The interval is
     Wilson's, at 95 %. `first_touch_rate` is the share of episodes in which the first item that the
     robot touched is the one named. Several values of --variant, --delay-ms or --late-chunks run all
-    combinations on the same seeds. With --realtime the result depends on the machine.
+    combinations on the same seeds. With --realtime or --deadline-ms the result depends on the
+    machine.
     """
     check_writable(json_file)
+    chosen = choose_planner(
+        planner,
+        world_model=world_model,
+        deadline_ms=deadline_ms,
+        horizon=horizon,
+        candidates=candidates,
+        iterations=iterations,
+        device=device,
+    )
     if world is not None:
         begin_s = time.monotonic()
         refuse(
@@ -129,6 +164,7 @@ def command(
                 "late-chunks": late_chunks != ["align"],
                 "asynchronous": asynchronous,
                 "variant": variant != [Evaluation.variant],
+                "planner": planner is not None,
             }
         )
         summary = measure(
@@ -171,6 +207,7 @@ def command(
             unnorm_key=unnorm_key,
             timing=timing,
             backend=backend,
+            planner=chosen,
         )
         for name, timing in conditions
     ]
@@ -186,7 +223,7 @@ def command(
         if backend == "processes" and not is_remote(policy):
             check_device(device)
     page = None if report is None else Report.begin(report, evaluations, keep=resume)
-    if realtime and workers > 1:
+    if (realtime or deadline_ms is not None) and workers > 1:
         typer.secho(
             f"note: {workers} workers share this machine and slow each other; --workers 1 measures "
             "what a robot's computer does",
@@ -212,8 +249,10 @@ def command(
     summary["made_with"] = _made_with(time.monotonic() - begin_s)
     console = Console()
     console.print(result_table(policy, summary))
-    if realtime:
-        console.print("real time: these figures depend on this machine and on what else it does")
+    if planner is not None:
+        console.print(planning_line(summary))
+    if realtime or deadline_ms is not None:
+        console.print("timed: these figures depend on this machine and on what else it does")
     write_result(json_file, summary)
     if journal is not None:
         journal.remove()

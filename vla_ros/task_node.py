@@ -1,0 +1,134 @@
+"""Breaks `/task` into steps, publishes them on `/instruction` one by one, retries what failed.
+
+Whether a step is done arrives on `/task/step_result`: from a success detector, or a person.
+"""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from rclpy.node import Node
+from std_msgs.msg import String
+
+from vla_ros import topics
+from vla_ros.errors import UserError
+from vla_ros.runtime import LATCHED, RELIABLE, Parameter, declare, run_node, subscribe_latched
+from vla_ros.task_planning.choose import choose_task_planner
+from vla_ros.task_planning.executive import Executive, ExecutiveSettings
+from vla_ros.task_planning.step import Step
+
+PARAMETERS = (
+    Parameter("language_model", "", "http(s)://.../v1 or a model's folder; empty: the grammar"),
+    Parameter("model", "", "Name of the server's model"),
+    Parameter("scene", [""], "Names of the things on the table, like 'red cube'"),
+    Parameter(
+        "step_timeout_s", ExecutiveSettings.step_timeout_s, "Then a step failed", 0.1, 3600.0
+    ),
+    Parameter("attempts", ExecutiveSettings.attempts, "Of a step", 1, 100),
+    Parameter("pause_s", ExecutiveSettings.pause_s, "Without instruction between steps", 0.0, 60.0),
+)
+RATE_HZ = 10.0
+
+
+class TaskNode(Node):
+    """Planning may take long, so it runs in a thread of its own; all else is one thread."""
+
+    def __init__(self) -> None:
+        super().__init__("task_node")
+        values = declare(self, PARAMETERS)
+        try:
+            self._planner = choose_task_planner(values["language_model"], values["model"])
+        except ValueError as error:
+            raise UserError(f"task_node: {error}") from error
+        self._scene = tuple(name for name in values["scene"] if name)
+        self._settings = ExecutiveSettings(
+            values["step_timeout_s"], values["attempts"], values["pause_s"]
+        )
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="task_planning")
+        self._planning: Future[tuple[Step, ...]] | None = None
+        self._executive: Executive | None = None
+        self._task = ""
+        self._said = ""
+        self._instruction = self.create_publisher(String, topics.INSTRUCTION, LATCHED)
+        self._progress = self.create_publisher(String, topics.TASK_PROGRESS, LATCHED)
+        subscribe_latched(self, String, topics.TASK, self._on_task)
+        self.create_subscription(String, topics.STEP_RESULT, self._on_result, RELIABLE)
+        self.create_timer(1.0 / RATE_HZ, self._on_tick)
+
+    def _now_ns(self) -> int:
+        return self.get_clock().now().nanoseconds
+
+    def _on_task(self, message: String) -> None:
+        """A new task ends the old one; the empty string ends it and begins none."""
+        if message.data == self._task:
+            return  # heard twice, see `subscribe_latched`
+        self._task = message.data
+        if self._executive is not None:
+            self._executive.stop(self._now_ns())
+            self._tell()
+        self._executive = self._planning = None
+        if self._task.strip():
+            self._planning = self._thread.submit(self._planner.plan, self._task, self._scene)
+            self._publish_progress({"status": "planning", "task": self._task})
+
+    def _on_tick(self) -> None:
+        planning = self._planning
+        if planning is not None and planning.done():
+            self._planning = None
+            try:
+                steps = planning.result()
+                self._executive = Executive(steps, self._settings, self._now_ns())
+            except ValueError as error:
+                self.get_logger().error(str(error))
+                self._publish_progress(
+                    {"status": "refused", "task": self._task, "reason": str(error)}
+                )
+                return
+            self._tell()
+        elif self._executive is not None and self._executive.update(self._now_ns()):
+            self._tell()
+
+    def _on_result(self, message: String) -> None:
+        """What a detector says of the step at work; of another one it is late and means nothing."""
+        executive = self._executive
+        try:
+            found = json.loads(message.data)
+            step, outcome, reason = found["step"], found["outcome"], str(found.get("reason", ""))
+            if outcome not in ("done", "failed"):
+                raise ValueError(f"outcome: expected done or failed, got {outcome!r}")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self.get_logger().error(f"{topics.STEP_RESULT}: not a result ({error!r})")
+            return
+        if executive is None or step != executive.index:
+            return
+        if executive.update(self._now_ns(), outcome, reason):
+            self._tell()
+
+    def _tell(self) -> None:
+        """The instruction of the step at work, and how far things are."""
+        executive = self._executive
+        if executive is None:
+            return
+        if executive.instruction != self._said:
+            self._said = executive.instruction
+            self._instruction.publish(String(data=self._said))
+        self._publish_progress({"task": self._task, **executive.progress()})
+        if executive.status == "failed":
+            self.get_logger().error(executive.reason)
+
+    def _publish_progress(self, progress: dict) -> None:
+        self._progress.publish(String(data=json.dumps(progress)))
+
+    def destroy_node(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        super().destroy_node()
+
+
+def main() -> None:
+    """Entry point of `ros2 run vla_ros task_node`."""
+    run_node(TaskNode)
+
+
+if __name__ == "__main__":
+    main()
