@@ -145,10 +145,10 @@ def collect(
     """Write the dataset to `collection.output`, which must not exist or be empty.
 
     Until the end everything lies in a sibling folder named `*.incomplete`, which only a kill leaves
-    behind, with what was written until then (every 32 MB). Ctrl-C keeps the finished episodes: the dataset is
-    completed with them, and `KeyboardInterrupt` is raised. A full disk keeps those that fit, and
-    `DatasetError` is raised; as it is for a folder that cannot be written to, or an expert that
-    fails more often than not: nothing is left then.
+    behind, with what was written until then (every 32 MB). Ctrl-C keeps the finished episodes: the
+    dataset is completed with them, and `KeyboardInterrupt` is raised. A full disk keeps those that
+    fit, and `DatasetError` is raised; as it is for a folder that cannot be written to, or an expert
+    that fails more often than not: nothing is left then.
     """
     writer = DatasetWriter(collection)
     kept = failed = frames = 0

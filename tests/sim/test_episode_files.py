@@ -141,8 +141,8 @@ def test_a_full_disk_leaves_the_dataset_as_it_was(tmp_path, monkeypatch):
     [
         ({"rate_hz": 20}, "with another rate_hz: expected 20, it has 10"),
         ({"robot_type": "ur5e"}, "with another robot_type: expected ur5e, it has fr3"),
-        ({"features": {**FEATURES, "action": vector(("a", "c"))}}, r"another action: expected names"),
-        ({"features": {**FEATURES, CAMERA: image(32, 32)}}, r"expected shape \(32, 32, 3\), it has"),
+        ({"features": {**FEATURES, "action": vector("ac")}}, "another action: expected names"),
+        ({"features": {**FEATURES, CAMERA: image(32, 32)}}, "expected shape .* it has"),
         ({"features": {**FEATURES, "more": vector(("a",))}}, "only one of the two has more"),
     ],
 )  # fmt: skip
