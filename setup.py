@@ -61,6 +61,8 @@ setup(
             "sim_node = vla_ros.sim_node:main",
             "policy_node = vla_ros.policy_node:main",
             "executor_node = vla_ros.executor_node:main",
+            "recorder_node = vla_ros.recorder_node:main",
+            "teleop_node = vla_ros.teleop_node:main",
         ]
     },
 )

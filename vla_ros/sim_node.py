@@ -11,7 +11,7 @@ import numpy as np
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, JointState
-from std_msgs.msg import String
+from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
@@ -62,6 +62,7 @@ class SimNode(Node):
             for name in self._cameras
         }
         self._status = self.create_publisher(String, topics.EPISODE_STATUS, LATCHED)
+        self._success = self.create_publisher(Bool, topics.EPISODE_SUCCESS, LATCHED)
         self._instruction = self.create_publisher(String, topics.INSTRUCTION, LATCHED)
         self.create_subscription(JointTrajectory, topics.ARM_COMMAND, self._on_arm, RELIABLE)
         self.create_subscription(
@@ -158,7 +159,9 @@ class SimNode(Node):
         self._publish_status()
 
     def _publish_status(self) -> None:
-        self._status.publish(String(data=json.dumps(self.simulation.status())))
+        status = self.simulation.status()
+        self._success.publish(Bool(data=status["success"]))  # for whoever records
+        self._status.publish(String(data=json.dumps(status)))
 
     def destroy_node(self) -> None:
         self.simulation.close()

@@ -10,6 +10,11 @@ EMERGENCY_STOP = "/emergency_stop"
 EXECUTOR_RESET = "/executor/reset"
 LOOP_LATENCY = "/executor/latency_ms"  # of each motion: camera stamp to command
 DIAGNOSTICS = "/diagnostics"
+IMAGINED = "/policy/imagined/image_raw"  # what a world model expects to see
+TELEOP_TWIST = "/teleop/twist"  # of the tool, in the base frame
+TELEOP_GRIPPER = "/teleop/gripper"  # wanted opening: 0 = closed, 1 = open
+EPISODE_SUCCESS = "/episode/success"  # how the recorded episode went, told before it ends
+RECORDER_DISCARD = "/recorder/discard"  # throws the episode in progress away
 EPISODE_STATUS = "/sim/episode_status"
 SIM_PARAMETERS = "/sim_node/set_parameters"
 NEXT_EPISODE = "/sim_node/next_episode"

@@ -32,6 +32,8 @@ COMMANDS = {
     "verify-checkpoint": "Replay a checkpoint's expected outputs, each figure with its tolerance.",
     "scene": "Check a scene file: what it says, whether it fits, what it looks like.",
     "collect": "Record a task's expert as a LeRobotDataset.",
+    "record": "Record episodes of a running robot as a LeRobotDataset.",
+    "convert": "Convert a rosbag2 of any robot to a LeRobotDataset.",
     "pretrain": "Teach the vision towers to see in simulation.",
     "train": "Train a policy from a LeRobotDataset.",
     "finetune": "Adapt a policy to your own demonstrations, with LoRA or in full.",
