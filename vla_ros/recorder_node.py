@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,14 +57,17 @@ class RecorderNode(Node):
         self._folder = Path(values["output"])
         self._robot_type = values["robot_type"]
         self._refused_messages = 0
+        if self._folder.exists() and not self._folder.is_dir():
+            raise UserError(f"output: expected a folder, {self._folder} is a file")
         try:
             self._settings = Settings(
                 tuple(values["cameras"]), values["rate_hz"], values["max_gap_s"]
             )
-            check_folder(self._folder)
-        except (ValueError, DatasetError) as error:
+        except ValueError as error:
             raise UserError(str(error)) from error
         self.recorder = Recorder(self._settings, self._open_files, on_event or self._log)
+        self.ready = threading.Event()  # to record; LeRobot takes seconds to load
+        threading.Thread(target=self._load, daemon=True).start()
         self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, RELIABLE)
         for name in self._settings.cameras:
             self.create_subscription(
@@ -88,6 +92,11 @@ class RecorderNode(Node):
         self.create_service(Trigger, topics.RECORDER_DISCARD, self._on_discard)
         self.create_timer(1.0 / DIAGNOSTICS_RATE_HZ, self._publish_diagnostics)
 
+    def _load(self) -> None:
+        import lerobot.datasets.lerobot_dataset  # noqa: F401
+
+        self.ready.set()
+
     def _log(self, text: str) -> None:
         self.get_logger().info(text)
 
@@ -109,6 +118,8 @@ class RecorderNode(Node):
     # --- what arrives -----------------------------------------------------------------------
 
     def _on_image(self, camera: str, message: Image) -> None:
+        if not self.ready.is_set():
+            return
         try:
             image = messages.image_from_message(message)
         except ObservationError as error:
@@ -164,7 +175,8 @@ class RecorderNode(Node):
 
     def _publish_diagnostics(self) -> None:
         recorder = self.recorder
-        level = "WARN" if recorder.last.startswith("episode thrown away") else "OK"
+        text = recorder.last if self.ready.is_set() else "loading LeRobot"
+        level = "WARN" if text.startswith("episode thrown away") else "OK"
         values = {
             "recording": recorder.recording,
             "rows": recorder.rows,
@@ -173,23 +185,12 @@ class RecorderNode(Node):
             "refused_messages": self._refused_messages,
         }
         self._diagnostics.publish(
-            messages.diagnostics("recorder_node", level, recorder.last, values, self._now_ns())
+            messages.diagnostics("recorder_node", level, text, values, self._now_ns())
         )
 
     def destroy_node(self) -> None:
         self.recorder.close()
         super().destroy_node()
-
-
-def check_folder(folder: Path) -> None:
-    """What can be said before the first image: raises `DatasetError` for a folder of other things.
-
-    LeRobot, which takes seconds to load, is loaded meanwhile.
-    """
-    import lerobot.datasets.lerobot_dataset  # noqa: F401
-
-    if folder.exists() and not folder.is_dir():
-        raise DatasetError(f"output: expected a folder, {folder} is a file")
 
 
 def main() -> None:

@@ -99,6 +99,7 @@ class Teleoperation:
         moving = bool(np.any(velocity))
         if self._wanted is None or (not moving and self.state == "moving"):
             self._wanted = (tool.position, tool.rotation)  # to hold means: where it is
+            self._stepped_ns = now_ns
         self.state = "moving" if moving else "holding"
         period_s = min(0.1, max(0.0, (now_ns - self._stepped_ns) / 1e9))
         self._stepped_ns = now_ns

@@ -62,9 +62,7 @@ class FakeRobot:
             if count % 2 == 0:
                 ahead = self.positions(now_ns + 100_000_000)[None, :7]
                 times_ns = np.array([100_000_000])
-                self.command.publish(
-                    messages.joint_trajectory(robot.JOINT_NAMES, times_ns, ahead)
-                )
+                self.command.publish(messages.joint_trajectory(robot.JOINT_NAMES, times_ns, ahead))
             if count % 5 == 0:
                 shade = int(255 * ((now_ns - self.start_ns) / 1e9 % 1.0))
                 picture = np.full((SIZE_PX, SIZE_PX, 3), shade, np.uint8)
