@@ -122,6 +122,11 @@ def write_rows(
 
     schema = get_hf_features_from_features(features)
     columns = {name: np.concatenate([table[name] for table in tables]) for name in schema}
+    # LeRobot keeps vectors of one number as plain numbers.
+    columns = {
+        name: column.reshape(-1) if tuple(features[name]["shape"]) == (1,) else column
+        for name, column in columns.items()
+    }
     table = datasets.Dataset.from_dict(columns, features=schema)
     path.parent.mkdir(parents=True, exist_ok=True)
     pyarrow.parquet.write_table(table.with_format("arrow")[:], path)

@@ -20,6 +20,8 @@ PRESET = "ultrafast"
 QUALITY_CRF = 18
 KEYFRAME_INTERVAL = 2  # LeRobot's: any frame can be read after decoding at most two
 
+av.logging.set_libav_level(av.logging.ERROR)  # LeRobot lets it print every encoder's settings
+
 
 class Encoder:
     """Makes an mp4 in memory, frame by frame; `options` are the codec's."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,8 +65,8 @@ class RecorderNode(Node):
         except ValueError as error:
             raise UserError(str(error)) from error
         self.recorder = Recorder(self._settings, self._open_files, on_event or self._log)
-        self.ready = threading.Event()  # to record; LeRobot takes seconds to load
-        threading.Thread(target=self._load, daemon=True).start()
+        import lerobot.datasets.lerobot_dataset  # noqa: F401  (takes seconds: now, not later)
+
         self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, RELIABLE)
         for name in self._settings.cameras:
             self.create_subscription(
@@ -92,11 +91,6 @@ class RecorderNode(Node):
         self.create_service(Trigger, topics.RECORDER_DISCARD, self._on_discard)
         self.create_timer(1.0 / DIAGNOSTICS_RATE_HZ, self._publish_diagnostics)
 
-    def _load(self) -> None:
-        import lerobot.datasets.lerobot_dataset  # noqa: F401
-
-        self.ready.set()
-
     def _log(self, text: str) -> None:
         self.get_logger().info(text)
 
@@ -118,8 +112,6 @@ class RecorderNode(Node):
     # --- what arrives -----------------------------------------------------------------------
 
     def _on_image(self, camera: str, message: Image) -> None:
-        if not self.ready.is_set():
-            return
         try:
             image = messages.image_from_message(message)
         except ObservationError as error:
@@ -175,8 +167,7 @@ class RecorderNode(Node):
 
     def _publish_diagnostics(self) -> None:
         recorder = self.recorder
-        text = recorder.last if self.ready.is_set() else "loading LeRobot"
-        level = "WARN" if text.startswith("episode thrown away") else "OK"
+        level = "WARN" if recorder.last.startswith("episode thrown away") else "OK"
         values = {
             "recording": recorder.recording,
             "rows": recorder.rows,
@@ -185,7 +176,7 @@ class RecorderNode(Node):
             "refused_messages": self._refused_messages,
         }
         self._diagnostics.publish(
-            messages.diagnostics("recorder_node", level, text, values, self._now_ns())
+            messages.diagnostics("recorder_node", level, recorder.last, values, self._now_ns())
         )
 
     def destroy_node(self) -> None:

@@ -53,7 +53,7 @@ def command(
 
 def _topics(report: dict[str, Any]) -> Table:
     table = Table(title=f"{report['name']}: topics")
-    table.add_column("topic")
+    table.add_column("topic", no_wrap=True)
     for heading in ("messages", "Hz", "largest gap, ms", "gaps", "late", "delay, ms", "jitter, ms"):
         table.add_column(heading, justify="right")
     for topic, found in report["topics"].items():

@@ -76,7 +76,6 @@ def _run(
     node = None
     try:
         node = RecorderNode(on_event=lambda text: console.print(text, markup=False))
-        node.ready.wait()
         console.print(f"Recording {', '.join(cameras)} to {output}; Ctrl-C ends", style="dim")
         executor = SingleThreadedExecutor()
         executor.add_node(node)

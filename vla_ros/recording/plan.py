@@ -102,7 +102,7 @@ def _plan(streams: BagStreams, mapping: TopicMapping, start_ns: int, end_ns: int
     period_ns = round(1e9 / mapping.rate_hz)
     usable = np.ones(len(ticks), dtype=bool)
     for stream in (each for parts in streams.numbers.values() for each in parts):
-        usable &= _covered(stream, instants + period_ns * stream.next_row)
+        usable &= _covered(stream, instants + period_ns * stream.next_row, mapping.max_gap_s * 1e9)
     for camera in mapping.cameras.values():
         stamps = np.array(streams.arrivals[camera.topic].stamps_ns, np.int64)
         usable &= ticks >= stamps.min() if len(stamps) else False
@@ -134,12 +134,17 @@ def _task(streams: BagStreams, mapping: TopicMapping, start_ns: int) -> tuple[st
     return "", f"no text on {mapping.task.topic} when it begins"
 
 
-def _covered(stream: NumberStream, instants_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Where there is something to take: the first sample has come, and, of what is measured, more
-    are to come."""
+def _covered(
+    stream: NumberStream, instants_ns: NDArray[np.int64], max_gap_ns: float
+) -> NDArray[np.bool_]:
+    """Where there is something to take: of commands the first has come, of measurements there is
+    one before and one after, not too far apart."""
     stamps = stream.series.stamps_ns
     covered = instants_ns >= stamps[0]
-    return covered & (instants_ns <= stamps[-1]) if _measured(stream) else covered
+    if _measured(stream):
+        covered &= instants_ns <= stamps[-1]
+        covered &= _steps_ns(stream.series, instants_ns) <= max_gap_ns
+    return covered
 
 
 def _measured(stream: NumberStream) -> bool:
@@ -171,7 +176,9 @@ def _fill(
             skews.append(_nearest_ns(part.series.stamps_ns, at) if part.linear
                          else ages_ns(part.series.stamps_ns, at))  # fmt: skip
             if _measured(part):
-                gaps[source.topic] = max(gaps.get(source.topic, 0), _gap_ns(part.series, at))
+                gaps[source.topic] = max(
+                    gaps.get(source.topic, 0), int(_steps_ns(part.series, at).max())
+                )
         plan.columns[feature] = np.hstack(columns).astype(np.float32)
         plan.skew_ns[feature] = np.max(skews, axis=0)
     topic = max(gaps, key=lambda each: gaps[each], default="")
@@ -199,8 +206,8 @@ def _nearest_ns(stamps_ns: NDArray[np.int64], instants_ns: NDArray[np.int64]) ->
     )
 
 
-def _gap_ns(series: Series, instants_ns: NDArray[np.int64]) -> int:
-    """Longest time between two samples of which an instant lies between."""
-    before = newest(series.stamps_ns, instants_ns)
+def _steps_ns(series: Series, instants_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n,) time between the two samples around each instant."""
+    before = np.maximum(newest(series.stamps_ns, instants_ns), 0)
     after = np.minimum(before + 1, len(series.stamps_ns) - 1)
-    return int((series.stamps_ns[after] - series.stamps_ns[before]).max())
+    return series.stamps_ns[after] - series.stamps_ns[before]

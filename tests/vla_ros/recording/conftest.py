@@ -124,8 +124,8 @@ def clock_bag(new_bag):
         for time_s in np.arange(0.0, duration_s, 1 / image_hz):
             late_s = float(rng.uniform(-0.01, 0.01)) if time_s else 0.0
             if not skip(time_s):
-                bag.image(time_s + late_s, round(50 * (time_s + late_s)))
-                bag.jpeg(time_s + late_s, round(50 * (time_s + late_s)))
+                bag.image(time_s + late_s, round(40 * (time_s + late_s)))
+                bag.jpeg(time_s + late_s, round(40 * (time_s + late_s)))
         return bag
 
     return make

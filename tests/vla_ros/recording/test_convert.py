@@ -48,11 +48,12 @@ def test_rows_hold_what_was_seen_and_measured_together(clock_bag, tmp_path, stor
     assert len(measured) == report["frames"] >= 26
     for row, (b, a) in enumerate(measured):
         assert b == pytest.approx(-a, abs=1e-6)
-        seen_s = float(data[row][FRONT].mean()) * 255 / 50
+        seen_s = float(data[row][FRONT].mean()) * 255 / 40
         assert seen_s == pytest.approx(a, abs=0.03)  # the image is of that instant: coded shades
         assert a == pytest.approx(0.1 * row, abs=0.011)  # no image twice, none left out
-        # Commanded at the next row: the arm is told t + 0.1 to be reached at t + 0.1.
-        assert columns["action"][row] == pytest.approx([a + 0.1, -a - 0.1], abs=0.025)
+        # Where the command stands at the next row; at first it starts from the first target.
+        if row >= 4:
+            assert columns["action"][row] == pytest.approx([a + 0.1, -a - 0.1], abs=0.005)
     (episode,) = report["bags"][0]["episodes"]
     assert episode["repeated_images"] == {FRONT: 0}
     assert episode["skew_ms"][FRONT]["max"] < 62.0  # half a period and the jitter
@@ -123,7 +124,9 @@ def test_texts_split_episodes_and_say_the_task_and_success(clock_bag, tmp_path):
 
 def test_gaps_split_or_leave_out_and_are_reported(clock_bag, tmp_path):
     clock_bag(duration_s=5.0, skip=lambda time_s: 2.0 < time_s < 3.2).write()
-    with pytest.raises(BagError, match=r"no episode can be used: /camera: nothing for 1\d\d\d ms"):
+    with pytest.raises(
+        BagError, match=r"no episode can be used: /joint_states: nothing for 1200 ms"
+    ):
         convert([tmp_path / "bag"], tmp_path / "data", mapping())
     changes = {"episodes": {"by": "gap", "longer_than_s": 1.0}}
     report = convert([tmp_path / "bag"], tmp_path / "data", mapping(**changes))
@@ -221,7 +224,7 @@ def test_numbers_that_are_none_damaged_and_other_files(clock_bag, tmp_path):
     with pytest.raises(BagError, match="cannot be read as a rosbag2"):
         convert([tmp_path / "bag"], tmp_path / "data", mapping())
     with pytest.raises(BagError, match="expected a rosbag2 .* it is none"):
-        find_bags(tmp_path)
+        find_bags(tmp_path / "bag" / "metadata.yaml")
     with pytest.raises(BagError, match="no such file"):
         find_bags(tmp_path / "none")
 
