@@ -57,6 +57,13 @@ class Encoder:
         self._container.close()
         return self._buffer.getvalue()
 
+    def __del__(self) -> None:
+        # An open container that the garbage collector takes apart writes to a buffer that may be
+        # gone already: a segmentation fault.
+        container = getattr(self, "_container", None)
+        if container is not None:
+            container.close()
+
 
 def encode(
     frames: NDArray[np.uint8],

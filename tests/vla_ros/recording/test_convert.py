@@ -243,7 +243,7 @@ def test_the_command_prints_and_writes_the_report(clock_bag, tmp_path, vla_ros):
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["bags"][0]["topics"]["/camera"]["messages"] == 30
     code, _, err = vla_ros(*words)
-    assert (code, err.count("\n")) == (2, 1)
+    assert (code, err.count("error:")) == (2, 1)
     assert "already exists" in err
     path.write_text("features: {action: {topics: /x}}\ntask: {text: lift it}\n")
     code, _, err = vla_ros("convert", tmp_path / "bag", tmp_path / "d", "--mapping", path)
