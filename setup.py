@@ -37,7 +37,8 @@ setup(
     ),
     package_data={
         "policies": ["checkpoints/**/*"],  # the policy that runs by default
-        "vla_ros": ["*.xml"],  # the transport between processes
+        # The transport between processes; the page of `vla-ros watch`.
+        "vla_ros": ["*.xml", "watch/*.html", "watch/*.css", "watch/*.js"],
     },
     include_package_data=False,
     data_files=[

@@ -26,6 +26,7 @@ from vla_ros.errors import UserError
 COMMANDS = {
     "demo": "Run the whole graph over ROS 2 and watch the arm follow instructions.",
     "doctor": "Check ROS, rendering, cameras, torch and the checkpoint, each with its mend.",
+    "watch": "Show on a local page what a running graph does; with a token, stop it.",
     "evaluate": "Measure a policy's success rate in simulation, without ROS.",
     "compare": "Compare two evaluations of the same episodes, paired.",
     "serve": "Offer a policy to robots elsewhere, over a websocket.",
