@@ -57,7 +57,9 @@ def teleoperated(start_graph, arm_of, tmp_path_factory):
     scripts = {"sim_node": "expert_sim_node.py"}
     patient = folder.with_name("patient.yaml")  # a busy machine is no reason to fail
     patient.write_text("recorder_node: {ros__parameters: {max_gap_s: 5.0}}")
-    choices = {"driver": "teleop", "record": str(folder), "config": str(patient)}
+    choices = {
+        "driver": "teleop", "record": str(folder), "config": str(patient), "cameras": "front",
+    }  # fmt: skip
     with start_graph(choices, scripts) as (processes, operator):
         nodes = {"teleop_node", "executor_node", "recorder_node"}
         operator.wait_until(
@@ -101,7 +103,7 @@ def check_dataset(folder, instruction):
     states, actions = np.stack(rows["observation.state"]), np.stack(rows["action"])
     assert np.stack(rows["next.success"]).sum() == 1
     assert len(states) > 20
-    assert data[len(data) - 1]["observation.images.wrist"].shape == (3, 224, 224)
+    assert data[len(data) - 1]["observation.images.front"].shape == (3, 224, 224)
     # An action is what was told until the next row: the tool follows it, a little behind.
     moved = np.diff(states[:, :3], axis=0)
     told = actions[:-1, :3]
