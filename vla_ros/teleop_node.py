@@ -24,6 +24,13 @@ PARAMETERS = (
     Parameter(
         "twist_timeout_s", DEFAULT.twist_timeout_ns / 1e9, "An older twist means: hold", 0.05, 1.0
     ),
+    Parameter(
+        "joint_timeout_s",
+        DEFAULT.joint_timeout_ns / 1e9,
+        "Send nothing without joint states for this long",
+        0.02,
+        5.0,
+    ),
     Parameter("rate_hz", 20.0, "Chunks a second", 5.0, 100.0),
 )
 JOINT_NAMES = robot.JOINT_NAMES + robot.FINGER_JOINT_NAMES
@@ -41,6 +48,7 @@ class TeleopNode(Node):
                 speed_m_s=values["speed_m_s"],
                 turn_rad_s=values["turn_rad_s"],
                 twist_timeout_ns=round(values["twist_timeout_s"] * 1e9),
+                joint_timeout_ns=round(values["joint_timeout_s"] * 1e9),
             )
         )
         self._kinematics = Kinematics()

@@ -11,7 +11,12 @@ from vla_ros.recording.recorder import JOURNAL
 from vla_ros.runtime import RELIABLE, SENSOR
 
 pytestmark = pytest.mark.slow
-PATIENCE_S = 120.0
+PATIENCE_S = 180.0
+PATIENT = """
+recorder_node: {ros__parameters: {max_gap_s: 5.0}}
+executor_node: {ros__parameters: {joint_timeout_s: 2.0, chunk_timeout_s: 2.0}}
+teleop_node: {ros__parameters: {joint_timeout_s: 2.0, twist_timeout_s: 1.0}}
+"""
 GAIN = 4.0  # [1/s] of the scripted operator: velocity per displacement the expert wants
 
 
@@ -56,7 +61,7 @@ def teleoperated(start_graph, arm_of, tmp_path_factory):
     folder = tmp_path_factory.mktemp("recorded") / "demos"
     scripts = {"sim_node": "expert_sim_node.py"}
     patient = folder.with_name("patient.yaml")  # a busy machine is no reason to fail
-    patient.write_text("recorder_node: {ros__parameters: {max_gap_s: 5.0}}")
+    patient.write_text(PATIENT)
     choices = {
         "driver": "teleop", "record": str(folder), "config": str(patient), "cameras": "front",
     }  # fmt: skip
