@@ -45,7 +45,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml", "LICENSE"]),
         (f"share/{NAME}/launch", files("launch/*.py")),
-        (f"share/{NAME}/config", files("config/*.yaml") + files("config/*.json")),
+        (f"share/{NAME}/config", files("config/*.*")),
         (f"share/{NAME}/config/scenes", files("config/scenes/*.yaml")),
         (f"share/{NAME}/config/worlds", files("config/worlds/*.yaml")),
     ],
