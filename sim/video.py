@@ -72,7 +72,7 @@ def encode(
     pixel_format: str = PIXEL_FORMAT,
 ) -> bytes:
     """An mp4 with the (n, h, w, 3) uint8 RGB frames; `options` are the codec's."""
-    encoder = Encoder(*frames.shape[1:3], rate_hz, options, pixel_format)
+    encoder = Encoder(frames.shape[1], frames.shape[2], rate_hz, options, pixel_format)
     for pixels in frames:
         encoder.add(pixels)
     return encoder.finish()

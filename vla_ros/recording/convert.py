@@ -110,7 +110,7 @@ def convert(
 def _features(
     mapping: TopicMapping, streams: BagStreams, shapes: dict[str, tuple[int, ...]]
 ) -> dict[str, dict[str, Any]]:
-    found = {name: image(*shape[:2]) for name, shape in shapes.items()}
+    found = {name: image(shape[0], shape[1]) for name, shape in shapes.items()}
     for name, parts in streams.numbers.items():
         names = [each for part in parts for each in part.names]
         if len(set(names)) != len(names):
@@ -175,7 +175,9 @@ class _Videos:
         done: list[tuple[dict, dict]] = [({}, {}) for _ in self._plans]
         for feature, shape in self.shapes.items():
             wanted = {int(index) for plan in self._plans for index in plan.images[feature]}
-            encoders = [video.Encoder(*shape[:2], self._rate_hz, options) for _ in self._plans]
+            encoders = [
+                video.Encoder(shape[0], shape[1], self._rate_hz, options) for _ in self._plans
+            ]
             samples: list[list[NDArray]] = [[] for _ in self._plans]
             for index, picture in self._images(feature, wanted):
                 if picture.shape != shape:

@@ -76,7 +76,7 @@ class EpisodeInProgress:
         self._tracks = {}
         for name, recent in pictures.items():
             shape = recent[-1].image.shape
-            self._tracks[name] = _Track(video.Encoder(*shape[:2], rate_hz, options), shape)
+            self._tracks[name] = _Track(video.Encoder(shape[0], shape[1], rate_hz, options), shape)
         self.rows = 0
 
     def advance(self) -> None:
