@@ -84,7 +84,7 @@ def describe(choices: Mapping[str, str] | None = None, cores: int | None = None)
     values = check_arguments(choices or {})
     cores = cores or os.cpu_count() or 1
     single = {"OMP_NUM_THREADS": "1"}
-    nodes = (
+    nodes: tuple[NodeDescription, ...] = (
         NodeDescription(
             "sim_node",
             "sim_node",

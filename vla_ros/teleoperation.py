@@ -103,10 +103,10 @@ class Teleoperation:
         self.state = "moving" if moving else "holding"
         period_s = min(0.1, max(0.0, (now_ns - self._stepped_ns) / 1e9))
         self._stepped_ns = now_ns
-        position, rotation = _moved(*self._wanted, velocity, period_s)
-        self._wanted = self._near(position, rotation, tool)
+        position, rotation = _moved(self._wanted, velocity, period_s)
+        wanted = self._wanted = self._near(position, rotation, tool)
         ahead_s = (tool.stamp_ns + STEPS_NS - now_ns) / 1e9
-        poses = [_moved(*self._wanted, velocity, max(0.0, each)) for each in ahead_s]
+        poses = [_moved(wanted, velocity, max(0.0, each)) for each in ahead_s]
         return PoseChunk(
             stamp_ns=tool.stamp_ns,
             times_ns=STEPS_NS,
@@ -130,7 +130,7 @@ class Teleoperation:
 
 
 def _moved(
-    position: NDArray, rotation: Rotation, velocity: NDArray, duration_s: float
+    pose: tuple[NDArray, Rotation], velocity: NDArray, duration_s: float
 ) -> tuple[NDArray, Rotation]:
     turn = Rotation.from_rotvec(velocity[3:] * duration_s)
-    return position + velocity[:3] * duration_s, turn * rotation
+    return pose[0] + velocity[:3] * duration_s, turn * pose[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.client import Client
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import Bool, Float64, String
@@ -42,7 +43,7 @@ class WatchNode(Node):
         )
         self._instruction = self.create_publisher(String, topics.INSTRUCTION, LATCHED)
         self._stop = self.create_publisher(Bool, topics.EMERGENCY_STOP, LATCHED)
-        self._reset = self.create_client(Trigger, topics.EXECUTOR_RESET)
+        self._reset: Client = self.create_client(Trigger, topics.EXECUTOR_RESET)
 
     # --- commands ---------------------------------------------------------------------------
 

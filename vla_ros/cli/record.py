@@ -87,6 +87,8 @@ def _run(
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+    if node is None:
+        return
     recorder = node.recorder
     thrown = f", {recorder.discarded} thrown away" if recorder.discarded else ""
     console.print(f"{output}: {recorder.recorded} episodes recorded{thrown}", markup=False)
