@@ -25,7 +25,7 @@ class EpisodeData:
 
     @property
     def length(self) -> int:
-        return len(next(iter(self.columns.values())))
+        return len(next(iter((self.columns or self.pixels).values())))
 
 
 def sample_pixels(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -54,7 +54,8 @@ def stops_the_arm(address, operator, arm):
     shown = state()
     assert shown["instruction"] == "wander"
     assert shown["images"]["front"] > 0
-    assert {"sim_node", "policy_node", "executor_node"} <= {n["name"] for n in shown["nodes"]}
+    nodes = {"sim_node", "policy_node", "executor_node"}
+    arm.wait(lambda: nodes <= {n["name"] for n in state()["nodes"]}, "waiting for the nodes")
     with urllib.request.urlopen(address + "image/front", timeout=10) as answer:
         assert answer.read()[:2] == b"\xff\xd8"  # JPEG
     command("stop")

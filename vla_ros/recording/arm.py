@@ -14,16 +14,18 @@ from sim import robot
 from sim.episode_tables import OUTCOME, image, vector
 from sim.following import Trajectory, follow
 from sim.kinematics import Kinematics, displacement
+from vla_ros.recording.mapping import IMAGE_PREFIX
 from vla_ros.recording.resample import Series, interpolate
 
-PICTURE = "observation.images."
 JOINT_NAMES = robot.JOINT_NAMES + robot.FINGER_JOINT_NAMES
 
 
 def features(shapes: dict[str, tuple[int, ...]]) -> dict[str, dict]:
     """Of a recorded dataset, given the cameras' image shapes (h, w, 3): as `collect` has them."""
     return {
-        **{f"{PICTURE}{camera}": image(shape[0], shape[1]) for camera, shape in shapes.items()},
+        **{
+            f"{IMAGE_PREFIX}{camera}": image(shape[0], shape[1]) for camera, shape in shapes.items()
+        },
         "observation.state": vector(DATASET_STATE_NAMES),
         "observation.joint_positions": vector(robot.JOINT_NAMES),
         "action": vector(ACTION_NAMES),

@@ -59,7 +59,9 @@ def convert(
         raise DatasetError(f"output {output} already exists; choose another or remove it")
     incomplete = output.with_name(f".{output.name}.incomplete")
     shutil.rmtree(incomplete, ignore_errors=True)  # of a conversion that was killed
-    reports, files = [], None
+    reports: list[dict[str, Any]] = []
+    files: EpisodeFiles | None = None
+    features: dict[str, dict[str, Any]] = {}  # of the first bag
     try:
         for done, path in enumerate(bags):
             on_progress(done, len(bags))
@@ -68,13 +70,11 @@ def convert(
             kept = [plan for plan in plans if not plan.left_out]
             if kept:
                 videos = _Videos(path, mapping, streams, kept)
+                described = _features(mapping, streams, videos.shapes)
                 if files is None:
-                    files = EpisodeFiles(
-                        incomplete,
-                        mapping.rate_hz,
-                        _features(mapping, streams, videos.shapes),
-                        mapping.robot_type,
-                    )
+                    features = described
+                    files = EpisodeFiles(incomplete, mapping.rate_hz, features, mapping.robot_type)
+                _check_same(streams.name, features, described)
                 encoded = videos.encode(files.encoder_options)
                 first = files.episodes
                 files.append(
@@ -120,6 +120,16 @@ def _features(
             )
         found[name] = vector(names)
     return found | (OUTCOME if mapping.success else {})
+
+
+def _check_same(bag: str, first: dict[str, dict], found: dict[str, dict]) -> None:
+    for name, feature in first.items():
+        for key in ("shape", "names"):
+            if feature[key] != found[name][key]:
+                raise BagError(
+                    f"{bag}: {name}: expected {key} {feature[key]}, as in the first bag, "
+                    f"got {found[name][key]}"
+                )
 
 
 def _episode(

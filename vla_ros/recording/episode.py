@@ -13,7 +13,8 @@ from sim import video
 from sim.episode_tables import EpisodeData, outcome_columns, sample_pixels
 from sim.following import Trajectory
 from sim.kinematics import Kinematics
-from vla_ros.recording.arm import PICTURE, ArmStreams, arm_columns
+from vla_ros.recording.arm import ArmStreams, arm_columns
+from vla_ros.recording.mapping import IMAGE_PREFIX
 from vla_ros.recording.resample import Series, rising, ticks_ns
 
 
@@ -111,7 +112,7 @@ class EpisodeInProgress:
 
         Raises `EpisodeRefusedError` when there are no rows, or joint states are missing.
         """
-        videos = {f"{PICTURE}{name}": t.encoder.finish() for name, t in self._tracks.items()}
+        videos = {f"{IMAGE_PREFIX}{name}": t.encoder.finish() for name, t in self._tracks.items()}
         if not self.rows:
             raise EpisodeRefusedError("it ended before the first row")
         instants_ns = np.array(self._tracks[self._reference].stamps_ns, dtype=np.int64)
@@ -127,7 +128,9 @@ class EpisodeInProgress:
             task=self.task,
             columns={**columns, **outcome_columns(bool(self.success), self.rows)},
             videos=videos,
-            pixels={f"{PICTURE}{n}": np.concatenate(t.samples) for n, t in self._tracks.items()},
+            pixels={
+                f"{IMAGE_PREFIX}{n}": np.concatenate(t.samples) for n, t in self._tracks.items()
+            },
         )
         return data, {
             "task": self.task,

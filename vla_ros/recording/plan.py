@@ -38,7 +38,7 @@ class EpisodePlan:
 
     @property
     def rows(self) -> int:
-        return len(next(iter(self.columns.values()), ()))
+        return len(next(iter((self.columns or self.images).values()), ()))
 
 
 def plan_episodes(streams: BagStreams, mapping: TopicMapping) -> list[EpisodePlan]:

@@ -178,6 +178,20 @@ def test_a_folder_of_bags_and_no_cameras(clock_bag, tmp_path):
     assert np.diff(columns["observation.state"][:25, 1]) == pytest.approx(0.1, abs=1e-6)
 
 
+def test_bags_of_different_cameras_are_not_mixed(clock_bag, new_bag, tmp_path):
+    clock_bag("a").write()
+    other = new_bag("b")
+    for time_s in np.arange(0.0, 2.0, 0.05):
+        other.image(time_s, 9, shape=(16, 16))
+    other.write()
+    features = {FRONT: {"topic": "/camera"}}
+    with pytest.raises(
+        BagError, match=r"b: observation.images.front: expected shape \(32, 48, 3\)"
+    ):
+        convert([tmp_path / "a", tmp_path / "b"], tmp_path / "d", mapping(features=features))
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("features", "message"),
     [
