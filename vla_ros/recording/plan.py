@@ -38,7 +38,8 @@ class EpisodePlan:
 
     @property
     def rows(self) -> int:
-        return len(next(iter((self.columns or self.images).values()), ()))
+        lengths = {len(each) for each in (*self.columns.values(), *self.images.values())}
+        return max(lengths, default=0)
 
 
 def plan_episodes(streams: BagStreams, mapping: TopicMapping) -> list[EpisodePlan]:
