@@ -38,8 +38,8 @@ class EpisodePlan:
 
     @property
     def rows(self) -> int:
-        lengths = {len(each) for each in (*self.columns.values(), *self.images.values())}
-        return max(lengths, default=0)
+        lengths = [len(column) for column in self.columns.values()]
+        return max([*lengths, *(len(indices) for indices in self.images.values())], default=0)
 
 
 def plan_episodes(streams: BagStreams, mapping: TopicMapping) -> list[EpisodePlan]:
