@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.env import CONTROL_RATE_HZ, TabletopEnv
-from sim.evaluation.files import write_json
 from sim.evaluation.provenance import machine, versions
+from sim.files import write_json
 from sim.scene import CAMERAS
 from sim.tabletop import Tabletop
 

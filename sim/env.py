@@ -6,7 +6,6 @@ centre point in the base frame and the wanted gripper opening, here at 10 Hz.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -19,8 +18,6 @@ from policies.interface import ACTION_DIM, Observation
 from sim.kinematics import Kinematics
 from sim.motion import ACTION_HIGH, ACTION_LOW, CONTROL_RATE_HZ, carry_out
 from sim.randomization import NOMINAL
-from sim.randomization.draw import child_seeds
-from sim.randomization.episode import begin
 from sim.randomization.world import RandomizedTabletop
 from sim.scene import CAMERAS
 from sim.scenes import find_task
@@ -117,18 +114,9 @@ class TabletopEnv(gymnasium.Env):
         """Build the world of `episode` and put the arm at its start."""
         if self.world is not None:
             self.world.close()
-        episode = replace(episode, scene=self._variant.apply(episode.scene))
-        if self._variant.domain:
-            seeds = child_seeds(self.np_random)
-            self.world, episode = begin(
-                self._variant.domain, seeds, self.task, episode, self.meshes
-            )
-        else:
-            self.world = self._variant.build(episode.scene, self.meshes)
-        self.episode = episode
-        self.world.reset(np.array(episode.joint_positions))
-        self.world.advance(0.2)  # let everything settle
-        self.world.first_touched = None
+        self.world, self.episode = self._variant.begin(
+            self.task, episode, self.np_random, self.meshes
+        )
 
     def step(self, action: NDArray) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Carry out one action for 0.1 s."""

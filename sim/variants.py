@@ -11,12 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from sim.randomization import FILE_SUFFIXES, NOMINAL, PRESETS, Domain, load_domain
+from sim.randomization.draw import child_seeds
+from sim.randomization.episode import begin
 from sim.scene import CameraOffset, Scene
 from sim.tabletop import Tabletop
+from sim.tasks import Episode, Task
 
 STANDARD = "standard"
 IDENTIFIED_PREFIX = "identified:"
+SETTLE_S = 0.2  # before an episode begins
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,21 @@ class Variant:
         )
         offset = CameraOffset(position, rotation_deg)  # type: ignore[arg-type]
         return replace(scene, camera_offset=offset)
+
+    def begin(
+        self, task: Task, episode: Episode, rng: np.random.Generator, meshes: bool = False
+    ) -> tuple[Tabletop, Episode]:
+        """The world of a drawn episode, settled, and the episode as it is in that world."""
+        episode = replace(episode, scene=self.apply(episode.scene))
+        if self.domain:
+            world: Tabletop
+            world, episode = begin(self.domain, child_seeds(rng), task, episode, meshes)
+        else:
+            world = self.build(episode.scene, meshes)
+        world.reset(np.array(episode.joint_positions))
+        world.advance(SETTLE_S)
+        world.first_touched = None
+        return world, episode
 
 
 def _stand_in(scene: Scene, meshes: bool) -> Tabletop:

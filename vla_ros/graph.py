@@ -13,7 +13,9 @@ from pathlib import Path
 
 from policies.factory import DEFAULT_POLICY
 from sim.scene import CAMERAS
+from sim.scenes import find_task
 from sim.tasks import TASKS
+from sim.variants import STANDARD, check_variant
 from vla_ros.errors import UserError
 
 PACKAGE = "vla_ros"
@@ -37,7 +39,8 @@ ARGUMENTS = (
     Argument(
         "policy", DEFAULT_POLICY, "Name of a policy that ships here, a folder, or ws://host:port"
     ),
-    Argument("task", "Lift", "Task of the simulated episodes", tuple(TASKS)),
+    Argument("task", "Lift", f"Simulated task: {', '.join(TASKS)}, or a .yaml file of a scene"),
+    Argument("variant", STANDARD, "A changed world: a variant of `vla-ros evaluate`"),
     Argument("cameras", ",".join(CAMERAS), "Simulated cameras, separated by commas"),
     Argument("device", "cpu", "Where the policy runs: cpu, cuda or cuda:<index>"),
     Argument("seed", "0", "Seed of the first episode"),
@@ -91,6 +94,7 @@ def describe(choices: Mapping[str, str] | None = None, cores: int | None = None)
             "vla_ros.sim_node",
             {
                 "task": values["task"],
+                "variant": values["variant"],
                 "seed": int(values["seed"]),
                 "cameras": split_cameras(values["cameras"]),
                 "announce": values["announce"] == "true",
@@ -149,6 +153,11 @@ def check_arguments(choices: Mapping[str, str]) -> dict[str, str]:
                 f"got {values[argument.name]!r}"
             )
     split_cameras(values["cameras"])
+    try:
+        find_task(values["task"])
+        check_variant(values["variant"])
+    except ValueError as error:
+        raise UserError(str(error)) from error
     if not values["seed"].isdecimal():
         raise UserError(f"seed: expected a whole number from 0 on, got {values['seed']!r}")
     if values["config"] and not Path(values["config"]).is_file():

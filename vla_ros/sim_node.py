@@ -17,15 +17,18 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from sim.scene import CAMERAS
+from sim.scenes import find_task
+from sim.variants import STANDARD
 from vla_ros import messages, topics
 from vla_ros.controllers import TrajectoryError
 from vla_ros.errors import UserError
 from vla_ros.runtime import LATCHED, RELIABLE, SENSOR, Parameter, declare, run_node
-from vla_ros.simulation import TICK_NS, Simulation, check_task
+from vla_ros.simulation import TICK_NS, Simulation
 
 PARAMETERS = (
-    Parameter("task", "Lift", "Task of the next episode", read_only=False),
+    Parameter("task", "Lift", "Task of the next episode, or a scene file", read_only=False),
     Parameter("seed", 0, "Seed of the next episode", 0, 2**31 - 1, read_only=False),
+    Parameter("variant", STANDARD, "A changed world, a randomization preset or a file of ranges"),
     Parameter("announce", False, "Publish each episode's instruction on /instruction"),
     Parameter("cameras", ["front", "wrist"], "Cameras to publish"),
     Parameter("image_size_px", 224, "Width and height of the images", 16, 640),
@@ -50,7 +53,9 @@ class SimNode(Node):
         self._size_px = values["image_size_px"]
         self._announce = values["announce"]
         try:
-            self.simulation = Simulation(values["task"], values["seed"], self._now_ns())
+            self.simulation = Simulation(
+                values["task"], values["seed"], self._now_ns(), values["variant"]
+            )
         except ValueError as error:
             raise UserError(str(error)) from error
         self.add_on_set_parameters_callback(self._check_parameters)
@@ -111,7 +116,7 @@ class SimNode(Node):
         for name in self._cameras:
             frame = f"{name}_optical_frame"
             if self._images[name].get_subscription_count():
-                image = world.render(name, size, size)
+                image = self.simulation.picture(name, size)
                 self._drawn += 1
                 self._images[name].publish(messages.image_to_message(image, now_ns, frame))
             if self._infos[name].get_subscription_count():
@@ -141,7 +146,7 @@ class SimNode(Node):
         for parameter in parameters:
             if parameter.name == "task":
                 try:
-                    check_task(parameter.value)
+                    find_task(parameter.value)
                 except ValueError as error:
                     return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,21 +10,25 @@ from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
 from sim import robot
+from sim.randomization.axes import AXES
+from sim.randomization.world import RandomizedTabletop
+from sim.scenes import find_task
 from sim.tabletop import Tabletop
-from sim.tasks import TASKS, Episode, Task
+from sim.tasks import Task
+from sim.variants import STANDARD, Variant, find_variant
 from vla_ros.controllers import TrajectoryFollower
 
 TICK_NS = 8_000_000  # two physics steps
 CHECK_EVERY_TICKS = 12  # success is checked at about 10 Hz, as the Gymnasium environment does
 MAX_CATCH_UP_NS = 200_000_000  # a simulation further behind the clock than this lets time slip
-SETTLE_S = 0.2  # before an episode begins
+REAL_AXES = ("latency", "observation")  # not drawn: here time is real
 
 
-def check_task(name: str) -> str:
-    """`name` if there is such a task."""
-    if name not in TASKS:
-        raise ValueError(f"task: expected one of {', '.join(TASKS)}, got {name!r}")
-    return name
+def live_variant(name: str) -> Variant:
+    """The variant of that name, without what real time brings by itself; `ValueError`."""
+    variant = find_variant(name)
+    axes = [axis for axis in AXES if axis not in REAL_AXES]
+    return replace(variant, domain=variant.domain.restricted_to(axes))
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class Simulation:
 
     names = robot.JOINT_NAMES + robot.FINGER_JOINT_NAMES
 
-    def __init__(self, task: str, seed: int, now_ns: int) -> None:
+    def __init__(self, task: str, seed: int, now_ns: int, variant: str = STANDARD) -> None:
+        """`task` and `variant` as `sim.env.TabletopEnv` takes them. Raises `ValueError`."""
         self.arm = TrajectoryFollower(
             robot.JOINT_NAMES, robot.POSITION_LOWER_RAD, robot.POSITION_UPPER_RAD
         )
@@ -50,20 +55,19 @@ class Simulation:
         self.episode_number = -1
         self.slipped_s = 0.0  # time the simulation could not keep up with
         self._previous: Tabletop | None = None
+        self._variant = live_variant(variant)
         self.start_episode(task, seed, now_ns)
 
     def start_episode(self, task: str, seed: int, now_ns: int) -> None:
         """The episode `gymnasium.make("VlaRos/<task>-v0").reset(seed=seed)` would begin with."""
-        self.task: Task = TASKS[check_task(task)]()
+        self.task: Task = find_task(task)
         self.seed = seed
         generator, _ = seeding.np_random(seed)
-        self.episode: Episode = self.task.sample(generator)
+        drawn = self.task.sample(generator)
         if self._previous is not None:
             self._previous.close()
-        self._previous = self.world = Tabletop(self.episode.scene)
-        self.world.reset(np.array(self.episode.joint_positions))
-        self.world.advance(SETTLE_S)
-        self.world.first_touched = None
+        self.world, self.episode = self._variant.begin(self.task, drawn, generator)
+        self._previous = self.world
         self.arm.clear()
         self.gripper.clear()
         self.episode_number += 1
@@ -101,6 +105,11 @@ class Simulation:
     def measure(self) -> JointMeasurement:
         data = self.world.data
         return JointMeasurement(data.qpos[:9].copy(), data.qvel[:9].copy())
+
+    def picture(self, camera: str, size_px: int) -> NDArray[np.uint8]:
+        """(size_px, size_px, 3) RGB: what a camera sees now, as it takes it."""
+        image = self.world.render(camera, size_px, size_px)
+        return self.world.taken(image) if isinstance(self.world, RandomizedTabletop) else image
 
     def status(self) -> dict[str, Any]:
         """The truth about the episode; nothing that controls the robot may see it."""

@@ -10,6 +10,7 @@ import torch
 from policies.interface import ACTION_NAMES
 from policies.openvla.checkpoint import write_text, write_weights
 from policies.openvla.errors import CheckpointError
+from policies.openvla.json_file import read_object
 from policies.openvla.weights import WEIGHTS, find_weights, read_weight
 from world_models.config import WorldModelConfig
 from world_models.model import ImaginationModel
@@ -40,15 +41,8 @@ def save_world_model(
 def read_world_model_config(folder: Path) -> WorldModelConfig:
     """Raises `CheckpointError` for a folder that is none, or for another robot's actions."""
     path = folder / "config.json"
-    try:
-        about = json.loads(path.read_text())
-    except OSError:
-        raise CheckpointError(
-            f"{folder}: expected a world model's folder, found no config.json"
-        ) from None
-    except ValueError as error:
-        raise CheckpointError(f"{path}: not JSON ({error})") from None
-    if not isinstance(about, dict) or about.pop("model_type", None) != MODEL_TYPE:
+    about = read_object(path, "a world model's folder")
+    if about.pop("model_type", None) != MODEL_TYPE:
         raise CheckpointError(f"{path}: expected a world model (model_type {MODEL_TYPE!r})")
     for name, ours in (("action_names", ACTION_NAMES), ("state_names", STATE_NAMES)):
         given = about.pop(name, None)

@@ -34,6 +34,7 @@ from safetensors.torch import load_file
 from policies.interface import ACTION_DIM
 from policies.lerobot_adapter.features import FeatureMap
 from policies.openvla.config import CheckpointError
+from policies.openvla.json_file import read_object
 
 WEIGHTS = "model.safetensors"
 PREPROCESSOR, POSTPROCESSOR = "policy_preprocessor.json", "policy_postprocessor.json"
@@ -117,7 +118,7 @@ def _load_network(folder: Path, config: PreTrainedConfig) -> PreTrainedPolicy:
 
 def read_config(folder: Path, device: str) -> PreTrainedConfig:
     """`config.json` as LeRobot's configuration of its type."""
-    values = read_json(folder / "config.json")
+    values = read_object(folder / "config.json")
     known = PreTrainedConfig.get_known_choices()
     if values.get("type") not in known:
         raise CheckpointError(
@@ -133,25 +134,12 @@ def read_config(folder: Path, device: str) -> PreTrainedConfig:
     return config
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object, or `CheckpointError`."""
-    try:
-        values = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise CheckpointError(f"{path.parent}: expected {path.name}, found none") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: not valid JSON ({error}); is the file truncated?") from None
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path}: expected a JSON object, got {type(values).__name__}")
-    return values
-
-
 def read_processor(
     folder: Path, file_name: str, config: PreTrainedConfig
 ) -> tuple[dict[str, Any], dict[str, dict[str, torch.Tensor]]]:
     """A processor's description, checked, and its numbers by state key."""
     path = folder / file_name
-    values = read_json(path)
+    values = read_object(path)
     module = type(config).__module__.replace("configuration_", "processor_")
     with contextlib.suppress(ModuleNotFoundError):
         importlib.import_module(module)  # registers the steps of this type of policy

@@ -9,7 +9,6 @@ arXiv 2407.08693) and `chunk` (OpenVLA-OFT's parallel decoding).
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from policies.interface import ACTION_DIM
 from policies.openvla.errors import CheckpointError
+from policies.openvla.json_file import read_object
 from policies.openvla.normalization import ImageNormalization, read_normalization
 
 # `vision_backbone_id` -> the timm architectures of its towers (DINOv2 first), their image size.
@@ -383,16 +383,7 @@ def read_config(folder: Path) -> OpenVLAConfig:
     Raises `CheckpointError` when something is missing or not valid.
     """
     path = folder / "config.json"
-    try:
-        values = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{folder}: expected a checkpoint folder, found no config.json"
-        ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: not valid JSON ({error}); is the file truncated?") from None
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path}: expected a JSON object, got {type(values).__name__}")
+    values = read_object(path, "a checkpoint folder")
     if values.get("type") == "openvla" and isinstance(values.get("openvla"), dict):
         values = values["openvla"]  # written by `lerobot-train`: LeRobot's settings around ours
     config = OpenVLAConfig.from_dict(values, str(path))

@@ -5,12 +5,12 @@ They are a checkpoint's own: openvla-7b's are ImageNet's rounded to bfloat16.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from policies.openvla.errors import CheckpointError
+from policies.openvla.json_file import read_object
 
 PREPROCESSOR = "preprocessor_config.json"
 Channels = tuple[float, float, float]  # red, green, blue
@@ -48,12 +48,7 @@ def read_normalization(folder: Path, image_sizes: tuple[int, ...]) -> ImageNorma
     path = folder / PREPROCESSOR
     if not path.is_file():
         return ImageNormalization()
-    try:
-        given = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: not valid JSON ({error}); is the file truncated?") from None
-    if not isinstance(given, dict):
-        raise CheckpointError(f"{path}: expected a JSON object, got {type(given).__name__}")
+    given = read_object(path)
     ours = preprocessor_config(ImageNormalization(), image_sizes)
     for name in (
         "image_resize_strategy", "input_sizes", "interpolations", "use_fused_vision_backbone",

@@ -5,12 +5,12 @@
 """
 
 from sim.evaluation.episode import EpisodeResult, another_item, run_episode
-from sim.evaluation.files import write_json
 from sim.evaluation.intervals import wilson_interval
 from sim.evaluation.runner import evaluate, evaluate_all
 from sim.evaluation.settings import Evaluation
 from sim.evaluation.summary import summarize
 from sim.evaluation.timing import Timing
+from sim.files import write_json
 
 __all__ = [
     "EpisodeResult",

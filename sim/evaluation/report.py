@@ -16,11 +16,11 @@ from PIL import Image
 
 from sim.evaluation import plots
 from sim.evaluation.episode import EpisodeResult
-from sim.evaluation.files import write_bytes
 from sim.evaluation.page import Film, render_page
 from sim.evaluation.settings import Evaluation
 from sim.evaluation.summary import condition_label
 from sim.evaluation.work import Done
+from sim.files import write_bytes
 
 PAGE = "index.html"
 FAILURES_KEPT = 6  # videos for every environment and condition

@@ -11,11 +11,11 @@ from functools import partial
 from typing import Any
 
 from sim.evaluation.episode import EpisodeResult
-from sim.evaluation.files import write_bytes
 from sim.evaluation.journal import Journal
 from sim.evaluation.settings import Evaluation
 from sim.evaluation.summary import summarize_conditions
 from sim.evaluation.work import Done, Job, run_job, use_one_thread, video_name
+from sim.files import write_bytes
 from sim.parallel import ordered_map
 
 

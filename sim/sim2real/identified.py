@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import yaml
 from numpy.typing import NDArray
 
 from sim import robot
+from sim.files import write_bytes
 from sim.sim2real.arm import JOINTS, ArmParameters, parameter_names
 from sim.sim2real.identification import Identification
 from sim.sim2real.logs import LogError
@@ -46,13 +46,7 @@ def read_parameters(path: Path) -> ArmParameters:
 def write_ranges(path: Path, result: Identification, about: str) -> None:
     """Write the intervals as a YAML file for `--randomization`, whole or not at all."""
     text = yaml.safe_dump(ranges(result, about), sort_keys=False, width=100)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(path, text.encode())
 
 
 def ranges(result: Identification, about: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from policies.openvla.state import DOWN
 from sim.kinematics import Kinematics
-from sim.scene import BOWL_HEIGHT_M, BOWL_RADIUS_M, COLORS, Grains, Item, Scene
+from sim.scene import BOWL_HEIGHT_M, BOWL_RADIUS_M, COLORS, CUP_HEIGHT_M, Grains, Item, Scene
 from sim.tabletop import Tabletop
 from sim.tasks import base, skills
 from sim.tasks.base import Episode, Task
@@ -19,6 +19,8 @@ BEADS = 10
 SHARE = 0.8  # of the beads that must be in the bowl
 CUP_FLOOR_M = 0.005
 GRIP_ABOVE_CENTRE_M = 0.010  # the palm stays clear of the rim
+LOWEST_GRIP_M = 0.0  # above the centre: the palm covers the mouth below this
+LEANING_COSINE, LYING_COSINE = 0.9, 0.5  # of the cup's axis against the hand's
 CARRY_TOOL_HEIGHT_M = 0.17
 POUR_TOOL_HEIGHT_M = 0.15
 # The hand turns by this about the vertical, then tips over so that the fingers point to the robot's
@@ -87,6 +89,8 @@ class Pour(Task):
             if upright < 0.8:  # dropped while pouring: turn back before going on
                 return skills.servo_pose(world, tool + (0, 0, 0.03), DOWN, base.OPEN)
             return base.grasp(world, episode.target, GRIP_ABOVE_CENTRE_M)
+        if upright > 0.9 and _sits_badly(world, episode.target):
+            return _put_back(world, episode)
         turned = Rotation.from_euler("z", POUR_YAW_RAD) * DOWN
         # The hand tips about this axis of its own, from finger to finger: first that must be right.
         aligned = rotation.apply((0, 1, 0)) @ turned.apply((0, 1, 0))
@@ -101,6 +105,27 @@ class Pour(Task):
             return skills.servo_pose(world, goal, DOWN, base.CLOSED)
         goal = np.array([*spot, CARRY_TOOL_HEIGHT_M])
         return skills.servo_pose(world, goal, turned, base.CLOSED)
+
+
+def _sits_badly(world: Tabletop, cup: str) -> bool:
+    """Whether the held cup would not pour: it leans in the fingers, or the palm covers its mouth.
+
+    One that lies on its side stays so wherever it is put down, and is used as it is.
+    """
+    axis = world.item_rotation(cup).apply((0, 0, 1))
+    lean = float(axis @ (world.ee_rotation * DOWN.inv()).apply((0, 0, 1)))  # cosine
+    grip_m = float(axis @ (world.ee_position - world.item_position(cup)))
+    return LYING_COSINE < lean < LEANING_COSINE or (
+        lean >= LEANING_COSINE and grip_m < LOWEST_GRIP_M
+    )
+
+
+def _put_back(world: Tabletop, episode: Episode) -> NDArray[np.float64]:
+    """The action (7,) that stands the held cup on the table, to be gripped anew."""
+    cup = world.item_position(episode.target)[:2]
+    others = [item.name for item in episode.scene.items if item.name != episode.target]
+    spot = skills.free_spot(cup, [world.item_position(name)[:2] for name in others])
+    return skills.set_down(world, episode.target, spot, CUP_HEIGHT_M / 2)
 
 
 def _beads(episode: Episode) -> str:

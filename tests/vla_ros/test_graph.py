@@ -37,7 +37,13 @@ def test_choices_reach_the_nodes():
         }
     )
     sim, policy = node(description, "sim_node"), node(description, "policy_node")
-    assert sim.parameters == {"task": "Push", "seed": 7, "cameras": ["front"], "announce": True}
+    assert sim.parameters == {
+        "task": "Push",
+        "variant": "standard",
+        "seed": 7,
+        "cameras": ["front"],
+        "announce": True,
+    }
     assert policy.parameters["policy"] == "/some/folder"
     assert policy.parameters["device"] == "cuda"
 
@@ -75,6 +81,7 @@ def test_every_parameter_is_described_and_its_default_in_range():
 @pytest.mark.parametrize(
     ("choices", "reason"),
     [
+        ({"variant": "moon"}, "variant: expected one of standard .* got 'moon'"),
         ({"task": "Juggle"}, "task: expected one of Lift, PickPlace, Push, .* got 'Juggle'"),
         ({"cameras": "front,rear"}, "cameras: expected some of front, wrist"),
         ({"cameras": ""}, "cameras: expected some of front, wrist"),
