@@ -28,7 +28,6 @@ def test_the_page_of_a_running_graph_stops_the_arm(start_graph, arm_of):
         try:
             found = re.search(r"(http://\S+/)#token=" + TOKEN, watch.stdout.readline())
             operator.wait_until_ready()
-            operator.instruct("")
             stops_the_arm(found.group(1), operator, arm)
         finally:
             watch.terminate()
