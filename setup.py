@@ -37,14 +37,15 @@ setup(
     ),
     package_data={
         "policies": ["checkpoints/**/*"],  # the policy that runs by default
-        "vla_ros": ["*.xml"],  # the transport between processes
+        # The transport between processes; the page of `vla-ros watch`.
+        "vla_ros": ["*.xml", "watch/*.html", "watch/*.css", "watch/*.js"],
     },
     include_package_data=False,
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml", "LICENSE"]),
         (f"share/{NAME}/launch", files("launch/*.py")),
-        (f"share/{NAME}/config", files("config/*.yaml")),
+        (f"share/{NAME}/config", files("config/*.*")),
         (f"share/{NAME}/config/robots", files("config/robots/*")),
         (f"share/{NAME}/config/scenes", files("config/scenes/*.yaml")),
         (f"share/{NAME}/config/worlds", files("config/worlds/*.yaml")),
@@ -62,7 +63,9 @@ setup(
             "sim_node = vla_ros.sim_node:main",
             "policy_node = vla_ros.policy_node:main",
             "executor_node = vla_ros.executor_node:main",
+            "recorder_node = vla_ros.recorder_node:main",
             "task_node = vla_ros.task_node:main",
+            "teleop_node = vla_ros.teleop_node:main",
         ]
     },
 )

@@ -6,8 +6,6 @@ seeds, so that the same seed gives the same dataset whatever the number of worke
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
 import os
 import shutil
@@ -24,6 +22,15 @@ from policies.interface import ACTION_NAMES, Policy
 from policies.openvla.state import DATASET_STATE_NAMES
 from sim import check_env_ids, robot, task_name, video
 from sim.env import CONTROL_RATE_HZ, IMAGE_SIZE_PX, TabletopEnv
+from sim.episode_files import DatasetError, EpisodeFiles, explain
+from sim.episode_tables import (
+    OUTCOME,
+    EpisodeData,
+    image,
+    outcome_columns,
+    sample_pixels,
+    vector,
+)
 from sim.parallel import interrupts_deferred, ordered_map
 from sim.randomization import NOMINAL
 from sim.rendering import RenderingError
@@ -35,14 +42,9 @@ from sim.variants import STANDARD, find_variant
 RATE_HZ = int(CONTROL_RATE_HZ)
 FILE_SIZE_LIMIT_BYTES = 32 * 2**20  # of one video file; it is put together in memory
 MAX_FAILED_SHARE = 0.5  # of the attempts; above it collection gives up
-STATISTICS_STRIDE_PX = 8  # every 8th pixel of every frame enters the image statistics
 INCOMPLETE_SUFFIX = ".incomplete"
 COLLECTION_FILE = "meta/collection.json"
 RANDOMIZATION_FILE = "meta/randomization.jsonl"  # what each episode drew, where anything was drawn
-
-
-class DatasetError(RuntimeError):
-    """A dataset that cannot be written; the message says where, why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -122,22 +124,18 @@ def features(cameras: tuple[str, ...], image_size_px: int) -> dict[str, dict[str
     may read them.
     """
 
-    def vector(names: tuple[str, ...]) -> dict[str, Any]:
-        return {"dtype": "float32", "shape": (len(names),), "names": list(names)}
-
-    image = {
-        "dtype": "video",
-        "shape": (image_size_px, image_size_px, 3),
-        "names": ["height", "width", "channels"],
-    }
     return {
-        **{f"observation.images.{camera}": dict(image) for camera in cameras},
+        **{
+            f"observation.images.{camera}": image(image_size_px, image_size_px)
+            for camera in cameras
+        },
         "observation.state": vector(DATASET_STATE_NAMES),
         "observation.joint_positions": vector(robot.JOINT_NAMES),
         "observation.target_position": vector(("x", "y", "z")),
         "observation.goal_position": vector(("x", "y", "z")),
         "action": vector(ACTION_NAMES),
         "executed_action": vector(ACTION_NAMES),
+        **OUTCOME,
     }
 
 
@@ -147,9 +145,10 @@ def collect(
     """Write the dataset to `collection.output`, which must not exist or be empty.
 
     Until the end everything lies in a sibling folder named `*.incomplete`, which only a kill leaves
-    behind. Ctrl-C keeps the finished episodes: the dataset is completed with them, and
-    `KeyboardInterrupt` is raised. Raises `DatasetError` for a folder that cannot be written to, a
-    full disk, or an expert that fails more often than not; nothing is left then.
+    behind, with what was written until then (every 32 MB). Ctrl-C keeps the finished episodes: the
+    dataset is completed with them, and `KeyboardInterrupt` is raised. A full disk keeps those that
+    fit, and `DatasetError` is raised; as it is for a folder that cannot be written to, or an expert
+    that fails more often than not: nothing is left then.
     """
     writer = DatasetWriter(collection)
     kept = failed = frames = 0
@@ -179,10 +178,10 @@ def collect(
     except RenderingError:
         raise
     except OSError as error:
-        raise _explain(error, writer.folder, kept) from error
+        raise explain(error, writer.rescue(), writer.written) from error
     finally:
         recordings.close()  # type: ignore[attr-defined]  # ends the workers
-        writer.discard()  # what is not finished cannot be opened
+        writer.discard()
     return Progress(kept, failed, frames)
 
 
@@ -234,10 +233,9 @@ def _record(job: _Job) -> _Recording:
     demonstration = demonstrate(env, job.seed, job.perturbation, learner=learner)
     videos, pixels = {}, {}
     if demonstration.success or learner is not None:
-        stride = STATISTICS_STRIDE_PX
         for camera, images in demonstration.images.items():
             videos[camera] = video.encode(images, RATE_HZ, dict(job.encoder_options))
-            pixels[camera] = images[:, ::stride, ::stride].transpose(0, 3, 1, 2)  # (n, 3, h', w')
+            pixels[camera] = sample_pixels(images)
     demonstration.images = {}
     return _Recording(job, demonstration, videos, pixels)
 
@@ -246,14 +244,10 @@ class DatasetWriter:
     """Writes recordings one after another as a `LeRobotDataset`, without encoding them again.
 
     LeRobot's own writer copies a video file for every episode it appends and computes statistics
-    over every pixel, several times the cost of simulating. Files and metadata are the same.
+    over every pixel, several times the cost of simulating. What it reads is the same.
     """
 
     def __init__(self, collection: Collection) -> None:
-        # Imported here: LeRobot takes seconds to load, and workers do without it.
-        from lerobot.configs import RGBEncoderConfig
-        from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
-
         output = Path(collection.output).absolute()
         self.output = output
         self.folder = output.with_name(output.name + INCOMPLETE_SUFFIX)
@@ -262,127 +256,71 @@ class DatasetWriter:
         if self.folder.exists():
             raise DatasetError(
                 f"{self.folder} is left from an interrupted collection (or one is running); "
-                "remove it to start again"
+                "remove it to start again, or rename it to keep the episodes it holds, if any"
             )
         self._collection = collection
-        self._encoder = RGBEncoderConfig(
-            vcodec=video.CODEC,
-            pix_fmt=video.PIXEL_FORMAT,
-            g=video.KEYFRAME_INTERVAL,
-            crf=video.QUALITY_CRF,
-            preset=video.PRESET,
-        )
-        self.options: dict[str, str] = self._encoder.get_codec_options(1, as_strings=True)
         try:
-            self._meta = LeRobotDatasetMetadata.create(
-                repo_id=f"local/{output.name}",
-                fps=RATE_HZ,
-                features=features(collection.cameras, collection.image_size_px),
-                robot_type="fr3",
-                root=self.folder,
-                metadata_buffer_size=100,
-                video_files_size_in_mb=max(1, FILE_SIZE_LIMIT_BYTES // 2**20),
+            self._files = EpisodeFiles(
+                self.folder,
+                RATE_HZ,
+                features(collection.cameras, collection.image_size_px),
+                "fr3",
             )
         except OSError as error:
-            raise _explain(error, self.folder, 0) from error
-        self._columns: dict[str, list[NDArray]] = {}
-        self._rows: list[dict[str, Any]] = []
-        self._joiners: dict[str, video.VideoJoiner] = {}
-        self._file_index = 0
+            raise explain(error, self.folder, 0) from error
+        self.options = self._files.encoder_options
+        self._waiting: list[_Recording] = []  # finished, not yet written
+        self._rows: list[dict[str, Any]] = []  # of what is written
+        self._keep = False
 
     def add(self, recording: _Recording) -> None:
-        """Append one successful episode. Raises `OSError` when the disk is full."""
-        demonstration, meta = recording.demonstration, self._meta
-        length = demonstration.steps
-        values = {
-            "observation.state": demonstration.state,
-            "observation.joint_positions": demonstration.joint_positions,
-            "observation.target_position": demonstration.target_position,
-            "observation.goal_position": demonstration.goal_position,
-            "action": demonstration.action,
-            "executed_action": demonstration.executed_action,
-        }
-        meta.save_episode_tasks([demonstration.instruction])
-        counters = {
-            "timestamp": np.arange(length, dtype=np.float32) / RATE_HZ,
-            "frame_index": np.arange(length),
-            "episode_index": np.full(length, meta.total_episodes),
-            "index": np.arange(length) + meta.total_frames,
-            "task_index": np.full(length, meta.get_task_index(demonstration.instruction)),
-        }
-        metadata = {
-            "data/chunk_index": 0,
-            "data/file_index": 0,
-            "dataset_from_index": meta.total_frames,
-            "dataset_to_index": meta.total_frames + length,
-            **self._add_videos(recording, length),
-        }
-        for name, column in {**values, **counters}.items():
-            self._columns.setdefault(name, []).append(column)
-        self._rows.append(
-            {
-                "episode_index": meta.total_episodes,
+        """Append one episode; every 32 MB are written. Raises `OSError` when the disk is full."""
+        self._waiting.append(recording)
+        for camera in self._collection.cameras:
+            size_bytes = sum(len(each.videos[camera]) for each in self._waiting)
+            if size_bytes > FILE_SIZE_LIMIT_BYTES:
+                self._write()
+                break
+
+    def _write(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        self._write_what_fits(waiting)
+
+    def _write_what_fits(self, recordings: list[_Recording]) -> None:
+        """All at once; when the disk is full, as many as it takes. Raises `OSError` then too."""
+        first = self._files.episodes
+        try:
+            if recordings:
+                self._files.append([_to_episode(recording) for recording in recordings])
+        except OSError:
+            if len(recordings) == 1:
+                raise
+            half = len(recordings) // 2
+            self._write_what_fits(recordings[:half])
+            self._write_what_fits(recordings[half:])
+            return
+        for number, recording in enumerate(recordings, start=first):
+            row = {
+                "episode_index": number,
                 "env": recording.job.env_id,
                 "seed": recording.job.seed,
-                "steps": length,
+                "steps": recording.demonstration.steps,
+                "success": recording.demonstration.success,
             }
-        )
-        if demonstration.randomization:
-            with (self.folder / RANDOMIZATION_FILE).open("a") as file:
-                row = self._rows[-1] | {"randomization": demonstration.randomization}
-                file.write(json.dumps(row) + "\n")
-        meta.save_episode(
-            meta.total_episodes,
-            length,
-            [demonstration.instruction],
-            _statistics({**values, **counters}, recording.pixels),
-            metadata,
-        )
+            self._rows.append(row)
+            if recording.demonstration.randomization:
+                drawn = {"randomization": recording.demonstration.randomization}
+                with (self.folder / RANDOMIZATION_FILE).open("a") as file:
+                    file.write(json.dumps(row | drawn) + "\n")
 
-    def _add_videos(self, recording: _Recording, length: int) -> dict[str, Any]:
-        """Append the cameras' videos; returns where LeRobot's metadata finds them."""
-        if any(j.size_bytes > FILE_SIZE_LIMIT_BYTES for j in self._joiners.values()):
-            self._close_videos()
-            self._file_index += 1
-        metadata: dict[str, Any] = {}
-        for camera, encoded in recording.videos.items():
-            key = f"observation.images.{camera}"
-            chunk, file = divmod(self._file_index, self._meta.chunks_size)
-            if key not in self._joiners:
-                path = self._meta.video_path.format(
-                    video_key=key, chunk_index=chunk, file_index=file
-                )
-                self._joiners[key] = video.VideoJoiner(self.folder / path, RATE_HZ)
-            joiner = self._joiners[key]
-            start = joiner.frames
-            joiner.append(encoded, length)
-            metadata |= {
-                f"videos/{key}/chunk_index": chunk,
-                f"videos/{key}/file_index": file,
-                f"videos/{key}/from_timestamp": start / RATE_HZ,
-                f"videos/{key}/to_timestamp": joiner.frames / RATE_HZ,
-            }
-        return metadata
+    @property
+    def written(self) -> int:
+        """Episodes on the disk."""
+        return len(self._rows)
 
     def finish(self) -> None:
         """Write what is still in memory and give the folder its final name."""
-        import datasets
-        import pyarrow.parquet
-        from lerobot.datasets.feature_utils import get_hf_features_from_features
-        from lerobot.datasets.io_utils import write_info
-
-        self._close_videos()
-        schema = get_hf_features_from_features(self._meta.features)
-        table = datasets.Dataset.from_dict(
-            {name: np.concatenate(self._columns[name]) for name in schema}, features=schema
-        )
-        path = self.folder / self._meta.data_path.format(chunk_index=0, file_index=0)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pyarrow.parquet.write_table(table.with_format("arrow")[:], path)
-        if self._collection.cameras:
-            self._meta.update_video_info(video_encoder=self._encoder)
-        write_info(self._meta.info, self.folder)
-        self._meta.finalize()
+        self._write()
         settings = asdict(self._collection) | {"output": self.output.name}
         del settings["workers"]  # the dataset does not depend on it
         domain = find_variant(self._collection.variant, self._collection.randomization).domain
@@ -394,51 +332,44 @@ class DatasetWriter:
         (self.folder / COLLECTION_FILE).write_text(
             json.dumps({**settings, "recorded": self._rows}, indent=1) + "\n"
         )
+        self._files.close()
         if self.output.exists():
             self.output.rmdir()  # empty, as checked at the start
         os.replace(self.folder, self.output)
 
+    def rescue(self) -> Path:
+        """After a full disk: finish with what is written. Where that is."""
+        self._waiting = []
+        if not self.written:
+            return self.output
+        try:
+            self.finish()
+        except OSError:  # no room for its name: all of it can be opened where it is
+            self._keep = True
+            return self.folder
+        return self.output
+
     def discard(self) -> None:
         """Remove what has been written, unless it is finished."""
-        while self._joiners:
-            self._joiners.popitem()[1].discard()
-        shutil.rmtree(self.folder, ignore_errors=True)
-        with contextlib.suppress(OSError):  # or it writes what it still holds when collected
-            self._meta.finalize()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _close_videos(self) -> None:
-        while self._joiners:
-            self._joiners.popitem()[1].close()
+        self._files.close()
+        if not self._keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _statistics(
-    values: Mapping[str, NDArray], pixels: Mapping[str, NDArray[np.uint8]]
-) -> dict[str, dict[str, NDArray]]:
-    """LeRobot's statistics of one episode; images (n, 3, h, w) as numbers from 0 to 1."""
-    from lerobot.datasets.compute_stats import DEFAULT_QUANTILES, get_feature_stats
-
-    statistics = {
-        name: get_feature_stats(
-            column, axis=0, keepdims=column.ndim == 1, quantile_list=DEFAULT_QUANTILES
-        )
-        for name, column in values.items()
-    }
-    for camera, samples in pixels.items():
-        found = get_feature_stats(
-            samples, axis=(0, 2, 3), keepdims=True, quantile_list=DEFAULT_QUANTILES
-        )
-        statistics[f"observation.images.{camera}"] = {
-            name: value if name == "count" else np.squeeze(value / 255.0, axis=0)  # (3, 1, 1)
-            for name, value in found.items()
-        }
-    return statistics
-
-
-def _explain(error: OSError, folder: Path, kept: int) -> DatasetError:
-    hint = ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        hint = f"; {kept} episodes were done: free some space and start again"
-    elif error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        hint = "; choose an output folder you may write to"
-    return DatasetError(f"cannot write the dataset to {folder}: {error.strerror or error}{hint}")
+def _to_episode(recording: _Recording) -> EpisodeData:
+    demonstration = recording.demonstration
+    names = {camera: f"observation.images.{camera}" for camera in recording.videos}
+    return EpisodeData(
+        task=demonstration.instruction,
+        columns={
+            "observation.state": demonstration.state,
+            "observation.joint_positions": demonstration.joint_positions,
+            "observation.target_position": demonstration.target_position,
+            "observation.goal_position": demonstration.goal_position,
+            "action": demonstration.action,
+            "executed_action": demonstration.executed_action,
+            **outcome_columns(demonstration.success, demonstration.steps),
+        },
+        videos={names[camera]: encoded for camera, encoded in recording.videos.items()},
+        pixels={names[camera]: samples for camera, samples in recording.pixels.items()},
+    )

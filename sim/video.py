@@ -20,6 +20,50 @@ PRESET = "ultrafast"
 QUALITY_CRF = 18
 KEYFRAME_INTERVAL = 2  # LeRobot's: any frame can be read after decoding at most two
 
+av.logging.set_libav_level(av.logging.ERROR)  # LeRobot lets it print every encoder's settings
+
+
+class Encoder:
+    """Makes an mp4 in memory, frame by frame; `options` are the codec's."""
+
+    def __init__(
+        self,
+        height_px: int,
+        width_px: int,
+        rate_hz: int,
+        options: Mapping[str, str],
+        pixel_format: str = PIXEL_FORMAT,
+    ) -> None:
+        self._buffer = io.BytesIO()
+        self._time_base = Fraction(1, rate_hz)
+        self._container = av.open(self._buffer, "w", format="mp4")
+        stream = self._container.add_stream(CODEC, rate_hz, options=dict(options))
+        self._stream = cast(av.VideoStream, stream)
+        self._stream.pix_fmt = pixel_format
+        self._stream.height, self._stream.width = height_px, width_px
+        self._stream.time_base = self._time_base
+        self.frames = 0
+
+    def add(self, pixels: NDArray[np.uint8]) -> None:
+        """Append one (h, w, 3) RGB frame."""
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        frame.pts, frame.time_base = self.frames, self._time_base
+        self._container.mux(self._stream.encode(frame))
+        self.frames += 1
+
+    def finish(self) -> bytes:
+        """The video; nothing can be added afterwards."""
+        self._container.mux(self._stream.encode())
+        self._container.close()
+        return self._buffer.getvalue()
+
+    def __del__(self) -> None:
+        # An open container that the garbage collector takes apart writes to a buffer that may be
+        # gone already: a segmentation fault.
+        container = getattr(self, "_container", None)
+        if container is not None:
+            container.close()
+
 
 def encode(
     frames: NDArray[np.uint8],
@@ -28,19 +72,10 @@ def encode(
     pixel_format: str = PIXEL_FORMAT,
 ) -> bytes:
     """An mp4 with the (n, h, w, 3) uint8 RGB frames; `options` are the codec's."""
-    buffer = io.BytesIO()
-    time_base = Fraction(1, rate_hz)
-    with av.open(buffer, "w", format="mp4") as container:
-        stream = cast(av.VideoStream, container.add_stream(CODEC, rate_hz, options=dict(options)))
-        stream.pix_fmt = pixel_format
-        stream.height, stream.width = frames.shape[1:3]
-        stream.time_base = time_base
-        for index, pixels in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            frame.pts, frame.time_base = index, time_base
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return buffer.getvalue()
+    encoder = Encoder(frames.shape[1], frames.shape[2], rate_hz, options, pixel_format)
+    for pixels in frames:
+        encoder.add(pixels)
+    return encoder.finish()
 
 
 class VideoJoiner:

@@ -44,6 +44,13 @@ ARGUMENTS = (
     Argument("cameras", ",".join(CAMERAS), "Simulated cameras, separated by commas"),
     Argument("device", "cpu", "Where the policy runs: cpu, cuda or cuda:<index>"),
     Argument("seed", "0", "Seed of the first episode"),
+    Argument(
+        "driver",
+        "policy",
+        "Who moves the arm: the policy, or an operator on /teleop/twist and /teleop/gripper",
+        ("policy", "teleop"),
+    ),
+    Argument("record", "", "Folder of a LeRobotDataset to record episodes to; empty: none"),
     Argument("config", "", "YAML file whose parameters override the nodes' defaults; empty: none"),
     Argument(
         "announce",
@@ -80,7 +87,7 @@ def describe(choices: Mapping[str, str] | None = None, cores: int | None = None)
     values = check_arguments(choices or {})
     cores = cores or os.cpu_count() or 1
     single = {"OMP_NUM_THREADS": "1"}
-    nodes = (
+    nodes: tuple[NodeDescription, ...] = (
         NodeDescription(
             "sim_node",
             "sim_node",
@@ -97,17 +104,39 @@ def describe(choices: Mapping[str, str] | None = None, cores: int | None = None)
         NodeDescription(
             "executor_node", "executor_node", "vla_ros.executor_node", environment=single
         ),
-        NodeDescription(
-            "policy_node",
-            "policy_node",
-            "vla_ros.policy_node",
-            {"policy": values["policy"], "device": values["device"], "autostart": True},
-            # The simulator draws on one core meanwhile.
-            environment={"OMP_NUM_THREADS": str(max(1, min(cores - 1, 8)))},
-        ),
+        _driver(values, cores),
     )
+    if values["record"]:
+        recorder = {"output": values["record"], "cameras": split_cameras(values["cameras"])}
+        nodes += (
+            NodeDescription(
+                "recorder_node",
+                "recorder_node",
+                "vla_ros.recorder_node",
+                recorder,
+                environment=single,
+            ),
+        )
     files = (values["config"],) if values["config"] else ()
     return Graph(nodes, shared_environment(), files)
+
+
+def _driver(values: Mapping[str, str], cores: int) -> NodeDescription:
+    if values["driver"] == "teleop":
+        return NodeDescription(
+            "teleop_node",
+            "teleop_node",
+            "vla_ros.teleop_node",
+            environment={"OMP_NUM_THREADS": "1"},
+        )
+    return NodeDescription(
+        "policy_node",
+        "policy_node",
+        "vla_ros.policy_node",
+        {"policy": values["policy"], "device": values["device"], "autostart": True},
+        # The simulator draws on one core meanwhile.
+        environment={"OMP_NUM_THREADS": str(max(1, min(cores - 1, 8)))},
+    )
 
 
 def check_arguments(choices: Mapping[str, str]) -> dict[str, str]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, JointState
-from std_msgs.msg import String
+from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
@@ -35,6 +36,8 @@ PARAMETERS = (
     Parameter("joint_state_rate_hz", 62.5, "Joint states a second", 10.0, 125.0),
 )
 STATUS_RATE_HZ = 5.0
+DIAGNOSTICS_RATE_HZ = 2.0
+MAX_SLIP_S = 0.1  # between two reports; more, and the simulation does not keep up with the clock
 
 
 class SimNode(Node):
@@ -67,18 +70,24 @@ class SimNode(Node):
             for name in self._cameras
         }
         self._status = self.create_publisher(String, topics.EPISODE_STATUS, LATCHED)
+        self._success = self.create_publisher(Bool, topics.EPISODE_SUCCESS, LATCHED)
         self._instruction = self.create_publisher(String, topics.INSTRUCTION, LATCHED)
         self.create_subscription(JointTrajectory, topics.ARM_COMMAND, self._on_arm, RELIABLE)
         self.create_subscription(
             JointTrajectory, topics.GRIPPER_COMMAND, self._on_gripper, RELIABLE
         )
+        self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, RELIABLE)
         self.create_service(Trigger, "~/next_episode", self._on_next_episode)
+        self._refused = 0
+        self._drawn = 0
+        self._reported = (0, 0.0)  # images drawn and time slipped [s] at the last report
 
         self._joint_period_ns = round(1e9 / values["joint_state_rate_hz"])
         self._image_period_ns = round(1e9 / values["image_rate_hz"])
         self._next_joints_ns = self._next_images_ns = self._now_ns()
         self.create_timer(TICK_NS / 1e9, self._on_tick)
         self.create_timer(1.0 / STATUS_RATE_HZ, self._publish_status)
+        self.create_timer(1.0 / DIAGNOSTICS_RATE_HZ, self._publish_diagnostics)
         self._begin()
 
     def _now_ns(self) -> int:
@@ -108,6 +117,7 @@ class SimNode(Node):
             frame = f"{name}_optical_frame"
             if self._images[name].get_subscription_count():
                 image = self.simulation.picture(name, size)
+                self._drawn += 1
                 self._images[name].publish(messages.image_to_message(image, now_ns, frame))
             if self._infos[name].get_subscription_count():
                 fovy_deg = float(world.model.camera(name).fovy[0])
@@ -133,6 +143,7 @@ class SimNode(Node):
                 message.joint_names, points, start_ns, self._now_ns(), commanded, velocities
             )
         except TrajectoryError as error:
+            self._refused += 1
             self.get_logger().error(f"refused: {error}", throttle_duration_sec=1.0)
 
     # --- episodes ---------------------------------------------------------------------------
@@ -169,7 +180,23 @@ class SimNode(Node):
         self._publish_status()
 
     def _publish_status(self) -> None:
-        self._status.publish(String(data=json.dumps(self.simulation.status())))
+        status = self.simulation.status()
+        self._success.publish(Bool(data=status["success"]))  # for whoever records
+        self._status.publish(String(data=json.dumps(status)))
+
+    def _publish_diagnostics(self) -> None:
+        drawn, slipped_s = self._reported
+        self._reported = (self._drawn, self.simulation.slipped_s)
+        slips = self.simulation.slipped_s - slipped_s > MAX_SLIP_S
+        level, text = ("WARN", "slower than the clock") if slips else ("OK", "running")
+        values = {
+            "images_per_s": f"{(self._drawn - drawn) * DIAGNOSTICS_RATE_HZ:.0f}",
+            "slipped_s": f"{self.simulation.slipped_s:.2f}",
+            "refused_commands": self._refused,
+        }
+        self._diagnostics.publish(
+            messages.diagnostics("sim_node", level, text, values, self._now_ns())
+        )
 
     def destroy_node(self) -> None:
         self.simulation.close()

@@ -15,6 +15,11 @@ TASK = "/task"  # a long instruction for `task_node`; the empty string means: st
 TASK_PROGRESS = "/task/progress"  # JSON, latched
 STEP_RESULT = "/task/step_result"  # JSON: {"step": 0, "outcome": "done" or "failed", "reason": ""}
 DIAGNOSTICS = "/diagnostics"
+IMAGINED = "/policy/imagined/image_raw"  # what a world model expects to see
+TELEOP_TWIST = "/teleop/twist"  # of the tool, in the base frame
+TELEOP_GRIPPER = "/teleop/gripper"  # wanted opening: 0 = closed, 1 = open
+EPISODE_SUCCESS = "/episode/success"  # how the recorded episode went, told before it ends
+RECORDER_DISCARD = "/recorder/discard"  # throws the episode in progress away
 EPISODE_STATUS = "/sim/episode_status"
 SIM_PARAMETERS = "/sim_node/set_parameters"
 NEXT_EPISODE = "/sim_node/next_episode"

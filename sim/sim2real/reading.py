@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from sim.bags import is_bag
 from sim.sim2real.lerobot_logs import is_dataset, read_dataset
 from sim.sim2real.logs import Log, LogError
-from sim.sim2real.rosbag import TOPICS, BagTopics, is_bag, read_bag
+from sim.sim2real.rosbag import TOPICS, BagTopics, read_bag
 
 
 def read_logs(paths: Sequence[Path], topics: BagTopics = TOPICS) -> list[Log]:

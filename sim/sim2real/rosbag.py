@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim import robot
+from sim.bags import IMAGE_TYPES, open_bag, stamp_ns
+from sim.following import Trajectory, follow
 from sim.sim2real.logs import Log, LogError, ordered_by_name
 
 Storage = Literal["mcap", "sqlite3"]
 STORAGES: tuple[Storage, ...] = ("mcap", "sqlite3")
 EPOCH_NS = 1_700_000_000 * 10**9  # when written logs begin
 MAX_CLOCK_OFFSET_S = 0.5  # between the stamps in messages and the recorder's clock
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,6 @@ class BagTopics:
 TOPICS = BagTopics()
 
 
-@dataclass(frozen=True)
-class Trajectory:
-    """A trajectory as a controller received it."""
-
-    stamp_s: float  # when it arrived
-    times_s: NDArray[np.float64]  # (k,) [s], absolute, rising
-    positions: NDArray[np.float64]  # (k, 7) [rad]
-
-
 @dataclass
 class _Messages:
     """What a bag holds, as it comes."""
@@ -61,11 +52,6 @@ class _Messages:
     images_ns: dict[str, list[int]] = field(default_factory=dict)
     instruction: str | None = None
     success: bool | None = None
-
-
-def is_bag(path: Path) -> bool:
-    """Whether `path` looks like a rosbag2: a folder with its metadata, or one storage file."""
-    return path.suffix in (".mcap", ".db3") or (path / "metadata.yaml").is_file()
 
 
 def read_bag(path: Path, topics: BagTopics = TOPICS) -> Log:
@@ -105,35 +91,6 @@ def read_bag(path: Path, topics: BagTopics = TOPICS) -> Log:
         instruction=messages.instruction,
         success=messages.success,
     )
-
-
-def follow(
-    trajectories: Iterable[Trajectory], initial: NDArray
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Corners (m,) [s] and (m, 7) [rad] of the path a `joint_trajectory_controller` commands.
-
-    Points are joined by straight lines; a new trajectory replaces the running one from where the
-    command stands; points whose time has passed are dropped. Before the first, at 0 s, the joints
-    are told `initial` (7,) [rad].
-    """
-    stamps = [0.0]
-    rows = [np.asarray(initial, float)]
-    for trajectory in sorted(trajectories, key=lambda each: each.stamp_s):
-        now = max(0.0, trajectory.stamp_s)
-        ahead = trajectory.times_s > now
-        if not ahead.any():
-            continue
-        index = bisect_left(stamps, now)  # corners from here on are replaced
-        if index == len(stamps):
-            present = rows[-1]
-        elif index == 0:
-            present = rows[0]
-        else:
-            share = (now - stamps[index - 1]) / (stamps[index] - stamps[index - 1])
-            present = rows[index - 1] + share * (rows[index] - rows[index - 1])
-        stamps[index:] = [now, *trajectory.times_s[ahead].tolist()]
-        rows[index:] = [present, *trajectory.positions[ahead]]
-    return np.array(stamps), np.stack(rows)
 
 
 def write_bag(
@@ -181,13 +138,9 @@ def write_bag(
 
 
 def _collect(path: Path, topics: BagTopics) -> _Messages:
-    from rosbags.highlevel import AnyReader
-    from rosbags.typesys import Stores, get_typestore
-
     messages = _Messages()
     try:
-        # The store is for bags (sqlite3 of older ROS) that do not carry their own definitions.
-        with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
+        with open_bag(path) as reader:
             present = {connection.topic for connection in reader.connections}
             for needed, what in (
                 (topics.joint_states, "joint states"),
@@ -220,7 +173,7 @@ def _sort_in(
 ) -> None:
     topic = connection.topic
     if connection.msgtype in IMAGE_TYPES:
-        messages.images_ns.setdefault(topic, []).append(_stamp_ns(message) or received_ns)
+        messages.images_ns.setdefault(topic, []).append(stamp_ns(message) or received_ns)
         return
     expected = {
         topics.joint_states: "sensor_msgs/msg/JointState",
@@ -239,7 +192,7 @@ def _sort_in(
         if not set(robot.JOINT_NAMES) & set(message.name) and len(messages.positions):
             return  # a gripper's driver may publish on the same topic
         messages.received_ns.append(received_ns)
-        messages.measured_ns.append(_stamp_ns(message))
+        messages.measured_ns.append(stamp_ns(message))
         messages.positions.append(
             ordered_by_name(message.name, message.position, robot.JOINT_NAMES, f"{name}: {topic}")
         )
@@ -272,7 +225,7 @@ def _joint_stamps(name: str, messages: _Messages) -> NDArray[np.int64]:
 
 
 def _trajectory(name: str, received_ns: int, message: Any, start_ns: int) -> Trajectory:
-    begin_ns = _stamp_ns(message) or received_ns
+    begin_ns = stamp_ns(message) or received_ns
     points = message.points
     if not points:
         raise LogError(f"{name}: command: expected at least one point, got none")
@@ -295,11 +248,6 @@ def _trajectory(name: str, received_ns: int, message: Any, start_ns: int) -> Tra
     return Trajectory(
         (received_ns - start_ns) / 1e9, (np.array(times_ns) - start_ns) / 1e9, positions
     )
-
-
-def _stamp_ns(message: Any) -> int:
-    stamp = message.header.stamp
-    return stamp.sec * 10**9 + stamp.nanosec
 
 
 # --- writing --------------------------------------------------------------------------------

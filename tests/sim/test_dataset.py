@@ -1,5 +1,6 @@
 """Collected datasets: LeRobot opens them, they hold what was seen, and accidents are harmless."""
 
+import errno
 import json
 import os
 import shutil
@@ -16,6 +17,8 @@ from policies.training import demonstrations
 from sim import dataset
 from sim.dataset import Collection, DatasetError, collect
 from sim.env import TabletopEnv
+from sim.episode_files import EpisodeFiles
+from sim.policies import ZeroPolicy
 from sim.randomization import PRESETS
 from sim.rollout import Perturbation, demonstrate
 
@@ -107,6 +110,8 @@ def test_it_holds_what_the_seeds_say(collected, opened):
                 ("observation.joint_positions", again.joint_positions),
                 ("observation.target_position", again.target_position),
                 ("observation.goal_position", again.goal_position),
+                ("next.success", np.arange(again.steps) == again.steps - 1),
+                ("next.reward", np.arange(again.steps) == again.steps - 1),
             ):
                 np.testing.assert_array_equal(item[key], values[step])
             for camera, images in again.images.items():
@@ -214,9 +219,41 @@ def test_a_full_disk_is_explained(tmp_path):
     done = _collect_in_a_process(tmp_path / "dataset", 3, file_size_limit=20_000)
     _, errors = done.communicate(timeout=300)
     assert done.returncode == 1
-    (line,) = [line for line in errors.splitlines() if line.startswith("sim.dataset.DatasetError")]
+    (line,) = [line for line in errors.splitlines() if "DatasetError: " in line]
     assert "cannot write the dataset to" in line and "free some space" in line
     assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_keeps_what_fits(tmp_path, monkeypatch):
+    append = EpisodeFiles.append
+
+    def with_room_for_two(files, episodes):
+        if files.episodes + len(episodes) > 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        append(files, episodes)
+
+    monkeypatch.setattr(EpisodeFiles, "append", with_room_for_two)
+    folder = tmp_path / "dataset"
+    with pytest.raises(DatasetError, match="2 episodes were written and stay: free some space"):
+        collect(Collection(ENVS[:1], 5, folder, cameras=("front",), image_size_px=64))
+    assert os.listdir(tmp_path) == ["dataset"]
+    data = open_dataset(folder)
+    assert data.num_episodes == 2
+    assert data[len(data) - 1]["observation.images.front"].shape == (3, 64, 64)
+    recorded = json.loads((folder / dataset.COLLECTION_FILE).read_text())["recorded"]
+    assert [row["success"] for row in recorded] == [True, True]
+
+
+def test_a_learner_that_fails_has_no_success(tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset, "_learner", lambda name: ZeroPolicy())
+    monkeypatch.setattr("sim.tasks.lift.Lift.max_steps", 3)
+    folder = tmp_path / "dataset"
+    collect(Collection(ENVS[:1], 1, folder, cameras=(), policy="zero"))
+    rows = open_dataset(folder).hf_dataset.with_format("numpy")
+    assert np.stack(rows["next.success"]).tolist() == [False] * 3
+    assert np.stack(rows["next.reward"]).tolist() == [0.0] * 3
+    (recorded,) = json.loads((folder / dataset.COLLECTION_FILE).read_text())["recorded"]
+    assert recorded["success"] is False
 
 
 def test_an_expert_that_cannot_cope_ends_the_collection(tmp_path, monkeypatch):

@@ -7,10 +7,12 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from vla_ros import executor_node, graph, policy_node, sim_node
+from vla_ros import executor_node, graph, policy_node, recorder_node, sim_node, teleop_node
 from vla_ros.errors import UserError
 from vla_ros.graph import describe
 from vla_ros.processes import command_line
+
+MODULES = (sim_node, policy_node, executor_node, recorder_node, teleop_node)
 
 
 def node(description, name):
@@ -46,17 +48,27 @@ def test_choices_reach_the_nodes():
     assert policy.parameters["device"] == "cuda"
 
 
+def test_an_operator_drives_and_a_recorder_records():
+    description = describe({"driver": "teleop", "record": "/data", "cameras": "front"})
+    names = [n.name for n in description.nodes]
+    assert names == ["sim_node", "executor_node", "teleop_node", "recorder_node"]
+    recorder = node(description, "recorder_node")
+    assert recorder.parameters == {"output": "/data", "cameras": ["front"]}
+    with pytest.raises(UserError, match="driver: expected one of policy, teleop, got 'me'"):
+        describe({"driver": "me"})
+
+
 def test_every_parameter_of_the_graph_is_one_the_node_declares():
     declared = {
-        module.__name__: {parameter.name for parameter in module.PARAMETERS}
-        for module in (sim_node, policy_node, executor_node)
+        module.__name__: {parameter.name for parameter in module.PARAMETERS} for module in MODULES
     }
-    for n in describe().nodes:
-        assert set(n.parameters) <= declared[n.module]
+    for choices in ({}, {"driver": "teleop", "record": "/some/folder"}):
+        for n in describe(choices).nodes:
+            assert set(n.parameters) <= declared[n.module]
 
 
 def test_every_parameter_is_described_and_its_default_in_range():
-    for module in (sim_node, policy_node, executor_node):
+    for module in MODULES:
         for parameter in module.PARAMETERS:
             assert len(parameter.description) > 8
             assert (parameter.low is None) == (parameter.high is None)

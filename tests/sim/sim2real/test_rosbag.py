@@ -6,10 +6,11 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from sim import robot
+from sim.following import Trajectory, follow
 from sim.sim2real import rosbag
 from sim.sim2real.logs import LogError
 from sim.sim2real.reading import read_logs
-from sim.sim2real.rosbag import STORAGES, BagTopics, Trajectory, follow, read_bag, write_bag
+from sim.sim2real.rosbag import STORAGES, BagTopics, read_bag, write_bag
 
 
 @pytest.mark.parametrize("storage", STORAGES)

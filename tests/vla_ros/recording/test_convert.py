@@ -1,0 +1,276 @@
+"""A bag whose every stream tells the time becomes rows that were seen together."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from sim.episode_files import DatasetError
+from vla_ros.recording.bag_streams import BagError
+from vla_ros.recording.convert import convert, find_bags
+from vla_ros.recording.mapping import MappingError, parse_mapping
+
+FRONT = "observation.images.front"
+JOINTS = {"topic": "/joint_states", "names": ["b", "a"]}
+
+
+def mapping(**changes):
+    content = {
+        "features": {
+            FRONT: {"topic": "/camera"},
+            "observation.state": JOINTS,
+            "action": {"topic": "/command", "names": ["a", "b"]},
+        },
+        "task": {"text": "lift it"},
+        **changes,
+    }
+    return parse_mapping(content)
+
+
+def opened(folder):
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+    data = LeRobotDataset("local/test", root=folder, video_backend="pyav")
+    rows = data.hf_dataset.with_format("numpy")
+    return data, {name: np.stack(rows[name]) for name in rows.column_names}
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_rows_hold_what_was_seen_and_measured_together(clock_bag, tmp_path, storage):
+    clock_bag(storage=storage).write()
+    report = convert([tmp_path / "bag"], tmp_path / "data", mapping())
+    data, columns = opened(tmp_path / "data")
+    assert (data.num_episodes, data.fps, report["episodes"]) == (1, 10, 1)
+    assert data[0]["task"] == "lift it"
+    measured = columns["observation.state"]
+    assert data.meta.features["observation.state"]["names"] == ["b", "a"]
+    assert len(measured) == report["frames"] >= 26
+    for row, (b, a) in enumerate(measured):
+        assert b == pytest.approx(-a, abs=1e-6)
+        seen_s = float(data[row][FRONT].mean()) * 255 / 40
+        assert seen_s == pytest.approx(a, abs=0.03)  # the image is of that instant: coded shades
+        assert a == pytest.approx(0.1 * row, abs=0.011)  # no image twice, none left out
+        # Where the command stands at the next row; at first it starts from the first target.
+        if row >= 4:
+            assert columns["action"][row] == pytest.approx([a + 0.1, -a - 0.1], abs=0.005)
+    (episode,) = report["bags"][0]["episodes"]
+    assert episode["repeated_images"] == {FRONT: 0}
+    assert episode["skew_ms"][FRONT]["max"] < 62.0  # half a period and the jitter
+    assert "next.success" not in data.meta.features  # nobody told
+
+
+def test_other_types_and_several_topics_in_a_feature(clock_bag, tmp_path):
+    bag = clock_bag(duration_s=2.0)
+    bag.number(0.0, 0.25)
+    bag.number(1.0, 0.75)
+    bag.write()
+    features = {
+        "observation.images.small": {
+            "topic": "/camera/compressed", "height_px": 16, "width_px": 24,
+        },
+        "observation.state": [
+            {"topic": "/tool"},
+            {"topic": "/array", "names": ["u", "v", "w"], "resample": "linear"},
+            {"topic": "/joint_states", "names": ["a"], "field": "velocity"},
+        ],
+        "action": [{"topic": "/twist"}, {"topic": "/gripper"}],
+    }  # fmt: skip
+    convert([tmp_path / "bag"], tmp_path / "data", mapping(features=features))
+    data, columns = opened(tmp_path / "data")
+    assert data[0]["observation.images.small"].shape == (3, 16, 24)
+    state, action = columns["observation.state"], columns["action"]
+    times_s = state[:, 0]
+    assert state[:, 3:7] == pytest.approx(
+        np.stack([np.cos(times_s / 4), 0 * times_s, 0 * times_s, np.sin(times_s / 4)], axis=1),
+        abs=1e-4,
+    )  # although the bag's quaternions change their sign
+    assert state[:, 7:10] == pytest.approx(np.outer(times_s, [1, 2, 3]), abs=1e-4)
+    assert state[:, 10] == pytest.approx(10 * times_s, abs=1e-3)
+    # The newest twist before the next row, never a later one.
+    lag_s = times_s + 0.1 - action[:, 0]
+    assert lag_s.min() > -1e-3 and lag_s.max() < 0.0201
+    assert set(np.round(action[:, 6], 2)) == {0.25, 0.75}
+    assert action[times_s + 0.1 < 0.99, 6].max() == 0.25
+    names = data.meta.features["observation.state"]["names"]
+    assert names[:8] == ["x", "y", "z", "qw", "qx", "qy", "qz", "u"]
+
+
+def test_texts_split_episodes_and_say_the_task_and_success(clock_bag, tmp_path):
+    bag = clock_bag(duration_s=6.0)
+    for time_s, text in ((0.5, "lift it"), (2.0, ""), (2.5, "push it"), (4.0, "pour it")):
+        bag.text(time_s, text)
+    bag.flag(0.2, True)  # before the first: of no episode
+    bag.flag(1.8, True)
+    bag.flag(3.9, False)
+    bag.write()
+    changes = {
+        "episodes": {"by": "topic", "topic": "/instruction"},
+        "task": {"topic": "/instruction"},
+        "success": {"topic": "/episode/success"},
+    }
+    report = convert([tmp_path / "bag"], tmp_path / "data", mapping(**changes))
+    data, columns = opened(tmp_path / "data")
+    episodes = report["bags"][0]["episodes"]
+    assert [each["task"] for each in episodes] == ["lift it", "push it", "pour it"]
+    assert [each["success"] for each in episodes] == [True, False, False]
+    first = columns["episode_index"] == 0
+    assert columns["next.success"][first].tolist() == [False] * (first.sum() - 1) + [True]
+    times_s = columns["observation.state"][:, 1]
+    for number, (start_s, end_s) in enumerate(((0.5, 2.0), (2.5, 4.0), (4.0, 6.0))):
+        inside = times_s[columns["episode_index"] == number]
+        assert start_s - 0.011 <= inside.min() and inside.max() <= end_s
+
+
+def test_gaps_split_or_leave_out_and_are_reported(clock_bag, tmp_path):
+    clock_bag(duration_s=5.0, skip=lambda time_s: 2.0 < time_s < 3.2).write()
+    with pytest.raises(
+        BagError, match=r"no episode can be used: /joint_states: nothing for 1200 ms"
+    ):
+        convert([tmp_path / "bag"], tmp_path / "data", mapping())
+    changes = {"episodes": {"by": "gap", "longer_than_s": 1.0}}
+    report = convert([tmp_path / "bag"], tmp_path / "data", mapping(**changes))
+    assert report["episodes"] == 2
+    topics = report["bags"][0]["topics"]
+    assert topics["/joint_states"]["gaps"] == topics["/camera"]["gaps"] == 1
+    assert topics["/joint_states"]["largest_gap_ms"] == pytest.approx(1200, abs=25)
+    assert topics["/command"]["gaps"] == 0
+    assert topics["/camera"]["delay_ms"] == pytest.approx(10.0, abs=0.1)
+    assert topics["/command"]["stamped"] is False
+
+
+def test_late_messages_are_counted_and_not_used(clock_bag, tmp_path):
+    bag = clock_bag()
+    bag.joints(1.0, (99.0, 99.0), delay_s=0.5)
+    bag.image(1.0, 255, delay_s=0.5)
+    bag.write()
+    report = convert([tmp_path / "bag"], tmp_path / "data", mapping())
+    topics = report["bags"][0]["topics"]
+    assert (topics["/joint_states"]["late"], topics["/camera"]["late"]) == (1, 1)
+    assert topics["/camera"]["jitter_ms"] == pytest.approx(490.0, abs=1.0)
+    data, columns = opened(tmp_path / "data")
+    assert np.abs(columns["observation.state"]).max() < 3.1
+    assert max(float(data[row][FRONT].mean()) for row in range(len(data))) < 0.7
+
+
+def test_rows_without_data_at_the_ends_are_trimmed(clock_bag, tmp_path):
+    bag = clock_bag()
+    bag.number(1.0, 0.5)
+    bag.write()
+    features = {FRONT: {"topic": "/camera"}, "action": {"topic": "/gripper"},
+                "observation.state": JOINTS}  # fmt: skip
+    report = convert([tmp_path / "bag"], tmp_path / "data", mapping(features=features))
+    (episode,) = report["bags"][0]["episodes"]
+    assert 8 <= episode["trimmed_rows"] <= 10
+    _, columns = opened(tmp_path / "data")
+    assert columns["observation.state"][0, 1] >= 0.88  # the command counts until the next row
+
+
+def test_a_folder_of_bags_and_no_cameras(clock_bag, tmp_path):
+    for name in ("bags/b", "bags/a"):
+        (tmp_path / "bags").mkdir(exist_ok=True)
+        clock_bag(name).write()
+    features = {"observation.state": JOINTS}
+    bags = find_bags(tmp_path / "bags")
+    report = convert(bags, tmp_path / "data", mapping(features=features))
+    assert [each["name"] for each in report["bags"]] == ["a", "b"]
+    _, columns = opened(tmp_path / "data")
+    assert np.diff(columns["observation.state"][:25, 1]) == pytest.approx(0.1, abs=1e-6)
+
+
+def test_bags_of_different_cameras_are_not_mixed(clock_bag, new_bag, tmp_path):
+    clock_bag("a").write()
+    other = new_bag("b")
+    for time_s in np.arange(0.0, 2.0, 0.05):
+        other.image(time_s, 9, shape=(16, 16))
+    other.write()
+    features = {FRONT: {"topic": "/camera"}}
+    with pytest.raises(
+        BagError, match=r"b: observation.images.front: expected shape \(32, 48, 3\)"
+    ):
+        convert([tmp_path / "a", tmp_path / "b"], tmp_path / "d", mapping(features=features))
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        ({FRONT: {"topic": "/camra"}}, "features, observation.images.front: topic: expected one of "
+         ".*/camera.*got '/camra'; do you mean /camera"),
+        ({FRONT: {"topic": "/twist"}}, "topic /twist: expected one of sensor_msgs/msg/Image, "),
+        ({"action": {"topic": "/camera"}}, "features, action: topic /camera: expected one of sen"),
+        ({"action": {"topic": "/joint_states"}}, "names: expected some of a, b, got none"),
+        ({"action": {"topic": "/command", "names": ["c"]}}, "names: expected one of a, b, got 'c'"),
+        ({"action": {"topic": "/twist", "names": ["x"]}}, "expected 6, for vx, vy, .*, got x"),
+        ({"action": [{"topic": "/twist"}, {"topic": "/twist"}]}, "expected each name once"),
+        ({"action": {"topic": "/joint_states", "names": ["a"], "field": "effort"}},
+         "effort: expected one number for each of 2 names, got 0"),
+    ],
+)  # fmt: skip
+def test_what_the_bag_does_not_have_is_said_with_the_choices(
+    clock_bag, tmp_path, features, message
+):
+    clock_bag(duration_s=1.0).write()
+    with pytest.raises((BagError, MappingError), match=message):
+        convert([tmp_path / "bag"], tmp_path / "data", mapping(features=features))
+    assert os.listdir(tmp_path) == ["bag"]
+
+
+def test_two_clocks_are_refused(clock_bag, tmp_path):
+    bag = clock_bag(duration_s=1.0)
+    for time_s in np.arange(0.0, 1.0, 0.1):
+        bag.joints(time_s, (0.0, 0.0), delay_s=3.0, topic="/other")
+    bag.write()
+    features = {"observation.state": {"topic": "/other", "names": ["a"]},
+                FRONT: {"topic": "/camera"}}  # fmt: skip
+    with pytest.raises(BagError, match="/other 3.00 s: expected 0.5 s between topics at most"):
+        convert([tmp_path / "bag"], tmp_path / "data", mapping(features=features))
+
+
+def test_numbers_that_are_none_damaged_and_other_files(clock_bag, tmp_path):
+    bag = clock_bag(duration_s=1.0)
+    bag.joints(0.5, (np.nan, 0.0))
+    bag.write()
+    with pytest.raises(BagError, match="/joint_states: expected finite numbers"):
+        convert([tmp_path / "bag"], tmp_path / "data", mapping())
+    file = tmp_path / "bag" / "bag.mcap"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(BagError, match="cannot be read as a rosbag2"):
+        convert([tmp_path / "bag"], tmp_path / "data", mapping())
+    with pytest.raises(BagError, match="expected a rosbag2 .* it is none"):
+        find_bags(tmp_path / "bag" / "metadata.yaml")
+    with pytest.raises(BagError, match="no such file"):
+        find_bags(tmp_path / "none")
+
+
+def test_the_command_prints_and_writes_the_report(clock_bag, tmp_path, vla_ros):
+    clock_bag().write()
+    path = tmp_path / "mapping.yaml"
+    path.write_text(
+        "features:\n  observation.images.front: {topic: /camera}\n"
+        "  observation.state: {topic: /joint_states, names: [a, b]}\ntask: {text: lift it}\n"
+    )
+    words = ("convert", tmp_path / "bag", tmp_path / "data", "--mapping", path)
+    code, out, err = vla_ros(*words, "--json", tmp_path / "report.json")
+    assert code == 0, err
+    assert "1 episodes, " in out and "/joint_states" in out and "largest skew" in out
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["bags"][0]["topics"]["/camera"]["messages"] == 30
+    code, _, err = vla_ros(*words)
+    assert (code, err.count("error:")) == (2, 1)
+    assert "already exists" in err
+    path.write_text("features: {action: {topics: /x}}\ntask: {text: lift it}\n")
+    code, _, err = vla_ros("convert", tmp_path / "bag", tmp_path / "d", "--mapping", path)
+    assert code == 2
+    assert (
+        "features, action: expected one of topic, names, field, resample, at, got 'topics'" in err
+    )
+
+
+def test_an_existing_output_is_left_alone(clock_bag, tmp_path):
+    clock_bag().write()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine").write_text("")
+    with pytest.raises(DatasetError, match="already exists"):
+        convert([tmp_path / "bag"], tmp_path / "data", mapping())
+    assert os.listdir(tmp_path / "data") == ["mine"]

@@ -1,0 +1,173 @@
+"""What becomes an episode, and what is in it, without ROS and without LeRobot."""
+
+import numpy as np
+import pytest
+
+from sim import robot
+from sim.kinematics import Kinematics, displacement
+from vla_ros.recording.recorder import Recorder, Settings
+
+OPTIONS = {"crf": "18", "preset": "ultrafast"}
+MS = 1_000_000
+
+
+class Files:
+    """Takes what would be appended."""
+
+    encoder_options = OPTIONS
+
+    def __init__(self, folder):
+        self.folder = folder
+        (folder / "meta").mkdir()
+        self.appended = []
+
+    @property
+    def episodes(self):
+        return len(self.appended)
+
+    def append(self, episodes):
+        self.appended += episodes
+
+    def close(self):
+        pass
+
+
+class Robot:
+    """One joint turns at 0.5 rad/s; images at 10 Hz from two cameras, joints at 50 Hz."""
+
+    def __init__(self, folder, **settings):
+        self.files = Files(folder)
+        self.heard = []
+        self.recorder = Recorder(
+            Settings(cameras=("front", "wrist"), **settings),
+            lambda shapes: self.files,
+            self.heard.append,
+        )
+        self.now_ns = 10**18
+        self.shape = (16, 16, 3)
+
+    def joints(self, time_ns):
+        turned = 0.5 * (time_ns - 10**18) / 1e9
+        return np.array([*(robot.HOME_RAD + [turned, 0, 0, 0, 0, 0, 0]), 0.02, 0.02])
+
+    def run(self, duration_s, images=True, joints=True):
+        for _ in range(round(duration_s * 50)):
+            self.now_ns += 20 * MS
+            if joints:
+                self.recorder.on_joints(self.now_ns, self.joints(self.now_ns), self.now_ns + MS)
+            target = self.joints(self.now_ns + 100 * MS)[:7]
+            self.recorder.on_command(False, [(100 * MS, target)], 0, self.now_ns)
+            if images and self.now_ns % (100 * MS) == 0:
+                for camera in ("wrist", "front"):
+                    image = np.zeros(self.shape, np.uint8)
+                    self.recorder.on_image(camera, self.now_ns, image)
+
+    def episode(self, duration_s=1.5):
+        self.recorder.on_instruction("lift it")
+        self.run(duration_s)
+        self.recorder.on_instruction("")
+
+
+def test_an_action_is_what_the_controller_was_told_until_the_next_row(tmp_path):
+    arm = Robot(tmp_path)
+    arm.run(0.5)
+    arm.episode()
+    (episode,) = arm.files.appended
+    assert episode.task == "lift it"
+    assert episode.length == 14
+    columns, kinematics = episode.columns, Kinematics()
+    first_ns = round((columns["observation.joint_positions"][0, 0] - robot.HOME_RAD[0]) / 0.5 * 1e9)
+    for row in range(4, episode.length):
+        instant_ns = 10**18 + first_ns + row * 100 * MS
+        joints = arm.joints(instant_ns)
+        assert columns["observation.joint_positions"][row] == pytest.approx(joints[:7], abs=1e-4)
+        position, rotation = kinematics.forward(joints[:7])
+        wanted, turned = kinematics.forward(arm.joints(instant_ns + 100 * MS)[:7])
+        expected = [*(wanted - position), *displacement(rotation, turned), 0.5]
+        assert columns["action"][row] == pytest.approx(expected, abs=3e-3)
+    assert columns["observation.state"][:, 7] == pytest.approx(0.5)
+    assert not columns["next.success"].any()
+
+
+def test_the_last_word_on_success_counts_and_only_within_the_episode(tmp_path):
+    arm = Robot(tmp_path)
+    arm.recorder.on_success(True)
+    arm.run(0.5)
+    arm.episode()
+    arm.recorder.on_instruction("push it")
+    arm.run(1.0)
+    arm.recorder.on_success(False)
+    arm.recorder.on_success(True)
+    arm.recorder.on_instruction("pour it")  # ends it as well as the empty one
+    arm.recorder.on_success(True)
+    arm.run(0.8)
+    arm.recorder.on_success(False)
+    arm.recorder.on_instruction("")
+    success = [episode.columns["next.success"] for episode in arm.files.appended]
+    assert [bool(each[-1]) for each in success] == [False, True, False]
+    assert [each.sum() for each in success] == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("mishap", "message"),
+    [
+        (lambda arm: arm.run(0.8, images=False), "camera 'front': no image for more than 500 ms"),
+        (lambda arm: arm.run(0.8, joints=False), "no joint states for 8.. ms; at most 500 ms"),
+        (lambda arm: setattr(arm, "shape", (32, 16, 3)), r"of shape \(16, 16, 3\), got \(32, 16"),
+        (lambda arm: arm.recorder.discard(), "thrown away: on demand"),
+        (lambda arm: arm.recorder.on_image("front", arm.now_ns - 10**10, np.zeros(arm.shape)),
+         "camera 'front': its clock was set back"),
+    ],
+)  # fmt: skip
+def test_what_went_wrong_is_said_and_the_next_episode_is_recorded(tmp_path, mishap, message):
+    import re
+
+    arm = Robot(tmp_path)
+    arm.run(0.5)
+    arm.recorder.on_instruction("lift it")
+    arm.run(1.0)
+    mishap(arm)
+    arm.run(1.0)
+    arm.recorder.on_instruction("")
+    assert arm.files.appended == []
+    assert (arm.recorder.recorded, arm.recorder.discarded) == (0, 1)
+    assert re.search(message, arm.heard[-1])
+    arm.shape = (16, 16, 3)
+    arm.run(0.2)
+    arm.episode()
+    assert arm.recorder.recorded == 1
+
+
+def test_short_episodes_and_two_clocks_are_thrown_away(tmp_path):
+    arm = Robot(tmp_path)
+    arm.run(0.5)
+    arm.episode(0.4)
+    assert "expected 5 rows or more" in arm.heard[-1]
+    arm.recorder.on_instruction("lift it")
+    arm.run(1.0)
+    arm.recorder.on_joints(arm.now_ns + MS, arm.joints(arm.now_ns), arm.now_ns + 3 * 10**9)
+    arm.recorder.on_instruction("")
+    assert "two clocks" in arm.heard[-1]
+
+
+def test_it_waits_for_every_camera_and_for_joints(tmp_path):
+    arm = Robot(tmp_path)
+    arm.recorder.on_instruction("lift it")
+    arm.recorder.on_image("front", arm.now_ns, np.zeros(arm.shape, np.uint8))
+    assert arm.recorder.last == "waiting for wrist"
+    arm.run(1.0)
+    assert arm.recorder.recording
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"cameras": ()}, "cameras: expected at least one, each once"),
+        ({"cameras": ("a", "a")}, "each once, got a, a"),
+        ({"rate_hz": 0}, "rate_hz: expected 1 to 100, got 0"),
+        ({"max_gap_s": -1.0}, "max_gap_s: expected 0 to 10 s, got -1"),
+    ],
+)
+def test_bad_settings(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(**{"cameras": ("front",), **changes})

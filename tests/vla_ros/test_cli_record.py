@@ -1,0 +1,28 @@
+"""What is wrong with a recording or a page is one line, said before anything starts."""
+
+import os
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("record", "data", "--rate", "0"), "rate_hz: expected 1 to 100, got 0"),
+        (("record", "data", "--cameras", ","), "cameras: expected at least one"),
+        (("record", "data", "--max-gap", "60"), "max_gap_s: expected 0 to 10 s, got 60"),
+        (("record", "file/data"), "cannot write into"),
+        (("watch", "--token", "short"), "token: expected 8 or more letters, digits"),
+        (("watch", "--token", "with spaces in it"), "token: expected 8 or more letters"),
+        (("watch", "--token", "long-enough", "--token-file", "file"), "got both"),
+        (("watch", "--token-file", "none"), "token-file: cannot read none"),
+    ],
+)
+def test_mistakes_are_one_line(vla_ros, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    code, _, err = vla_ros(*words)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
+    assert os.listdir(tmp_path) == ["file"]

@@ -1,0 +1,113 @@
+"""An operator's wishes become poses that cannot run away."""
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from policies.openvla.state import DOWN
+from vla_ros.teleoperation import Teleoperation, TeleoperationError, TeleoperationLimits
+
+PERIOD_NS = 50_000_000
+HOME = np.array([0.45, 0.0, 0.3])
+
+
+class FollowingArm:
+    """An arm that is always where the newest chunk wanted it a moment ago (or stuck)."""
+
+    def __init__(self, stuck=False, **limits):
+        self.teleoperation = Teleoperation(TeleoperationLimits(**limits))
+        self.now_ns = 10**18
+        self.position, self.rotation = HOME.copy(), DOWN
+        self.stuck = stuck
+
+    def step(self, linear=None, angular=(0.0, 0.0, 0.0), measured=True):
+        self.now_ns += PERIOD_NS
+        if linear is not None:
+            self.teleoperation.on_twist(np.array(linear), np.array(angular), self.now_ns)
+        if measured:
+            self.teleoperation.on_tool(self.position, self.rotation, 0.7, self.now_ns)
+        chunk = self.teleoperation.step(self.now_ns)
+        if chunk is not None and not self.stuck:
+            share = PERIOD_NS / 100_000_000
+            self.position = self.position + share * (chunk.positions[0] - self.position)
+            self.rotation = Rotation.from_quat(chunk.quaternions[0], scalar_first=True)
+        return chunk
+
+
+def test_velocity_becomes_a_path_at_that_velocity():
+    arm = FollowingArm()
+    for _ in range(40):
+        chunk = arm.step([0.1, 0.0, 0.0])
+    moved = arm.position - HOME
+    assert moved[0] == pytest.approx(0.1 * 40 * PERIOD_NS / 1e9, abs=0.02)
+    assert moved[1:] == pytest.approx([0.0, 0.0], abs=1e-9)
+    # The second pose of a chunk is 0.1 s after the first.
+    assert chunk.positions[1] - chunk.positions[0] == pytest.approx([0.01, 0.0, 0.0])
+    assert chunk.gripper.tolist() == [0.7, 0.7]  # as measured: nobody told anything else
+
+
+def test_turns_are_about_the_base_frames_axes():
+    arm = FollowingArm()
+    chunk = arm.step([0.0, 0.0, 0.0], [0.0, 0.0, 0.5])
+    first, second = (Rotation.from_quat(q, scalar_first=True) for q in chunk.quaternions)
+    assert (second * first.inv()).as_rotvec() == pytest.approx([0.0, 0.0, 0.05])
+
+
+def test_fast_wishes_are_slowed_in_their_direction():
+    arm = FollowingArm(speed_m_s=0.2, turn_rad_s=0.5)
+    chunk = arm.step([3.0, -4.0, 0.0], [0.0, 9.0, 0.0])
+    step = (chunk.positions[1] - chunk.positions[0]) / 0.1
+    assert step == pytest.approx([0.12, -0.16, 0.0])
+    first, second = (Rotation.from_quat(q, scalar_first=True) for q in chunk.quaternions)
+    assert (second * first.inv()).magnitude() == pytest.approx(0.05)
+
+
+def test_an_arm_that_cannot_follow_is_not_run_away_from():
+    arm = FollowingArm(stuck=True)
+    for _ in range(100):
+        chunk = arm.step([0.25, 0.0, 0.0], [0.0, 0.0, 1.0])
+    ahead = 0.25 * 0.2  # within the chunk
+    assert np.linalg.norm(chunk.positions[1] - HOME) <= 0.05 + ahead + 1e-9
+    turned = Rotation.from_quat(chunk.quaternions[1], scalar_first=True) * DOWN.inv()
+    assert turned.magnitude() <= 0.3 + 0.2 + 1e-9
+
+
+def test_a_stale_twist_holds_where_the_arm_is_and_then_falls_silent():
+    arm = FollowingArm()
+    for _ in range(10):
+        arm.step([0.2, 0.0, 0.0])
+    arm.stuck = True
+    chunks = [arm.step() for _ in range(20)]
+    held = chunks[5]  # the twist is older than 0.2 s
+    assert held.positions[0] == pytest.approx(arm.position)
+    assert held.positions[1] == pytest.approx(arm.position)
+    assert arm.teleoperation.state == "no input: nothing is sent"
+    assert chunks[-1] is None
+    assert arm.step([0.1, 0.0, 0.0]).positions[0][0] < arm.position[0] + 0.015  # no jump
+
+
+def test_the_gripper_moves_while_the_arm_holds():
+    arm = FollowingArm()
+    arm.teleoperation.on_gripper(-3.0, arm.now_ns)
+    chunk = arm.step()
+    assert chunk.gripper.tolist() == [0.0, 0.0]
+    assert chunk.positions[1] == pytest.approx(HOME)
+
+
+def test_nothing_without_joints_or_from_numbers_that_are_none():
+    arm = FollowingArm()
+    assert arm.step([0.1, 0.0, 0.0], measured=False) is None
+    with pytest.raises(TeleoperationError, match="twist: expected finite numbers"):
+        arm.step([np.nan, 0.0, 0.0])
+    chunk = arm.step()
+    assert chunk is None or chunk.positions[1] == pytest.approx(HOME)
+    with pytest.raises(TeleoperationError, match="gripper: expected a finite number"):
+        arm.teleoperation.on_gripper(np.inf, arm.now_ns)
+
+
+def test_an_old_or_future_stamp_moves_nothing():
+    arm = FollowingArm()
+    for offset_ns in (-300_000_000, 300_000_000):
+        arm.teleoperation.on_twist(np.ones(3), np.zeros(3), arm.now_ns + PERIOD_NS + offset_ns)
+        chunk = arm.step()
+        assert chunk.positions[1] == pytest.approx(HOME)

@@ -1,0 +1,103 @@
+"""Everybody on this machine may look; commanding takes the token."""
+
+import io
+import json
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+from PIL import Image
+
+TOKEN = "secret-token"
+
+
+def ask(address, data=None, **headers):
+    """(status, headers, body)."""
+    if data is not None and not isinstance(data, bytes):
+        data = json.dumps(data).encode()
+    request = urllib.request.Request(address, data=data, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read()
+
+
+def test_the_state_is_what_was_heard(serve):
+    address, _ = serve()
+    status, headers, body = ask(address + "state")
+    state = json.loads(body)  # strict: NaN would not pass a browser
+    assert (status, headers["Content-Type"]) == (200, "application/json")
+    assert state["instruction"] == "lift the red cube"
+    assert state["images"] == {"front": 1, "imagined": 0}
+    assert state["writable"] is True
+    levels = {node["name"]: node["level"] for node in state["nodes"]}
+    assert levels == {"policy_node": "OK", "executor_node": "ERROR", "sim_node": "STALE"}
+    assert state["targets"][-1][1:] == pytest.approx([0.498, 0.1, 0.3, 0.02])
+    assert state["latencies"][-1][1] is None
+    assert "NaN" not in body.decode()
+
+
+def test_images_and_pages_come_and_nothing_else(serve):
+    address, _ = serve()
+    status, headers, body = ask(address + "image/front?3")
+    assert (status, headers["Content-Type"]) == (200, "image/jpeg")
+    picture = np.asarray(Image.open(io.BytesIO(body)))
+    assert picture.shape == (48, 64, 3)
+    assert picture[:, :28, 0].min() > 200 > 50 > picture[:, 36:, 0].max()
+    assert ask(address + "image/imagined")[0] == 404
+    for path in ("", "watch.js", "watch.css"):
+        status, headers, body = ask(address + path)
+        assert status == 200
+        assert "default-src 'self'" in headers["Content-Security-Policy"]
+        assert b"http://" not in body and b"https://" not in body  # nothing from elsewhere
+    for path in ("server.py", "../state.py", "%2e%2e/state.py", "image/../../x"):
+        assert ask(address + path)[0] == 404
+
+
+def test_commands_need_the_token(serve):
+    address, commands = serve()
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer é"}):
+        headers = {
+            name: value.encode("latin-1").decode("latin-1") for name, value in headers.items()
+        }
+        status, _, body = ask(address + "stop", {}, **headers)
+        assert (status, json.loads(body)["error"]) == (401, "wrong token")
+    assert commands.done == []
+    entry = {"Authorization": f"Bearer {TOKEN}"}
+    assert ask(address + "instruction", {"text": "push it"}, **entry)[0] == 200
+    assert ask(address + "stop", {}, **entry)[0] == 200
+    assert ask(address + "reset", {}, **entry)[0] == 200
+    assert commands.done == [("instruct", "push it"), ("stop",), ("reset",)]
+
+
+def test_without_a_token_it_is_read_only(serve):
+    address, commands = serve(token=None)
+    for given in ("", "None", TOKEN):
+        status, _, body = ask(address + "stop", {}, Authorization=f"Bearer {given}")
+        assert status == 403
+        assert "read-only" in json.loads(body)["error"]
+    assert json.loads(ask(address + "state")[2])["writable"] is False
+    assert commands.done == []
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[", b"[1]", b'{"text": 3}', b'{"text": "' + b"x" * 501 + b'"}', b"null"]
+)
+def test_bad_instructions_are_refused(serve, body):
+    address, commands = serve()
+    status, _, answer = ask(address + "instruction", body, Authorization=f"Bearer {TOKEN}")
+    assert status == 400
+    assert "at most 500 characters" in json.loads(answer)["error"]
+    assert commands.done == []
+
+
+def test_large_bodies_other_names_and_other_paths(serve):
+    address, commands = serve()
+    entry = {"Authorization": f"Bearer {TOKEN}"}
+    assert ask(address + "stop", b"x" * 5000, **entry)[0] == 413
+    assert ask(address + "fly", {}, **entry)[0] == 404
+    assert ask(address + "state", Host="evil.example:80")[0] == 403  # DNS rebinding
+    assert ask(address + "stop", {}, Host="evil.example", **entry)[0] == 403
+    assert commands.done == []

@@ -1,0 +1,94 @@
+"""`vla-ros record`: episodes of a running robot as a LeRobotDataset."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sim.scene import CAMERAS
+from vla_ros.cli._output import check_folder
+from vla_ros.graph import shared_environment
+from vla_ros.recording.recorder import Settings
+
+
+def command(
+    output: Annotated[Path, typer.Argument(help="Folder of the dataset; one there is continued.")],
+    cameras: Annotated[
+        str, typer.Option(help="Separated by commas; the first sets the instants of the rows.")
+    ] = ",".join(CAMERAS),
+    rate: Annotated[int, typer.Option(help="Rows a second.")] = Settings.rate_hz,
+    episodes: Annotated[int, typer.Option(min=0, help="End after so many; 0: with Ctrl-C.")] = 0,
+    max_gap: Annotated[
+        float, typer.Option(help="Throw episodes away that lack a stream for longer [s].")
+    ] = Settings.max_gap_s,
+    robot_type: Annotated[str, typer.Option(help="What the dataset calls the robot.")] = "fr3",
+) -> None:
+    """Record the topics of a running robot, episode by episode, as a LeRobotDataset.
+
+    An episode lasts from an /instruction that is not empty to the next, or to the empty one. Tell
+    how it went on /episode/success (std_msgs/Bool) before it ends; /recorder/discard
+    (std_srvs/Trigger) throws it away. Finished episodes survive a kill and a full disk.
+    """
+    names = tuple(name.strip() for name in cameras.split(",") if name.strip())
+    Settings(names, rate, max_gap)  # what is wrong is said before anything starts
+    check_folder(output if output.exists() else output.parent)
+    for name, value in shared_environment().items():  # before rclpy reads them
+        os.environ.setdefault(name, value)
+    _run(output, names, rate, episodes, max_gap, robot_type)
+
+
+def _run(
+    output: Path,
+    cameras: tuple[str, ...],
+    rate_hz: int,
+    episodes: int,
+    max_gap_s: float,
+    robot_type: str,
+) -> None:
+    import rclpy
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+
+    from vla_ros.recorder_node import RecorderNode
+
+    console = Console(highlight=False, soft_wrap=True)
+    parameters = {
+        "output": str(output),
+        "cameras": list(cameras),
+        "rate_hz": rate_hz,
+        "max_gap_s": float(max_gap_s),
+        "robot_type": robot_type,
+    }
+    arguments = [
+        word
+        for name, value in parameters.items()
+        for word in ("-p", f"{name}:={json.dumps(value)}")
+    ]
+    rclpy.init(
+        args=["--ros-args", *arguments], signal_handler_options=rclpy.SignalHandlerOptions.NO
+    )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the ordinary end as well
+    node = None
+    try:
+        node = RecorderNode(on_event=lambda text: console.print(text, markup=False))
+        console.print(f"Recording {', '.join(cameras)} to {output}; Ctrl-C ends", style="dim")
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while not episodes or node.recorder.recorded < episodes:
+            executor.spin_once(timeout_sec=0.2)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    if node is None:
+        return
+    recorder = node.recorder
+    thrown = f", {recorder.discarded} thrown away" if recorder.discarded else ""
+    console.print(f"{output}: {recorder.recorded} episodes recorded{thrown}", markup=False)

@@ -1,0 +1,90 @@
+"""`vla-ros watch`: a page on localhost that shows what a running graph does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sim.scene import CAMERAS
+from vla_ros.errors import UserError
+from vla_ros.graph import shared_environment
+from vla_ros.watch.server import WatchServer
+
+MIN_TOKEN = 8  # characters
+
+
+def command(
+    token: Annotated[
+        str | None,
+        typer.Option(help="Allow commands (instruct, stop, reset) to pages that have it."),
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="The same, from a file: not seen in the list of processes.")
+    ] = None,
+    cameras: Annotated[str, typer.Option(help="Separated by commas.")] = ",".join(CAMERAS),
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8080,
+) -> None:
+    """Serve a page that shows cameras, imagined frames, actions, latencies and node states.
+
+    Read-only without a token. With one, open the printed address: it can instruct, stop and reset.
+    """
+    secret = read_token(token, token_file)
+    names = tuple(name.strip() for name in cameras.split(",") if name.strip())
+    for name, value in shared_environment().items():  # before rclpy reads them
+        os.environ.setdefault(name, value)
+    import rclpy
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+
+    from vla_ros.watch_node import WatchNode
+
+    rclpy.init(args=[], signal_handler_options=rclpy.SignalHandlerOptions.NO)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the ordinary end as well
+    node = WatchNode(names)
+    server = None
+    try:
+        try:
+            server = WatchServer(node.state, node, host, port, secret)
+        except OSError as error:
+            reason = error.strerror or error
+            raise UserError(f"port: cannot listen on {host}:{port}: {reason}") from error
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://{host}:{server.server_port}/"
+        how = f"{address}#token={secret}" if secret else f"{address} (read-only)"
+        Console(highlight=False, soft_wrap=True).print(f"Watching at {how}", markup=False)
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        if server is not None:
+            server.shutdown()
+            server.server_close()
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def read_token(token: str | None, path: Path | None) -> str | None:
+    if token is not None and path is not None:
+        raise UserError("token: expected --token or --token-file, got both")
+    if path is not None:
+        try:
+            token = path.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"token-file: cannot read {path}: {error}") from error
+    if token is None:
+        return None
+    # Letters and digits: it stands in an address and in a header.
+    if len(token) < MIN_TOKEN or not all(c.isascii() and (c.isalnum() or c in "-_") for c in token):
+        raise UserError(
+            f"token: expected {MIN_TOKEN} or more letters, digits, - and _, got {len(token)} "
+            "characters"
+        )
+    return token

@@ -1,0 +1,193 @@
+"""Records synchronized episodes from the topics as a LeRobotDataset; `vla-ros record` runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Bool, String
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from policies.interface import ObservationError
+from sim import robot
+from sim.episode_files import DatasetError, EpisodeFiles, explain
+from sim.scene import CAMERAS
+from vla_ros import messages, topics
+from vla_ros.errors import UserError
+from vla_ros.joints import JointsError, positions_by_name
+from vla_ros.recording.arm import JOINT_NAMES, features
+from vla_ros.recording.recorder import Recorder, Settings
+from vla_ros.runtime import RELIABLE, Parameter, declare, run_node, subscribe_latched
+
+PARAMETERS = (
+    Parameter("output", "", "Folder of the LeRobotDataset: a new one, or one to be continued"),
+    Parameter("cameras", list(CAMERAS), "Cameras to record; the first one sets the instants"),
+    Parameter("rate_hz", Settings.rate_hz, "Rows a second", 1, 100),
+    Parameter(
+        "max_gap_s",
+        Settings.max_gap_s,
+        "Throw episodes away that lack images or joint states for longer",
+        0.02,
+        10.0,
+    ),
+    Parameter("robot_type", "fr3", "What the dataset calls the robot"),
+)
+DIAGNOSTICS_RATE_HZ = 2.0
+# Writing an episode takes a moment; what arrives meanwhile waits here.
+IMAGES = QoSProfile(depth=32, reliability=ReliabilityPolicy.BEST_EFFORT)
+JOINTS = QoSProfile(depth=256, reliability=ReliabilityPolicy.BEST_EFFORT)
+COMMANDS = QoSProfile(depth=64, reliability=ReliabilityPolicy.RELIABLE)
+
+
+class RecorderNode(Node):
+    """Callbacks and messages only; the decisions are `vla_ros.recording.recorder`'s."""
+
+    def __init__(self, on_event: Callable[[str], None] | None = None) -> None:
+        super().__init__("recorder_node")
+        values = declare(self, PARAMETERS)
+        if not values["output"]:
+            raise UserError("output: expected a folder for the dataset, got nothing")
+        self._folder = Path(values["output"])
+        self._robot_type = values["robot_type"]
+        self._refused_messages = 0
+        if self._folder.exists() and not self._folder.is_dir():
+            raise UserError(f"output: expected a folder, {self._folder} is a file")
+        try:
+            self._settings = Settings(
+                tuple(values["cameras"]), values["rate_hz"], values["max_gap_s"]
+            )
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        self.recorder = Recorder(self._settings, self._open_files, on_event or self._log)
+        import lerobot.datasets.lerobot_dataset  # noqa: F401  (takes seconds: now, not later)
+
+        self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, RELIABLE)
+        for name in self._settings.cameras:
+            self.create_subscription(
+                Image,
+                topics.image_topic(name),
+                lambda message, name=name: self._on_image(name, message),
+                IMAGES,
+            )
+        self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, JOINTS)
+        for topic, names in (
+            (topics.ARM_COMMAND, robot.JOINT_NAMES),
+            (topics.GRIPPER_COMMAND, robot.FINGER_JOINT_NAMES),
+        ):
+            self.create_subscription(
+                JointTrajectory,
+                topic,
+                lambda message, names=names: self._on_command(names, message),
+                COMMANDS,
+            )
+        subscribe_latched(self, String, topics.INSTRUCTION, self._on_instruction)
+        subscribe_latched(self, Bool, topics.EPISODE_SUCCESS, self._on_success)
+        self.create_service(Trigger, topics.RECORDER_DISCARD, self._on_discard)
+        self.create_timer(1.0 / DIAGNOSTICS_RATE_HZ, self._publish_diagnostics)
+
+    def _log(self, text: str) -> None:
+        self.get_logger().info(text)
+
+    def _open_files(self, shapes: Mapping[str, tuple[int, ...]]) -> EpisodeFiles:
+        return EpisodeFiles(
+            self._folder, self._settings.rate_hz, features(dict(shapes)), self._robot_type
+        )
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What goes wrong with the dataset ends the node, with one line."""
+        try:
+            yield
+        except DatasetError as error:
+            raise UserError(str(error)) from error
+        except OSError as error:
+            raise UserError(str(explain(error, self._folder, self.recorder.recorded))) from error
+
+    # --- what arrives -----------------------------------------------------------------------
+
+    def _on_image(self, camera: str, message: Image) -> None:
+        try:
+            image = messages.image_from_message(message)
+        except ObservationError as error:
+            self._refuse(f"camera {camera!r}: {error}")
+            return
+        with self._writing():
+            self.recorder.on_image(camera, messages.to_ns(message.header.stamp), image)
+
+    def _on_joints(self, message: JointState) -> None:
+        try:
+            joints = positions_by_name(message.name, message.position, JOINT_NAMES)
+        except JointsError as error:
+            self._refuse(f"{topics.JOINT_STATES}: {error}")
+            return
+        self.recorder.on_joints(messages.to_ns(message.header.stamp), joints, self._now_ns())
+
+    def _on_command(self, names: tuple[str, ...], message: JointTrajectory) -> None:
+        try:
+            points = [
+                (
+                    messages.to_ns(point.time_from_start),
+                    positions_by_name(message.joint_names, point.positions, names),
+                )
+                for point in message.points
+            ]
+        except JointsError as error:
+            self._refuse(f"command: {error}")
+            return
+        start_ns = messages.to_ns(message.header.stamp)
+        gripper = names == robot.FINGER_JOINT_NAMES
+        self.recorder.on_command(gripper, points, start_ns, self._now_ns())
+
+    def _on_instruction(self, message: String) -> None:
+        with self._writing():
+            self.recorder.on_instruction(message.data)
+
+    def _on_success(self, message: Bool) -> None:
+        self.recorder.on_success(message.data)
+
+    def _on_discard(self, _request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self.recorder.discard()
+        response.message = self.recorder.last if response.success else "nothing is being recorded"
+        return response
+
+    # --- health -----------------------------------------------------------------------------
+
+    def _now_ns(self) -> int:
+        return self.get_clock().now().nanoseconds
+
+    def _refuse(self, text: str) -> None:
+        self._refused_messages += 1
+        self.get_logger().error(text, throttle_duration_sec=1.0)
+
+    def _publish_diagnostics(self) -> None:
+        recorder = self.recorder
+        level = "WARN" if recorder.last.startswith("episode thrown away") else "OK"
+        values = {
+            "recording": recorder.recording,
+            "rows": recorder.rows,
+            "episodes": recorder.recorded,
+            "thrown_away": recorder.discarded,
+            "refused_messages": self._refused_messages,
+        }
+        self._diagnostics.publish(
+            messages.diagnostics("recorder_node", level, recorder.last, values, self._now_ns())
+        )
+
+    def destroy_node(self) -> None:
+        self.recorder.close()
+        super().destroy_node()
+
+
+def main() -> None:
+    """Entry point of `ros2 run vla_ros recorder_node`."""
+    run_node(RecorderNode)
+
+
+if __name__ == "__main__":
+    main()

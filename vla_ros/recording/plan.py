@@ -1,0 +1,214 @@
+"""Which rows a bag's episodes have: where they begin and end, which images, which numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_ros.recording.bag_streams import POSE, BagStreams, NumberStream
+from vla_ros.recording.mapping import TopicMapping
+from vla_ros.recording.resample import (
+    Series,
+    ages_ns,
+    hold,
+    interpolate,
+    interpolate_poses,
+    newest,
+    rising,
+    ticks_ns,
+)
+
+
+@dataclass
+class EpisodePlan:
+    """One episode; with a reason in `left_out` it does not become data."""
+
+    start_ns: int
+    end_ns: int
+    task: str = ""
+    success: bool | None = None  # None: no topic for it
+    left_out: str = ""
+    trimmed: int = 0  # rows at its ends for which a stream had nothing yet, or nothing any more
+    columns: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    images: dict[str, NDArray[np.intp]] = field(default_factory=dict)  # feature -> message indices
+    skew_ns: dict[str, NDArray[np.int64]] = field(default_factory=dict)  # feature -> (n,)
+    number: int | None = None  # in the dataset
+
+    @property
+    def rows(self) -> int:
+        lengths = [len(column) for column in self.columns.values()]
+        return max([*lengths, *(len(indices) for indices in self.images.values())], default=0)
+
+
+def plan_episodes(streams: BagStreams, mapping: TopicMapping) -> list[EpisodePlan]:
+    """The episodes of a bag in order, also those that are left out."""
+    return [_plan(streams, mapping, start, end) for start, end in _spans(streams, mapping)]
+
+
+# --- where episodes begin and end -------------------------------------------------------------
+
+
+def _spans(streams: BagStreams, mapping: TopicMapping) -> list[tuple[int, int]]:
+    reference = _reference_stamps(streams, mapping)
+    if not len(reference):
+        return []
+    whole = (int(reference[0]), int(reference[-1]))
+    split = mapping.episodes
+    if split.by == "gap":
+        cuts = np.flatnonzero(np.diff(reference) > split.longer_than_s * 1e9)
+        starts, ends = np.concatenate([[0], cuts + 1]), np.concatenate([cuts, [len(reference) - 1]])
+        return [(int(reference[a]), int(reference[b])) for a, b in zip(starts, ends, strict=True)]
+    if split.by == "bag":
+        return [whole]
+    spans, since, before = [], None, None
+    for received_ns, value in streams.words.get(split.topic, []):
+        if value == before:
+            continue
+        if since is not None:
+            spans.append((since, received_ns))
+        since, before = (received_ns if value else None), value
+    if since is not None:
+        spans.append((since, whole[1]))
+    return [(start, end) for start, end in spans if end > start]
+
+
+def _reference_stamps(streams: BagStreams, mapping: TopicMapping) -> NDArray[np.int64]:
+    """Of the first camera, or of the first numbers."""
+    for camera in mapping.cameras.values():
+        stamps = np.array(streams.arrivals[camera.topic].stamps_ns, np.int64)
+        return stamps[rising(stamps)]
+    return next(iter(streams.numbers.values()))[0].series.stamps_ns
+
+
+# --- what they hold -----------------------------------------------------------------------------
+
+
+def _plan(streams: BagStreams, mapping: TopicMapping, start_ns: int, end_ns: int) -> EpisodePlan:
+    plan = EpisodePlan(start_ns, end_ns)
+    plan.task, plan.left_out = _task(streams, mapping, start_ns)
+    if mapping.success:
+        told = [
+            value
+            for received_ns, value in streams.words.get(mapping.success.topic, [])
+            if start_ns <= received_ns <= end_ns
+        ]
+        plan.success = bool(told[-1]) if told else False
+    reference = _reference_stamps(streams, mapping)
+    inside = reference[(reference >= start_ns) & (reference <= end_ns)]
+    ticks = ticks_ns(int(inside[0]), int(inside[-1]), mapping.rate_hz) if len(inside) else inside
+    # With cameras a row's numbers are those at its first image; what is seen must be what is.
+    instants = reference[newest(reference, ticks)] if mapping.cameras else ticks
+    period_ns = round(1e9 / mapping.rate_hz)
+    usable = np.ones(len(ticks), dtype=bool)
+    for stream in (each for parts in streams.numbers.values() for each in parts):
+        usable &= _covered(stream, instants + period_ns * stream.next_row, mapping.max_gap_s * 1e9)
+    for camera in mapping.cameras.values():
+        stamps = np.array(streams.arrivals[camera.topic].stamps_ns, np.int64)
+        usable &= ticks >= stamps.min() if len(stamps) else False
+    rows = np.flatnonzero(usable)
+    if len(rows):  # what lies between is looked at below
+        rows = np.arange(rows[0], rows[-1] + 1)
+    plan.trimmed = len(ticks) - len(rows)
+    if len(rows) < mapping.min_rows:
+        plan.left_out = plan.left_out or (
+            f"expected {mapping.min_rows} rows or more in which every stream has data, "
+            f"got {len(rows)}"
+        )
+        return plan
+    _fill(plan, streams, mapping, ticks[rows], instants[rows])
+    return plan
+
+
+def _task(streams: BagStreams, mapping: TopicMapping, start_ns: int) -> tuple[str, str]:
+    """The instruction, and a reason to leave the episode out."""
+    if mapping.task.text:
+        return mapping.task.text, ""
+    said = [
+        text
+        for received_ns, text in streams.words.get(mapping.task.topic, [])
+        if received_ns <= start_ns
+    ]
+    if said and said[-1]:
+        return said[-1], ""
+    return "", f"no text on {mapping.task.topic} when it begins"
+
+
+def _covered(
+    stream: NumberStream, instants_ns: NDArray[np.int64], max_gap_ns: float
+) -> NDArray[np.bool_]:
+    """Where there is something to take: of commands the first has come, of measurements there is
+    one before and one after, not too far apart."""
+    stamps = stream.series.stamps_ns
+    covered = instants_ns >= stamps[0]
+    if _measured(stream):
+        covered &= instants_ns <= stamps[-1]
+        covered &= _steps_ns(stream.series, instants_ns) <= max_gap_ns
+    return covered
+
+
+def _measured(stream: NumberStream) -> bool:
+    """Commands hold until the next; measurements must keep coming."""
+    return stream.linear and not stream.kind.endswith("JointTrajectory")
+
+
+def _fill(
+    plan: EpisodePlan,
+    streams: BagStreams,
+    mapping: TopicMapping,
+    ticks: NDArray[np.int64],
+    instants: NDArray[np.int64],
+) -> None:
+    period_ns = round(1e9 / mapping.rate_hz)
+    gaps: dict[str, int] = {}
+    for feature, camera in mapping.cameras.items():
+        stamps = np.array(streams.arrivals[camera.topic].stamps_ns, np.int64)
+        kept = rising(stamps)
+        chosen = newest(stamps[kept], ticks)
+        plan.images[feature] = kept[chosen]
+        plan.skew_ns[feature] = ticks - stamps[kept][chosen]
+        gaps[camera.topic] = int(plan.skew_ns[feature].max())
+    for feature, parts in streams.numbers.items():
+        columns, skews = [], []
+        for part, source in zip(parts, mapping.numbers[feature], strict=True):
+            at = instants + period_ns * part.next_row
+            columns.append(_sample(part, at))
+            skews.append(_nearest_ns(part.series.stamps_ns, at) if part.linear
+                         else ages_ns(part.series.stamps_ns, at))  # fmt: skip
+            if _measured(part):
+                gaps[source.topic] = max(
+                    gaps.get(source.topic, 0), int(_steps_ns(part.series, at).max())
+                )
+        plan.columns[feature] = np.hstack(columns).astype(np.float32)
+        plan.skew_ns[feature] = np.max(skews, axis=0)
+    topic = max(gaps, key=lambda each: gaps[each], default="")
+    if topic and gaps[topic] > mapping.max_gap_s * 1e9:
+        plan.left_out = plan.left_out or (
+            f"{topic}: nothing for {gaps[topic] / 1e6:.0f} ms, "
+            f"at most {mapping.max_gap_s * 1e3:.0f} ms expected"
+        )
+
+
+def _sample(stream: NumberStream, instants_ns: NDArray[np.int64]) -> NDArray[np.float64]:
+    if not stream.linear:
+        return hold(stream.series, instants_ns)
+    if stream.kind == POSE:
+        return interpolate_poses(stream.series, instants_ns)
+    return interpolate(stream.series, instants_ns)
+
+
+def _nearest_ns(stamps_ns: NDArray[np.int64], instants_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n,) to the nearest sample."""
+    before = np.maximum(newest(stamps_ns, instants_ns), 0)
+    after = np.minimum(before + 1, len(stamps_ns) - 1)
+    return np.minimum(
+        np.abs(instants_ns - stamps_ns[before]), np.abs(instants_ns - stamps_ns[after])
+    )
+
+
+def _steps_ns(series: Series, instants_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n,) time between the two samples around each instant."""
+    before = np.maximum(newest(series.stamps_ns, instants_ns), 0)
+    after = np.minimum(before + 1, len(series.stamps_ns) - 1)
+    return series.stamps_ns[after] - series.stamps_ns[before]

@@ -1,0 +1,224 @@
+"""Decides what of the streams becomes an episode. No ROS; time is an argument.
+
+An episode lasts while an instruction is given: from one that is not empty to the next, or to the
+empty one. What it needs to be good data and does not have (images, joint states, time) ends it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.episode_files import EpisodeFiles
+from sim.kinematics import Kinematics
+from vla_ros.recording.episode import EpisodeInProgress, EpisodeRefusedError, Picture
+
+RECENT_IMAGES = 32  # per camera
+RECENT_JOINTS_NS = 2_000_000_000  # kept while nothing is recorded
+MAX_CLOCK_OFFSET_NS = 500_000_000  # between stamps and arrival; more are two clocks
+JOURNAL = "meta/recording.jsonl"  # a line per episode: outcome as told, ages, repeated images
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to record."""
+
+    cameras: tuple[str, ...]  # the first one's images set the instants of the rows
+    rate_hz: int = 10
+    max_gap_s: float = 0.5  # longer without an image or joint state: the episode is thrown away
+    min_rows: int = 5
+
+    def __post_init__(self) -> None:
+        if not self.cameras or len(set(self.cameras)) != len(self.cameras):
+            raise ValueError(
+                f"cameras: expected at least one, each once, got {', '.join(self.cameras) or None}"
+            )
+        if not 1 <= self.rate_hz <= 100:
+            raise ValueError(f"rate_hz: expected 1 to 100, got {self.rate_hz}")
+        if not 0.0 < self.max_gap_s <= 10.0:
+            raise ValueError(f"max_gap_s: expected 0 to 10 s, got {self.max_gap_s:g}")
+
+
+class Recorder:
+    """Feed it what arrives; it appends finished episodes.
+
+    `open_files(shapes)` opens the dataset once every camera has shown the shape of its images.
+    What it raises, and the `OSError` of a full disk, passes through; finished episodes stay.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        open_files: Callable[[Mapping[str, tuple[int, ...]]], EpisodeFiles],
+        on_event: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._settings = settings
+        self._open_files = open_files
+        self._on_event = on_event
+        self._kinematics = Kinematics()
+        self._pictures: dict[str, deque[Picture]] = {
+            name: deque(maxlen=RECENT_IMAGES) for name in settings.cameras
+        }
+        self._joint_stamps_ns: list[int] = []
+        self._joints: list[NDArray] = []  # (9,) each
+        self._offset_ns = 0  # of the newest joint state: arrival after stamp
+        self._instruction = ""
+        self._pending = False  # an instruction waits for an image to begin with
+        self._episode: EpisodeInProgress | None = None
+        self.files: EpisodeFiles | None = None
+        self.recorded = 0
+        self.discarded = 0
+        self.last = "waiting for an instruction"
+
+    @property
+    def recording(self) -> bool:
+        return self._episode is not None
+
+    @property
+    def rows(self) -> int:
+        """Of the episode in progress."""
+        return self._episode.rows if self._episode else 0
+
+    # --- what arrives -----------------------------------------------------------------------
+
+    def on_instruction(self, text: str) -> None:
+        """A new wish ends the episode of the old one."""
+        if text == self._instruction:
+            return
+        self.end()
+        self._instruction = text
+        self._pending = bool(text)
+
+    def on_success(self, success: bool) -> None:
+        """How the episode in progress went; the last word before its end counts."""
+        if self._episode is not None:
+            self._episode.success = success
+
+    def on_image(self, camera: str, stamp_ns: int, image: NDArray[np.uint8]) -> None:
+        recent = self._pictures[camera]
+        if recent and stamp_ns <= recent[-1].stamp_ns:
+            if recent[-1].stamp_ns - stamp_ns < MAX_CLOCK_OFFSET_NS:
+                return  # late
+            self._refuse(f"camera {camera!r}: its clock was set back")
+            recent.clear()
+        recent.append(Picture(stamp_ns, image))
+        if camera != self._settings.cameras[0]:
+            return
+        if self._pending:
+            self._begin()
+        elif self._episode is not None:
+            try:
+                self._episode.advance()
+            except EpisodeRefusedError as error:
+                self._refuse(str(error))
+
+    def on_joints(self, stamp_ns: int, joints: NDArray[np.float64], now_ns: int) -> None:
+        """Measured positions (9,), arm and fingers."""
+        self._offset_ns = now_ns - stamp_ns
+        self._joint_stamps_ns.append(stamp_ns)
+        self._joints.append(joints)
+        if self._episode is None:
+            old = sum(each < stamp_ns - RECENT_JOINTS_NS for each in self._joint_stamps_ns[:64])
+            del self._joint_stamps_ns[:old], self._joints[:old]
+
+    def on_command(
+        self,
+        gripper: bool,
+        points: Sequence[tuple[int, NDArray]],
+        start_ns: int,
+        now_ns: int,
+    ) -> None:
+        """A trajectory to the arm or the gripper: ([ns] from start, positions) each.
+
+        `start_ns` 0: from when it arrives.
+        """
+        if self._episode is None or not points:
+            return
+        times_ns = np.array([time_ns for time_ns, _ in points], np.int64) + (start_ns or now_ns)
+        commands = self._episode.gripper if gripper else self._episode.arm
+        commands.append((now_ns, times_ns, np.stack([row for _, row in points])))
+
+    def discard(self) -> bool:
+        """Throw the episode in progress away. False: there is none."""
+        if self._episode is None:
+            return False
+        self._refuse("on demand")
+        return True
+
+    # --- episodes ---------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        missing = [name for name, recent in self._pictures.items() if not recent]
+        if missing or not self._joints:
+            self.last = f"waiting for {', '.join(missing) or 'joint states'}"
+            return
+        shapes = {name: recent[-1].image.shape for name, recent in self._pictures.items()}
+        if self.files is None:
+            self.files = self._open_files(shapes)
+        self._pending = False
+        self._episode = EpisodeInProgress(
+            self._instruction,
+            self._settings.rate_hz,
+            self.files.encoder_options,
+            self._pictures,
+            self._settings.max_gap_s,
+        )
+        self._say(f"recording {self._instruction!r}")
+
+    def end(self) -> None:
+        """Finish the episode in progress, if any, and append it. Raises `OSError`: a full disk."""
+        episode, self._episode, self._pending = self._episode, None, False
+        if episode is None or self.files is None:
+            return
+        try:
+            if abs(self._offset_ns) > MAX_CLOCK_OFFSET_NS:
+                raise EpisodeRefusedError(
+                    f"joint states are stamped {self._offset_ns / 1e9:.2f} s before they arrive: "
+                    "two clocks, and commands could not be placed"
+                )
+            if episode.rows < self._settings.min_rows:
+                raise EpisodeRefusedError(
+                    f"expected {self._settings.min_rows} rows or more, got {episode.rows}"
+                )
+            data, entry = episode.finish(self._joint_stamps_ns, self._joints, self._kinematics)
+        except EpisodeRefusedError as error:
+            self._discarded(str(error))
+            return
+        number = self.files.episodes
+        self.files.append([data])
+        self._note({"episode_index": number, **entry})
+        self.recorded += 1
+        told = {None: "outcome not told", True: "success", False: "failure"}[episode.success]
+        self._say(f"episode {number}: {episode.rows} rows, {told}, {episode.task!r}")
+
+    def _refuse(self, reason: str) -> None:
+        if self._episode is not None:
+            self._episode = None
+            self._discarded(reason)
+
+    def _discarded(self, reason: str) -> None:
+        self.discarded += 1
+        self._say(f"episode thrown away: {reason}")
+
+    def _say(self, text: str) -> None:
+        self.last = text
+        self._on_event(text)
+
+    def _note(self, entry: Mapping[str, object]) -> None:
+        assert self.files is not None
+        path: Path = self.files.folder / JOURNAL
+        with path.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def close(self) -> None:
+        """Others may open the dataset. What is in progress is thrown away: it was not finished."""
+        self._refuse("recording ended before it did")
+        if self.files is not None:
+            self.files.close()
+            self.files = None

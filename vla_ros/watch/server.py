@@ -1,0 +1,140 @@
+"""Serves the page over HTTP from the standard library: reading for all, commands with a token."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import time
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+from vla_ros.watch.state import WatchState
+
+FILES = {
+    "/": ("page.html", "text/html; charset=utf-8"),
+    "/watch.js": ("watch.js", "text/javascript; charset=utf-8"),
+    "/watch.css": ("watch.css", "text/css; charset=utf-8"),
+}
+MAX_BODY_BYTES = 4096
+MAX_INSTRUCTION = 500  # characters
+HEADERS = {
+    # Nothing from elsewhere is loaded, and no other page may frame the stop button.
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+
+
+class Commands(Protocol):
+    """What a page with a token may do. Each is called from a thread of the server."""
+
+    def instruct(self, text: str) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def reset(self) -> None: ...
+
+
+class WatchServer(ThreadingHTTPServer):
+    """`token` None: nobody can command."""
+
+    daemon_threads = True
+
+    def __init__(
+        self, state: WatchState, commands: Commands, host: str, port: int, token: str | None
+    ) -> None:
+        super().__init__((host, port), _Handler)
+        self.state, self.commands, self.token = state, commands, token
+        self.names = {host, "localhost", "127.0.0.1", "[::1]"}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: WatchServer
+    timeout = 10.0  # [s] for a client that says nothing
+
+    def do_GET(self) -> None:
+        if not self._is_ours():
+            return
+        path = unquote(urlsplit(self.path).path)
+        if path in FILES:
+            name, kind = FILES[path]
+            self._answer(HTTPStatus.OK, Path(__file__).with_name(name).read_bytes(), kind)
+        elif path == "/state":
+            state = self.server.state.snapshot(time.monotonic())
+            self._json(HTTPStatus.OK, state | {"writable": self.server.token is not None})
+        elif path.startswith("/image/"):
+            jpeg = self.server.state.jpeg(path.removeprefix("/image/"))
+            if jpeg is None:
+                self._json(HTTPStatus.NOT_FOUND, {"error": "no image yet"})
+            else:
+                self._answer(HTTPStatus.OK, jpeg, "image/jpeg")
+        else:
+            self._json(HTTPStatus.NOT_FOUND, {"error": "no such page"})
+
+    def do_POST(self) -> None:
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
+            self.close_connection = True
+            self._json(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": "at most 4096 bytes"})
+            return
+        body = self.rfile.read(int(length))
+        if not self._is_ours() or not self._may_command():
+            return
+        commands = self.server.commands
+        if self.path == "/instruction":
+            try:
+                text = json.loads(body)["text"]
+                if not isinstance(text, str) or len(text) > MAX_INSTRUCTION:
+                    raise ValueError
+            except (ValueError, KeyError, TypeError):
+                error = f"expected a text of at most {MAX_INSTRUCTION} characters"
+                self._json(HTTPStatus.BAD_REQUEST, {"error": error})
+                return
+            commands.instruct(text)
+        elif self.path == "/stop":
+            commands.stop()
+        elif self.path == "/reset":
+            commands.reset()
+        else:
+            self._json(HTTPStatus.NOT_FOUND, {"error": "no such command"})
+            return
+        self._json(HTTPStatus.OK, {"done": self.path[1:]})
+
+    def _is_ours(self) -> bool:
+        """A page elsewhere whose name was made to point here (DNS rebinding) is not."""
+        host = self.headers.get("Host", "").rsplit(":", 1)[0]
+        if host in self.server.names:
+            return True
+        self._json(HTTPStatus.FORBIDDEN, {"error": f"not served as {host}"})
+        return False
+
+    def _may_command(self) -> bool:
+        token = self.server.token
+        if token is None:
+            self._json(HTTPStatus.FORBIDDEN, {"error": "read-only; --token allows commands"})
+            return False
+        given = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(given.encode(), token.encode()):
+            self._json(HTTPStatus.UNAUTHORIZED, {"error": "wrong token"})
+            return False
+        return True
+
+    # --- answers ----------------------------------------------------------------------------
+
+    def _json(self, status: HTTPStatus, content: Any) -> None:
+        self._answer(status, json.dumps(content).encode(), "application/json")
+
+    def _answer(self, status: HTTPStatus, body: bytes, kind: str) -> None:
+        self.send_response(status)
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Every picture would be a line."""

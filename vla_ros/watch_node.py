@@ -1,0 +1,84 @@
+"""Hears what the page of `vla-ros watch` shows, and says what a page with a token commands."""
+
+from __future__ import annotations
+
+import time
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.client import Client
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+from std_msgs.msg import Bool, Float64, String
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory, MultiDOFJointTrajectory
+
+from policies.interface import ObservationError
+from vla_ros import messages, topics
+from vla_ros.runtime import LATCHED, NEWEST, RELIABLE, subscribe_latched
+from vla_ros.watch.state import LEVELS, WatchState
+
+IMAGINED = "imagined"  # what the page calls the world model's frames
+
+
+class WatchNode(Node):
+    """Fills a `WatchState`; its three commands may be called from other threads."""
+
+    def __init__(self, cameras: tuple[str, ...]) -> None:
+        super().__init__("watch_node")
+        self.state = WatchState((*cameras, IMAGINED))
+        self._opening = 1.0
+        shown = {name: topics.image_topic(name) for name in cameras}
+        for name, topic in {**shown, IMAGINED: topics.IMAGINED}.items():
+            self.create_subscription(
+                Image, topic, lambda message, name=name: self._on_image(name, message), NEWEST
+            )
+        self.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, self._on_health, 10)
+        self.create_subscription(
+            MultiDOFJointTrajectory, topics.ACTION_CHUNK, self._on_chunk, RELIABLE
+        )
+        self.create_subscription(JointTrajectory, topics.GRIPPER_CHUNK, self._on_gripper, RELIABLE)
+        self.create_subscription(Float64, topics.LOOP_LATENCY, self._on_latency, RELIABLE)
+        subscribe_latched(
+            self, String, topics.INSTRUCTION, lambda m: self.state.set_instruction(m.data)
+        )
+        self._instruction = self.create_publisher(String, topics.INSTRUCTION, LATCHED)
+        self._stop = self.create_publisher(Bool, topics.EMERGENCY_STOP, LATCHED)
+        self._reset: Client = self.create_client(Trigger, topics.EXECUTOR_RESET)
+
+    # --- commands ---------------------------------------------------------------------------
+
+    def instruct(self, text: str) -> None:
+        self._instruction.publish(String(data=text))
+
+    def stop(self) -> None:
+        self._stop.publish(Bool(data=True))
+
+    def reset(self) -> None:
+        self._stop.publish(Bool(data=False))  # or an executor that starts later would be stopped
+        self._reset.call_async(Trigger.Request())
+
+    # --- what arrives -----------------------------------------------------------------------
+
+    def _on_image(self, name: str, message: Image) -> None:
+        try:
+            self.state.add_image(name, messages.image_from_message(message))
+        except ObservationError as error:
+            self.get_logger().error(f"{name}: {error}", throttle_duration_sec=5.0)
+
+    def _on_health(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            values = {pair.key: pair.value for pair in status.values}
+            level = min(status.level[0], len(LEVELS) - 1)
+            self.state.add_status(time.monotonic(), status.name, level, status.message, values)
+
+    def _on_gripper(self, message: JointTrajectory) -> None:
+        if message.points and len(message.points[0].positions) == 1:
+            self._opening = message.points[0].positions[0]
+
+    def _on_chunk(self, message: MultiDOFJointTrajectory) -> None:
+        if message.points and message.points[0].transforms:
+            at = message.points[0].transforms[0].translation
+            self.state.add_target(time.monotonic(), (at.x, at.y, at.z), self._opening)
+
+    def _on_latency(self, message: Float64) -> None:
+        self.state.add_latency(time.monotonic(), message.data)
