@@ -21,9 +21,10 @@ from sim.yaml_file import YamlError, expected_one_of, read_yaml
 from vla_ros import topics
 from vla_ros.limits import FR3_LIMITS, JOINT_FIELDS, Box, Limits, LimitsError, per_joint
 
-FOLDERS = (  # of a checkout, and of an installed package
-    Path(__file__).resolve().parent.parent / "config" / "robots",
-    Path(__file__).resolve().parents[4] / "share" / "vla_ros" / "config" / "robots",
+PACKAGE_ROOT = Path(__file__).resolve().parents[1]  # a checkout, or site-packages
+FOLDERS = (  # of a checkout, and of an installed package: beside `lib`, wherever that is
+    PACKAGE_ROOT / "config" / "robots",
+    *(place / "share" / "vla_ros" / "config" / "robots" for place in PACKAGE_ROOT.parents),
 )
 BUILT_IN = "built-in"  # the FR3 of `sim.robot`
 SECTIONS = {
