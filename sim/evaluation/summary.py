@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sim.evaluation.episode import EpisodeResult
-from sim.evaluation.intervals import wilson_interval
+from sim.evaluation.rates import rates
 from sim.evaluation.settings import Evaluation
 
 # In the order of how far the robot got. Each follows from recorded facts alone.
@@ -35,26 +35,13 @@ def outcome(result: EpisodeResult) -> str:
 
 def summarize(results: Sequence[EpisodeResult]) -> dict[str, Any]:
     """Rates, their 95 % Wilson interval, latencies [ms] and a row for every episode."""
-    successes = [result for result in results if result.success]
-    low, high = wilson_interval(len(successes), len(results))
     touches = [result.first_touch_fits for result in results]
-    latencies_ms = [value for result in results for value in result.latencies_ms]
     counts = Counter(outcome(result) for result in results)
     return {
-        "episodes": len(results),
-        "success_rate": len(successes) / len(results),
-        "wilson_low": low,
-        "wilson_high": high,
+        **rates(results),
         "first_touch_rate": sum(touches) / len(results),
-        "mean_steps_of_successes": (
-            sum(result.steps for result in successes) / len(successes) if successes else None
-        ),
         "idle_share": float(np.mean([result.idle_share for result in results])),
         "jerk_rad_s3": float(np.mean([result.jerk_rad_s3 for result in results])),
-        "policy_latency_ms": {
-            "p50": float(np.percentile(latencies_ms, 50)),
-            "p99": float(np.percentile(latencies_ms, 99)),
-        },
         **_planning(results),
         "outcomes": {name: counts[name] for name in OUTCOMES},
         "rows": [

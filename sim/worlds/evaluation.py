@@ -16,7 +16,7 @@ import numpy as np
 
 from policies.chunks import absolute_poses
 from policies.interface import ActionChunk, InstructionError, Observation, Policy
-from sim.evaluation.intervals import wilson_interval
+from sim.evaluation.rates import rates
 from sim.evaluation.work import use_one_thread
 from sim.parallel import ordered_map
 from sim.policies import ZeroPolicy
@@ -138,9 +138,6 @@ def evaluate(evaluation: WorldEvaluation) -> Iterator[WorldResult]:
 
 def summarize(evaluation: WorldEvaluation, results: Sequence[WorldResult]) -> dict[str, Any]:
     """The JSON of `vla-ros evaluate --world`; what is said of tabletop tasks alone is None."""
-    successes = [result for result in results if result.success]
-    low, high = wilson_interval(len(successes), len(results))
-    latencies_ms = [value for result in results for value in result.latencies_ms]
     counts = Counter(result.outcome for result in results)
     return {
         "env": evaluation.world.env,
@@ -151,18 +148,8 @@ def summarize(evaluation: WorldEvaluation, results: Sequence[WorldResult]) -> di
         "quantization": evaluation.quantization,
         "unnorm_key": evaluation.unnorm_key,
         "dropped_actions": list(evaluation.world.action.dropped),
-        "episodes": len(results),
-        "success_rate": len(successes) / len(results),
-        "wilson_low": low,
-        "wilson_high": high,
+        **rates(results),
         "first_touch_rate": None,
-        "mean_steps_of_successes": (
-            sum(result.steps for result in successes) / len(successes) if successes else None
-        ),
-        "policy_latency_ms": {
-            "p50": float(np.percentile(latencies_ms, 50)),
-            "p99": float(np.percentile(latencies_ms, 99)),
-        },
         "outcomes": {name: counts[name] for name in OUTCOMES},
         "rows": [
             {
