@@ -42,7 +42,7 @@ def test_help_lists_every_command_and_imports_nothing_heavy():
     ("arguments", "reason"),
     [
         (["demo", "--policy", "no-such"], "policy: expected a checkpoint folder or one of"),
-        (["demo", "--task", "Juggle"], "task: expected all or one of Lift, PickPlace, Push"),
+        (["demo", "--task", "Juggle"], "task: expected one of Lift, PickPlace, Push"),
         (["demo", "--output", "/proc/nowhere"], "output: cannot write into /proc/nowhere"),
         (["pretrain", "--output", "/proc/nowhere"], "output: cannot write into /proc/nowhere"),
     ],

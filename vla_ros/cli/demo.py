@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from policies.factory import DEFAULT_POLICY, check_name, policy_folder
+from sim.scenes import find_task
 from sim.tasks import CORE_TASKS, TASKS
 from sim.variants import STANDARD
 from vla_ros.cli._output import check_folder
@@ -94,7 +95,11 @@ def command(
 def choose_tasks(task: str) -> Sequence[str]:
     if task == "all":
         return tuple(CORE_TASKS)
-    return (task,)  # `describe` checks it
+    try:
+        find_task(task)
+    except ValueError as error:
+        raise UserError(f"{error}; or all") from error
+    return (task,)
 
 
 def prepare(output: Path) -> None:
