@@ -6,6 +6,7 @@ file leaves out come from the robot's description (URDF), which may be given sep
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -26,6 +27,7 @@ FOLDERS = (  # of a checkout, and of an installed package: beside `lib`, whereve
     PACKAGE_ROOT / "config" / "robots",
     *(place / "share" / "vla_ros" / "config" / "robots" for place in PACKAGE_ROOT.parents),
 )
+TOPIC_NAME = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 BUILT_IN = "built-in"  # the FR3 of `sim.robot`
 SECTIONS = {
     "name", "source", "description", "joints", "tool", "home_rad", "limits", "gripper", "topics",
@@ -128,7 +130,11 @@ def _robot(content: Any, path: Path, description: str) -> Robot:
     if given == BUILT_IN:
         arm = arm_model.fr3()
         if (names, tool) != (arm.joint_names, arm.tool):
-            raise RobotError(f"joints, tool: expected {arm.joint_names} and {arm.tool!r}")
+            raise RobotError(
+                f"joints, tool: expected {arm.joint_names} and {arm.tool!r}, "
+                f"got {names} and {tool!r}"
+            )
+        published["velocity_rad_s"] = np.asarray(FR3_LIMITS.velocity_rad_s)
     else:
         file = Path(given) if description else path.parent / given
         arm = arm_model.from_file(file, names, tool, home)
@@ -143,6 +149,11 @@ def _robot(content: Any, path: Path, description: str) -> Robot:
     _check_keys("frames", frames, {"base", "tool"})
     named = content.get("topics", {})
     _check_keys("topics", named, set(TOPICS))
+    _check_topics("topics", named)
+    cameras = content.get("cameras", {})
+    if "cameras" in content and not (isinstance(cameras, dict) and cameras):
+        raise RobotError(f"cameras: expected topics by camera, got {cameras!r}")
+    _check_topics("cameras", cameras)
     return Robot(
         name=str(content.get("name", path.stem)),
         arm=arm,
@@ -151,7 +162,7 @@ def _robot(content: Any, path: Path, description: str) -> Robot:
         base_frame=frames.get("base", "base"),
         tool_frame=frames.get("tool", "tcp"),
         topics=dict(named),
-        cameras=dict(content.get("cameras", {})),
+        cameras=dict(cameras),
     )
 
 
@@ -226,15 +237,27 @@ def _names(section: Mapping[str, Any], key: str) -> tuple[str, ...]:
     names = section.get(key)
     if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
         raise RobotError(f"{key}: expected a list of names, got {names!r}")
+    if len(set(names)) < len(names):
+        raise RobotError(f"{key}: expected different names, got {names!r}")
     return tuple(names)
 
 
 def _numbers(value: Any, name: str, count: int) -> NDArray[np.float64]:
     """One number for all, or one for each of `count`."""
     try:
+        if any(isinstance(each, bool) for each in (value if isinstance(value, list) else [value])):
+            raise TypeError("a truth value is no number")
         return per_joint(value, count)
     except (TypeError, ValueError):
         raise RobotError(f"{name}: expected a number or {count} of them, got {value!r}") from None
+
+
+def _check_topics(name: str, section: Mapping[str, Any]) -> None:
+    for key, topic in section.items():
+        if not (isinstance(topic, str) and TOPIC_NAME.fullmatch(topic)):
+            raise RobotError(f"{name}: {key}: expected a topic's name, got {topic!r}")
+    if len(set(section.values())) < len(section):
+        raise RobotError(f"{name}: expected a topic of its own for each, got {dict(section)}")
 
 
 def _check_keys(name: str, section: Any, known: set[str]) -> None:

@@ -144,6 +144,11 @@ def changed(tmp_path):
     [
         ({"joints": ["a"]}, "home_rad: expected a number or 1 of them"),
         ({"joints": list("abcdef")}, r"joints: expected some of .*'shoulder_pan_joint'.*got \['a'"),
+        ({"joints": list("aabcde")}, "joints: expected different names"),
+        ({"topics": {"arm_command": "a b"}}, "topics: arm_command: expected a topic's name"),
+        ({"topics": {"arm_command": 3}}, "topics: arm_command: expected a topic's name, got 3"),
+        ({"cameras": {"front": "/a", "wrist": "/a"}}, "cameras: expected a topic of its own"),
+        ({"limits": {"speed_m_s": True}}, "limits: speed_m_s: expected a number"),
         ({"tool": "hand"}, "tool: expected one of .*'tool0'.*, got 'hand'"),
         ({"home_rad": 9.0}, "home_rad: expected angles within"),
         ({"description": None}, "description: expected a URDF or MJCF file, got nothing"),

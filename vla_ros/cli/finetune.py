@@ -103,6 +103,7 @@ def command(
     learning_rate: Annotated[
         float | None,
         typer.Option(
+            min=0.0,
             help="Peak of the schedule.",
             show_default=f"{LORA_LEARNING_RATE:g}; {FULL_LEARNING_RATE:g} with --full",
         ),

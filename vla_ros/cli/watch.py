@@ -37,6 +37,8 @@ def command(
     """
     secret = read_token(token, token_file)
     names = tuple(name.strip() for name in cameras.split(",") if name.strip())
+    if not names:
+        raise UserError(f"cameras: expected names, separated by commas, got {cameras!r}")
     for name, value in shared_environment().items():  # before rclpy reads them
         os.environ.setdefault(name, value)
     import rclpy
@@ -60,7 +62,8 @@ def command(
         Console(highlight=False, soft_wrap=True).print(f"Watching at {how}", markup=False)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        executor.spin()
+        while rclpy.ok():  # in short turns: a signal is heard between them
+            executor.spin_once(timeout_sec=0.2)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
