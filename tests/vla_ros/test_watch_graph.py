@@ -50,9 +50,8 @@ def stops_the_arm(address, operator, arm):
     command("instruction", {"text": "wander"})
     arm.wait(lambda: arm.moves, "waiting for the arm to move")
     arm.wait(lambda: state()["targets"] and state()["latencies"], "waiting for the plots")
-    shown = state()
-    assert shown["instruction"] == "wander"
-    assert shown["images"]["front"] > 0
+    arm.wait(lambda: state()["images"]["front"], "waiting for an image")
+    arm.wait(lambda: state()["instruction"] == "wander", "waiting for the instruction")
     nodes = {"sim_node", "policy_node", "executor_node"}
     arm.wait(lambda: nodes <= {n["name"] for n in state()["nodes"]}, "waiting for the nodes")
     with urllib.request.urlopen(address + "image/front", timeout=10) as answer:
