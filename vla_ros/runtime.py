@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,3 +102,24 @@ def run_node(make_node: Callable[[], Any], arguments: list[str] | None = None) -
             node.destroy_node()
         rclpy.try_shutdown()
     sys.exit(status)
+
+
+@contextmanager
+def command_session(arguments: list[str]) -> Iterator[None]:
+    """ROS for a command that runs a node itself: Ctrl-C and SIGTERM are its ordinary end."""
+    rclpy.init(args=arguments, signal_handler_options=rclpy.SignalHandlerOptions.NO)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        rclpy.try_shutdown()
+
+
+def spin_while(node: Node, wanted: Callable[[], bool]) -> None:
+    """Handle messages as long as it is `wanted`; in short turns, to hear signals between them."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    while wanted():
+        executor.spin_once(timeout_sec=0.2)

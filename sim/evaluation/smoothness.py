@@ -18,14 +18,23 @@ class Smoothness:
     in between leaves no trace."""
 
     def __init__(self) -> None:
-        self._timestep_s = 0.0
-        self._velocities: list[NDArray[np.float64]] = []  # (7,) [rad/s] each
+        self._steps = 0  # of the physics
+        self._sample_s = SAMPLE_S
+        self._velocities: list[NDArray[np.float64]] = []  # (7,) [rad/s] each, of every sample
 
     @contextmanager
     def watching(self, world: Tabletop) -> Iterator[None]:
-        """Note every physics step of `world` that is made in here."""
-        self._timestep_s = float(world.model.opt.timestep)
-        world.observer = lambda: self._velocities.append(world.joint_velocities)
+        """Sample the physics steps of `world` that are made in here."""
+        timestep_s = float(world.model.opt.timestep)
+        stride = max(1, round(SAMPLE_S / timestep_s))
+        self._sample_s = stride * timestep_s
+
+        def observe() -> None:
+            if self._steps % stride == 0:
+                self._velocities.append(world.joint_velocities)
+            self._steps += 1
+
+        world.observer = observe
         try:
             yield
         finally:
@@ -36,9 +45,7 @@ class Smoothness:
         """See `root_mean_square_jerk`; 0 before anything moved."""
         if not self._velocities:
             return 0.0
-        stride = max(1, round(SAMPLE_S / self._timestep_s))
-        sampled = np.stack(self._velocities)[::stride]  # (n, 7)
-        return root_mean_square_jerk(sampled, stride * self._timestep_s)
+        return root_mean_square_jerk(np.stack(self._velocities), self._sample_s)  # of (n, 7)
 
 
 def root_mean_square_jerk(velocities: NDArray[np.float64], timestep_s: float) -> float:

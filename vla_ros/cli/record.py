@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -51,10 +50,8 @@ def _run(
     max_gap_s: float,
     robot_type: str,
 ) -> None:
-    import rclpy
-    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-
     from vla_ros.recorder_node import RecorderNode
+    from vla_ros.runtime import command_session, spin_while
 
     console = Console(highlight=False, soft_wrap=True)
     parameters = {
@@ -69,26 +66,16 @@ def _run(
         for name, value in parameters.items()
         for word in ("-p", f"{name}:={json.dumps(value)}")
     ]
-    rclpy.init(
-        args=["--ros-args", *arguments], signal_handler_options=rclpy.SignalHandlerOptions.NO
-    )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the ordinary end as well
-    node = None
-    try:
+    recorder = None
+    with command_session(["--ros-args", *arguments]):
         node = RecorderNode(on_event=lambda text: console.print(text, markup=False))
-        console.print(f"Recording {', '.join(cameras)} to {output}; Ctrl-C ends", style="dim")
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        while not episodes or node.recorder.recorded < episodes:
-            executor.spin_once(timeout_sec=0.2)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        if node is not None:
+        recorder = node.recorder
+        try:
+            console.print(f"Recording {', '.join(cameras)} to {output}; Ctrl-C ends", style="dim")
+            spin_while(node, lambda: not episodes or recorder.recorded < episodes)
+        finally:
             node.destroy_node()
-        rclpy.try_shutdown()
-    if node is None:
+    if recorder is None:
         return
-    recorder = node.recorder
     thrown = f", {recorder.discarded} thrown away" if recorder.discarded else ""
     console.print(f"{output}: {recorder.recorded} episodes recorded{thrown}", markup=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -42,36 +41,29 @@ def command(
     for name, value in shared_environment().items():  # before rclpy reads them
         os.environ.setdefault(name, value)
     import rclpy
-    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
+    from vla_ros.runtime import command_session, spin_while
     from vla_ros.watch_node import WatchNode
 
-    rclpy.init(args=[], signal_handler_options=rclpy.SignalHandlerOptions.NO)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the ordinary end as well
-    node = WatchNode(names)
-    server = None
-    try:
+    with command_session([]):
+        node = WatchNode(names)
+        server = None
         try:
-            server = WatchServer(node.state, node, host, port, secret)
-        except OSError as error:
-            reason = error.strerror or error
-            raise UserError(f"port: cannot listen on {host}:{port}: {reason}") from error
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://{host}:{server.server_port}/"
-        how = f"{address}#token={secret}" if secret else f"{address} (read-only)"
-        Console(highlight=False, soft_wrap=True).print(f"Watching at {how}", markup=False)
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        while rclpy.ok():  # in short turns: a signal is heard between them
-            executor.spin_once(timeout_sec=0.2)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        if server is not None:
-            server.shutdown()
-            server.server_close()
-        node.destroy_node()
-        rclpy.try_shutdown()
+            try:
+                server = WatchServer(node.state, node, host, port, secret)
+            except OSError as error:
+                reason = error.strerror or error
+                raise UserError(f"port: cannot listen on {host}:{port}: {reason}") from error
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            address = f"http://{host}:{server.server_port}/"
+            how = f"{address}#token={secret}" if secret else f"{address} (read-only)"
+            Console(highlight=False, soft_wrap=True).print(f"Watching at {how}", markup=False)
+            spin_while(node, rclpy.ok)
+        finally:
+            if server is not None:
+                server.shutdown()
+                server.server_close()
+            node.destroy_node()
 
 
 def read_token(token: str | None, path: Path | None) -> str | None:
