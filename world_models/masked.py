@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from world_models.config import DynamicsConfig
 from world_models.dynamics import Ahead, Decoding, Dynamics, hidden_shares
 
+CONTENT_WEIGHT = 4.0  # beside the outcomes; as much as the four digits of FSQ's 8 5 5 5 together
 MAX_CORRUPTION = 0.15  # share of clean tokens replaced by random ones: imagined context has errors
 
 
@@ -88,14 +89,14 @@ class MaskedDynamics(Dynamics):
     def _cross_entropy(
         self, features: Tensor, digits: Tensor, counted: Tensor
     ) -> tuple[Tensor, float]:
-        """Summed over a token's digits, averaged over the counted tokens; and the share right."""
+        """Mean over the counted tokens and their digits, times `CONTENT_WEIGHT`; the share right."""
         chosen, targets = features[counted], digits[counted]
         if not len(chosen):
             return features.sum() * 0.0, 0.0
         parts = self.digit_logits(chosen)
         losses = [F.cross_entropy(part, targets[:, i]) for i, part in enumerate(parts)]
         right = torch.stack([part.argmax(-1) == targets[:, i] for i, part in enumerate(parts)])
-        return torch.stack(losses).sum(), right.all(0).float().mean().item()
+        return torch.stack(losses).mean() * CONTENT_WEIGHT, right.all(0).float().mean().item()
 
     def _corrupted(self, digits: Tensor, generator: torch.Generator) -> Tensor:
         """Some tokens replaced by random ones; the share differs from clip to clip."""

@@ -99,7 +99,8 @@ class Tokenizer(nn.Module):
 
 
 MAX_DEVIATION = 5.0  # a pixel that is stranger than this counts no more
-STILL_STD = 0.1  # added to every pixel's standard deviation: some never change
+SQUARED = 4.0  # weight of squared differences beside absolute ones
+STILL_STD = 0.05  # added to every pixel's standard deviation: some never change
 
 
 @dataclass(frozen=True)
@@ -132,5 +133,10 @@ def motion_weights(images: Tensor, neighbors: Tensor, usual: Usual, emphasis: fl
 
 
 def reconstruction_loss(images: Tensor, decoded: Tensor, weights: Tensor) -> Tensor:
-    """Mean weighted distance of colors; (b, 3, s, s) images, (b, 1, s, s) weights."""
-    return ((decoded - images).abs() * weights).mean()
+    """Mean weighted distance of colors; (b, 3, s, s) images, (b, 1, s, s) weights.
+
+    Absolute and squared differences: the former's best guess of a thing that may be here or there is
+    a picture without it (the median), from which it would never be found.
+    """
+    difference = (decoded - images).abs()
+    return ((difference + SQUARED * difference.square()) * weights).mean()

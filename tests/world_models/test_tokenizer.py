@@ -58,7 +58,7 @@ def test_what_is_unusual_at_its_place_counts_more():
     images = torch.zeros(1, 3, 8, 8)
     images[0, :, 2, 2] = images[0, :, 2, 7] = 1.0
     weights = motion_weights(images, images, usual, emphasis=4.0)[0, 0]
-    assert weights[2, 2] / weights[2, 7] == pytest.approx((1 + 4 * 5.0) / (1 + 4 * 0.5 / 0.6))
+    assert weights[2, 2] / weights[2, 7] == pytest.approx((1 + 4 * 5.0) / (1 + 4 * 0.5 / 0.55))
     assert weights[5, 2] < weights[2, 7]
     assert weights[5, 2] == weights.min()
 
