@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from policies.interface import ACTION_DIM, Observation, ObservationError
 from policies.openvla.preprocess import resize
-from policies.openvla.state import STATE_DIM, observation_state
+from policies.openvla.state import DOWN, STATE_DIM, observation_state
 from world_models.interface import Context
 
 STATE_NAMES = (
@@ -26,6 +27,23 @@ def full_state(tool: NDArray, joints: NDArray) -> NDArray[np.float32]:
             f"joints, got {tool.shape[-1]} and {joints.shape[-1]}"
         )
     return np.concatenate([tool, joints], axis=-1).astype(np.float32)
+
+
+def observation_from(
+    state: NDArray, camera: str, image: NDArray[np.uint8], instruction: str, stamp_ns: int
+) -> Observation:
+    """What a robot in `state` (14,) that sees `image` (h, w, 3) would know; undoes `full_state`."""
+    numbers = np.asarray(state, dtype=np.float64)
+    turn = Rotation.from_rotvec(numbers[3:6]) * DOWN
+    return Observation(
+        images={camera: image},
+        joint_positions=numbers[STATE_DIM:],
+        gripper_opening=float(np.clip(numbers[6], 0.0, 1.0)),
+        ee_position=numbers[:3],
+        ee_quaternion=turn.as_quat(canonical=True, scalar_first=True),
+        instruction=instruction,
+        stamp_ns=stamp_ns,
+    )
 
 
 def context_of(

@@ -28,7 +28,7 @@ from sim.evaluation.summary import condition_label
 from sim.evaluation.timing import LATE_CHUNKS
 from sim.evaluation.work import Done
 from sim.parallel import WorkerError
-from sim.policies import SCRIPTED
+from sim.policies import NOISY, SCRIPTED, split_noise
 from sim.variants import VARIANTS
 from vla_ros.cli._evaluation import EpisodeBar, planning_line, result_table
 from vla_ros.cli._output import check_writable, write_result
@@ -39,7 +39,11 @@ from vla_ros.planners import MUJOCO, PLANNERS, PlannerChoice, choose_planner
 
 def command(
     policy: Annotated[
-        str, typer.Option(help=f"Name or folder of a checkpoint; also: {', '.join(SCRIPTED)}.")
+        str,
+        typer.Option(
+            help=f"Name or folder of a checkpoint; also: {', '.join(SCRIPTED)}; "
+            f"{NOISY}LEVEL:POLICY shakes by LEVEL cm."
+        ),
     ],
     env: Annotated[
         list[str],
@@ -218,9 +222,10 @@ def command(
         ]
     if resume and json_file is None:
         raise UserError("resume: expected --json with it, beside which the journal lies")
-    if policy not in SCRIPTED:
-        check_policy(policy, unnorm_key, quantize)
-        if backend == "processes" and not is_remote(policy):
+    _, base = split_noise(policy)
+    if base not in SCRIPTED:
+        check_policy(base, unnorm_key, quantize)
+        if backend == "processes" and not is_remote(base):
             check_device(device)
     page = None if report is None else Report.begin(report, evaluations, keep=resume)
     if (realtime or deadline_ms is not None) and workers > 1:
