@@ -108,7 +108,9 @@ class PlannerChoice:
     def around(self, policy: Policy) -> WorldModelPlanner:
         """The planner around a policy that may be on a robot; raises `UserError` for an oracle."""
         self.check_for_robot()
-        return WorldModelPlanner(policy, model_for_this_robot(self.world_model, self.device), self.settings())
+        return WorldModelPlanner(
+            policy, model_for_this_robot(self.world_model, self.device), self.settings()
+        )
 
     def _frames(self) -> int:
         block = self._block()

@@ -100,7 +100,7 @@ def prepared(evaluation: Evaluation, env_id: str) -> tuple[TabletopEnv, Policy]:
         cameras = () if evaluation.blackout else tuple(dict.fromkeys((*policy.cameras, *extra)))
         env = environment(env_id, cameras, evaluation.variant)
     if level_cm:
-        policy = _noisy(policy, level_cm)
+        policy = _noisy(policy, level_cm)  # type: ignore[arg-type]
     if planner is not None:
         policy = _planned(planner, policy, env)  # type: ignore[arg-type]
     return env, policy

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
-import sys
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -21,7 +18,6 @@ from policies.remote.settings import is_remote
 from sim import ENV_IDS
 from sim.evaluation import Evaluation, Timing, evaluate_all
 from sim.evaluation.journal import Journal
-from sim.evaluation.provenance import machine, versions
 from sim.evaluation.report import Report
 from sim.evaluation.settings import BACKENDS
 from sim.evaluation.summary import condition_label
@@ -31,7 +27,7 @@ from sim.parallel import WorkerError
 from sim.policies import NOISY, SCRIPTED, split_noise
 from sim.variants import VARIANTS
 from vla_ros.cli._evaluation import EpisodeBar, planning_line, result_table
-from vla_ros.cli._output import check_writable, write_result
+from vla_ros.cli._output import check_writable, made_with, write_result
 from vla_ros.cli._worlds import measure, refuse
 from vla_ros.errors import UserError
 from vla_ros.planners import MUJOCO, PLANNERS, PlannerChoice, choose_planner
@@ -182,7 +178,7 @@ def command(
             execute_steps=execute_steps,
             workers=workers,
         )
-        summary["made_with"] = _made_with(time.monotonic() - begin_s)
+        summary["made_with"] = made_with(time.monotonic() - begin_s)
         Console().print(result_table(policy, summary))
         write_result(json_file, summary)
         return
@@ -251,7 +247,7 @@ def command(
     finally:
         if journal is not None:
             journal.close()
-    summary["made_with"] = _made_with(time.monotonic() - begin_s)
+    summary["made_with"] = made_with(time.monotonic() - begin_s)
     console = Console()
     console.print(result_table(policy, summary))
     if planner is not None:
@@ -271,13 +267,3 @@ def _video_folders(video: Path, evaluations: list[Evaluation]) -> list[Path]:
         return [video]
     labels = [condition_label(each) for each in evaluations]
     return [video / re.sub(r"[^\w.-]+", "-", label) for label in labels]
-
-
-def _made_with(duration_s: float) -> dict[str, Any]:
-    return {
-        "command": shlex.join(["vla-ros", *sys.argv[1:]]),
-        "machine": machine(),
-        "versions": versions(),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "duration_s": round(duration_s, 1),
-    }

@@ -23,9 +23,7 @@ class RankingJournal(LineJournal[Key, Episode]):
 
     def __init__(self, result: Path, ranking: Ranking, resume: bool) -> None:
         """The journal of the result file `result`; raises `JournalError` for other settings."""
-        self._checkpoints = {
-            each.label: checkpoint_of(each.policy) for each in ranking.contestants
-        }
+        self._checkpoints = {each.label: checkpoint_of(each.policy) for each in ranking.contestants}
         header = {
             "world_model": fingerprint(ranking.world_model),
             "threshold": ranking.threshold,
