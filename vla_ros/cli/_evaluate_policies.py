@@ -196,7 +196,7 @@ def show(result: dict[str, Any]) -> None:
     """The table and the figures; the JSON file has all."""
     console = Console(highlight=False)
     table = Table(title="imagined and MuJoCo's success, 95 %", box=None, padding=(0, 1))
-    table.add_column("policy")
+    table.add_column("policy", overflow="fold")
     for heading in ("imagined", "probability", "MuJoCo", "abstained"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in result["policies"]:
@@ -214,8 +214,8 @@ def show(result: dict[str, Any]) -> None:
             f"{name}: {_number(result[key])}{between}; "
             f"by probability {_number(result['by_probability'][key])}"
         )
-    for key, reason in result["reasons"].items():
-        console.print(f"{key}: {reason}", markup=False, style="yellow", soft_wrap=True)
+    for reason in dict.fromkeys(result["reasons"].values()):
+        console.print(reason, markup=False, style="yellow", soft_wrap=True)
     calibration = result["calibration"]
     console.print(
         f"episodes: ECE {_number(calibration['ece'])}, AUROC {_number(calibration['auroc'])}, "

@@ -17,7 +17,11 @@ from world_models.metrics import area_under_roc, calibration_error
 from world_models.novelty import Usual
 
 FIGURES = ("pearson_r", "spearman_rho", "mmrv")
-INTERVALS = tuple(f"{name}_interval" for name in FIGURES)
+INTERVALS = (
+    *(f"{name}_interval" for name in FIGURES),
+    "pearson_r_interval_over_policies",
+)
+WORLDS = ("imagined", "MuJoCo's")
 
 
 class Judged:
@@ -53,12 +57,8 @@ def summarize(
     answered = [each for each in judged if not each.abstained]
     return {
         **ranking.described(),
-        **_agreement(policies, "success_rate"),
-        "by_probability": {
-            name: value
-            for name, value in _agreement(policies, "mean_probability").items()
-            if name not in INTERVALS
-        },
+        **_agreement(policies, "success_rate", (*FIGURES, *INTERVALS)),
+        "by_probability": _agreement(policies, "mean_probability", FIGURES),
         "calibration": _calibration(answered),
         "abstained": sum(each.abstained for each in judged),
         "abstention": _abstention(ranking, everything, usual),
@@ -117,8 +117,10 @@ def _rate(successes: Sequence[bool]) -> dict[str, Any] | None:
     }
 
 
-def _agreement(policies: Sequence[dict[str, Any]], imagined: str) -> dict[str, Any]:
-    """How well imagined rates predict MuJoCo's, over the policies."""
+def _agreement(
+    policies: Sequence[dict[str, Any]], imagined: str, figures: Sequence[str]
+) -> dict[str, Any]:
+    """These figures of how well imagined rates predict MuJoCo's, over the policies."""
     rates = policy_rates(policies, imagined)
     if len(rates) < MIN_POLICIES:
         reason = (
@@ -126,13 +128,13 @@ def _agreement(policies: Sequence[dict[str, Any]], imagined: str) -> dict[str, A
             f"others; {MIN_POLICIES} are needed"
         )
         return {
-            **dict.fromkeys((*FIGURES, *INTERVALS, "pearson_r_interval_over_policies")),
-            "mean_difference": None,
-            "reasons": dict.fromkeys(FIGURES, reason),
+            **dict.fromkeys((*figures, "mean_difference")),
+            "reasons": dict.fromkeys(figures, reason),
         }
-    found = compare(rates, Bootstrap())
-    kept = (*FIGURES, *INTERVALS, "pearson_r_interval_over_policies", "mean_difference", "reasons")
-    return {name: found[name] for name in kept}
+    found = compare(rates, Bootstrap(), WORLDS)
+    reasons = {name: why for name, why in found["reasons"].items() if name in figures}
+    kept = {name: found[name] for name in (*figures, "mean_difference")}
+    return {**kept, "reasons": reasons}
 
 
 def _calibration(judged: Sequence[Judged]) -> dict[str, Any]:
