@@ -18,7 +18,7 @@ from policies.openvla.preprocess import resize
 from policies.proposals import check_plannable
 from world_models.dynamics import Decoding
 from world_models.model import ImaginationModel
-from world_models.state import context_of, observation_from
+from world_models.state import context_of, to_observation
 
 
 class ImaginationError(ValueError):
@@ -107,10 +107,9 @@ def act(
                 doubts.append(float(latent.doubt[0]))
             if steps >= config.max_steps or likeliest > config.threshold:
                 break
-        observation = observation_from(
+        observation = to_observation(
             model.state(latent)[0],
-            camera,
-            resize(model.decode(latent)[0], size),
+            {camera: resize(model.decode(latent)[0], size)},
             start.instruction,
             start.stamp_ns + round(1e9 * steps / model.config.rate_hz),
         )

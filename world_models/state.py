@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,18 +29,18 @@ def full_state(tool: NDArray, joints: NDArray) -> NDArray[np.float32]:
     return np.concatenate([tool, joints], axis=-1).astype(np.float32)
 
 
-def observation_from(
-    state: NDArray, camera: str, image: NDArray[np.uint8], instruction: str, stamp_ns: int
+def to_observation(
+    state: NDArray, images: Mapping[str, NDArray[np.uint8]], instruction: str, stamp_ns: int = 0
 ) -> Observation:
-    """What a robot in `state` (14,) that sees `image` (h, w, 3) would know; undoes `full_state`."""
-    numbers = np.asarray(state, dtype=np.float64)
-    turn = Rotation.from_rotvec(numbers[3:6]) * DOWN
+    """The inverse of `full_state`: (14,) and what was seen, as the policies' `Observation`."""
+    state = np.asarray(state, dtype=np.float64)
+    rotation = Rotation.from_rotvec(state[3:6]) * DOWN
     return Observation(
-        images={camera: image},
-        joint_positions=numbers[STATE_DIM:],
-        gripper_opening=float(np.clip(numbers[6], 0.0, 1.0)),
-        ee_position=numbers[:3],
-        ee_quaternion=turn.as_quat(canonical=True, scalar_first=True),
+        images=images,
+        joint_positions=state[STATE_DIM:],
+        gripper_opening=float(np.clip(state[6], 0.0, 1.0)),
+        ee_position=state[:3],
+        ee_quaternion=rotation.as_quat(canonical=True, scalar_first=True),
         instruction=instruction,
         stamp_ns=stamp_ns,
     )

@@ -1,5 +1,7 @@
 """A policy in an imagined episode: what it is shown, what is done of its chunks, when it ends."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from policies.interface import ActionChunk, ActionError, InstructionError, Obser
 from policies.openvla.state import observation_state
 from world_models.acting import ActingConfig, ImaginationError, act, whole_frames
 from world_models.dynamics import Decoding
-from world_models.state import full_state, observation_from
+from world_models.state import full_state, to_observation
 from world_models.words import InstructionError as UnknownWordsError
 
 RANGE = (np.array([-0.08] * 3 + [-0.4] * 3 + [0.0]), np.array([0.08] * 3 + [0.4] * 3 + [1.0]))
@@ -138,10 +140,7 @@ def test_what_does_not_fit_is_refused(make_model):
         act(model, policy, START, config(), seed=0)
     with pytest.raises(ImaginationError, match="kind latent imagines no pictures"):
         act(make_model("latent"), Recorder(), START, config(), seed=0)
-    other = observation_from(
-        full_state(observation_state(START), START.joint_positions),
-        "front", START.camera("front"), "dance", 0,
-    )  # fmt: skip
+    other = replace(START, instruction="dance")
     with pytest.raises(UnknownWordsError, match="unknown to this world model: dance"):
         act(model, Recorder(), other, config(), seed=0)
     for change in ({"max_steps": 0}, {"execute_steps": 0}, {"threshold": 1.0}):
@@ -162,11 +161,11 @@ def test_a_state_becomes_the_observation_that_it_came_from():
         stamp_ns=1,
     )
     state = full_state(observation_state(seen), seen.joint_positions)
-    again = observation_from(state, "front", seen.camera("front"), "x", 1)
+    again = to_observation(state, seen.images, "x", 1)
     for name in ("joint_positions", "gripper_opening", "ee_position", "ee_quaternion"):
         np.testing.assert_allclose(getattr(again, name), getattr(seen, name), atol=1e-6)
     state[6] = 1.2  # models overshoot
-    assert observation_from(state, "front", seen.camera("front"), "x", 1).gripper_opening == 1.0
+    assert to_observation(state, seen.images, "x", 1).gripper_opening == 1.0
 
 
 def test_doubt_is_entropy_and_surprise_is_log_likelihood(make_model):
