@@ -48,9 +48,9 @@ class ActingConfig:
 class ImaginedEpisode:
     """How an imagined episode went."""
 
-    success: bool  # in some frame predicted success was above the threshold, which ended it
-    probability: float  # that the task was done in any frame
-    likeliest: float  # predicted success of the frame in which it was highest
+    success: bool  # `probability` is above the threshold, which ended the episode
+    probability: float  # predicted success of the frame in which it was highest
+    ever: float  # 1 - prod(1 - p): success in any frame, if each frame erred independently
     steps: int  # control steps imagined
     doubts: tuple[float, ...]  # of every frame, see `Dynamics.doubt`; empty: the kind cannot say
 
@@ -86,9 +86,9 @@ def act(
     generator = torch.Generator().manual_seed(seed)
     policy.reset(seed)
     latent = model.encode(context_of([start], [], camera, model.config.tokenizer.image_size_px))
-    observation, undone, likeliest, steps = start, 1.0, 0.0, 0
+    observation, undone, probability, steps = start, 1.0, 0.0, 0
     doubts: list[float] = []
-    while steps < config.max_steps and likeliest <= config.threshold:
+    while steps < config.max_steps and probability <= config.threshold:
         try:
             chunk = policy.predict_chunk(observation)
         except InstructionError:
@@ -101,11 +101,11 @@ def act(
             latent = model.next(latent, led, config.decoding, generator)
             success = float(model.success(latent)[0])
             undone *= 1.0 - success
-            likeliest = max(likeliest, success)
+            probability = max(probability, success)
             steps += block
             if latent.doubt is not None:
                 doubts.append(float(latent.doubt[0]))
-            if steps >= config.max_steps or likeliest > config.threshold:
+            if steps >= config.max_steps or probability > config.threshold:
                 break
         observation = to_observation(
             model.state(latent)[0],
@@ -114,7 +114,7 @@ def act(
             start.stamp_ns + round(1e9 * steps / model.config.rate_hz),
         )
     return ImaginedEpisode(
-        likeliest > config.threshold, 1.0 - undone, likeliest, steps, tuple(doubts)
+        probability > config.threshold, probability, 1.0 - undone, steps, tuple(doubts)
     )
 
 

@@ -17,7 +17,7 @@ al. 2005, Algorithmic Learning in a Random World; Angelopoulos and Bates, arXiv 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ from world_models.recordings import Recordings
 from world_models.rollout import action_blocks, first_context
 from world_models.state import STATE_NAMES
 
+SIGNALS = ("reconstruction", "surprise", "doubt")
 DOUBT_FRAMES = 10  # imagined ahead; later ones would compare long episodes with short ones
 BATCH = 16
 GRIPPER = STATE_NAMES.index("gripper_opening")
@@ -84,12 +85,16 @@ def learn_usual(
     held_out: Recordings,
     share: float,
     decoding: Decoding,
-    on_progress: Callable[[int, int], None] = lambda done, episodes: None,
+    listened_to: Sequence[str] = SIGNALS,
 ) -> Usual:
     """What is usual, from episodes that the model was not trained on.
 
-    Raises `NoveltyError` for too few episodes.
+    Of the signals that are `listened_to`, those count that the model's kind has. Raises
+    `NoveltyError` for too few episodes, and where no signal is left.
     """
+    unknown = [name for name in listened_to if name not in SIGNALS]
+    if unknown or not listened_to:
+        raise NoveltyError(f"signal: expected some of {', '.join(SIGNALS)}, got {unknown}")
     if not 0 < share < 1:
         raise NoveltyError(f"share: expected a number between 0 and 1, got {share}")
     count = held_out.episodes
@@ -103,8 +108,12 @@ def learn_usual(
     for start in range(0, count, BATCH):
         episodes = list(range(start, min(start + BATCH, count)))
         rows += _signals(model, held_out, episodes, decoding)
-        on_progress(len(rows), count)
-    table = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    names = [name for name in rows[0] if name in listened_to]
+    if not names:
+        raise NoveltyError(
+            f"signal: a model of this kind has {', '.join(rows[0])}, got {', '.join(listened_to)}"
+        )
+    table = {name: np.array([row[name] for row in rows]) for name in names}
     usual = {
         name: (float(values.mean()), float(max(values.std(ddof=1), 1e-9)))
         for name, values in table.items()

@@ -104,7 +104,7 @@ def test_ranked_with_abstention_and_again_after_a_crash(vla_ros, model, dataset,
     asked = Ranking(tuple(map(read_contestant, POLICIES)), str(model), (LIFT,), 2, decode_steps=1)
     fields = Episode.__dataclass_fields__
     rows = [Episode(**{name: row[name] for name in fields}) for row in result["rows"][:2]]
-    marked = [Episode(**{**vars(row), "probability": 0.125}) for row in rows]
+    marked = [Episode(**{**vars(row), "ever": 0.125}) for row in rows]
     again = tmp_path / "again.json"
     journal = RankingJournal(again, asked, resume=False)
     for row in marked:
@@ -116,7 +116,7 @@ def test_ranked_with_abstention_and_again_after_a_crash(vla_ros, model, dataset,
     )
     assert code == 0, errors
     resumed = json.loads(again.read_text())
-    assert [row["probability"] for row in resumed["rows"][:2]] == [0.125] * 2  # not run again
+    assert [row["ever"] for row in resumed["rows"][:2]] == [0.125] * 2  # not run again
     for row, before in zip(resumed["rows"][2:6], result["rows"][2:6], strict=True):
         assert {name: row[name] for name in fields} == {name: before[name] for name in fields}
     assert len(resumed["rows"]) == 8 and resumed["abstention"] is None

@@ -74,8 +74,8 @@ def test_it_ends_with_the_first_frame_that_is_likely_done(make_model, monkeypatc
     saying(model, monkeypatch, [0.1, 0.2, 0.8, 0.9])
     episode = act(model, Recorder(rows=4), START, config(threshold=0.5), seed=0)
     assert episode.success and episode.steps == 6  # three frames of two
-    assert episode.likeliest == pytest.approx(0.8)
-    assert episode.probability == pytest.approx(1 - 0.9 * 0.8 * 0.2)
+    assert episode.probability == pytest.approx(0.8)
+    assert episode.ever == pytest.approx(1 - 0.9 * 0.8 * 0.2)
 
 
 def test_time_runs_out(make_model, monkeypatch):
@@ -83,7 +83,8 @@ def test_time_runs_out(make_model, monkeypatch):
     saying(model, monkeypatch, [0.1] * 3)
     episode = act(model, Recorder(rows=1), START, config(max_steps=5, threshold=0.5), seed=0)
     assert not episode.success and episode.steps == 6  # whole frames
-    assert episode.probability == pytest.approx(1 - 0.9**3)
+    assert episode.probability == pytest.approx(0.1)
+    assert episode.ever == pytest.approx(1 - 0.9**3)
 
 
 def test_the_same_seed_is_the_same_episode(make_model):
@@ -91,7 +92,7 @@ def test_the_same_seed_is_the_same_episode(make_model):
     drawn = config(decoding=Decoding(2, temperature=1.0))
     first, again, other = (act(model, Recorder(), START, drawn, seed) for seed in (1, 1, 2))
     assert first == again
-    assert first.probability != other.probability
+    assert first.ever != other.ever
 
 
 def test_what_of_a_chunk_is_done_before_the_next_look():

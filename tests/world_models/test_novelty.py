@@ -41,6 +41,12 @@ def test_too_few_episodes_tell_nothing(make_model, recordings):
     with pytest.raises(NoveltyError, match="at least 19 held-out episodes .* 5% .* got 18"):
         learn_usual(make_model(), recordings.part(0, 18), 0.05, Decoding(1))
     assert learn_usual(make_model(), recordings.part(0, 19), 0.05, Decoding(1)).threshold > 0
+    with pytest.raises(NoveltyError, match=r"expected some of reconstruction, .* got \['x'\]"):
+        learn_usual(make_model(), recordings, 0.2, Decoding(1), ["x"])
+    with pytest.raises(NoveltyError, match="of this kind has reconstruction, got doubt"):
+        learn_usual(make_model("flow"), recordings, 0.2, Decoding(1), ["doubt"])
+    only = learn_usual(make_model(), recordings, 0.2, Decoding(1), ["surprise"])
+    assert set(only.signals) == {"surprise"}
     with pytest.raises(NoveltyError, match="share: expected a number between 0 and 1, got 0"):
         learn_usual(make_model(), recordings, 0.0, Decoding(1))
 

@@ -33,7 +33,7 @@ from vla_ros.ranking.work import Episode, run_job
 from world_models.acting import ActingConfig, ImaginationError, check_imaginable
 from world_models.dynamics import Decoding
 from world_models.model import ImaginationModel
-from world_models.novelty import learn_usual
+from world_models.novelty import SIGNALS, learn_usual
 
 
 def evaluate_policies(
@@ -62,6 +62,9 @@ def evaluate_policies(
     abstain_share: Annotated[
         float, typer.Option(help="Of usual episodes that may be left out by mistake.")
     ] = 0.05,
+    signal: Annotated[
+        list[str], typer.Option(help=f"What to abstain by: {', '.join(SIGNALS)}; repeat it.")
+    ] = list(SIGNALS),  # noqa: B006, B008
     abstain_in: Annotated[
         list[str],
         typer.Option(help="A changed world in which to measure, too, how often it abstains."),
@@ -131,7 +134,8 @@ def evaluate_policies(
     usual = None
     if abstain:
         _, recordings = episodes_of(loaded, model, dataset, held_out)
-        usual = learn_usual(loaded, recordings, abstain_share, Decoding(decode_steps))
+        decoding = Decoding(decode_steps)
+        usual = learn_usual(loaded, recordings, abstain_share, decoding, signal)
     journal = None if json_file is None else RankingJournal(json_file, ranking, resume)
     try:
         rows = list(_run(list(ranking.jobs(set(known))), workers, journal))
@@ -219,7 +223,8 @@ def show(result: dict[str, Any]) -> None:
     calibration = result["calibration"]
     console.print(
         f"episodes: ECE {_number(calibration['ece'])}, AUROC {_number(calibration['auroc'])}, "
-        f"Brier {_number(calibration['brier'])} (constant {_number(calibration['brier_constant'])})"
+        f"Brier {_number(calibration['brier'])} (constant {_number(calibration['brier_constant'])}"
+        f"), yes and no agree in {_number(calibration['agreement'])}"
     )
     if result["abstention"] is None:
         console.print("nothing was left out as unusual: --no-abstain")

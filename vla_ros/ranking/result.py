@@ -59,7 +59,8 @@ def summarize(
         **ranking.described(),
         **_agreement(policies, "success_rate", (*FIGURES, *INTERVALS)),
         "by_probability": _agreement(policies, "mean_probability", FIGURES),
-        "calibration": _calibration(answered),
+        "calibration": _calibration(answered, "probability"),
+        "calibration_ever": _calibration(answered, "ever"),
         "abstained": sum(each.abstained for each in judged),
         "abstention": _abstention(ranking, everything, usual),
         "policies": policies,
@@ -137,9 +138,9 @@ def _agreement(
     return {**kept, "reasons": reasons}
 
 
-def _calibration(judged: Sequence[Judged]) -> dict[str, Any]:
+def _calibration(judged: Sequence[Judged], imagined: str) -> dict[str, Any]:
     """The imagined probability of success against the end of the same episode in MuJoCo."""
-    said = np.array([each.episode.probability for each in judged])
+    said = np.array([getattr(each.episode, imagined) for each in judged])
     came = np.array([bool(each.simulated) for each in judged], dtype=float)
     agree = [each.episode.imagined_success == each.simulated for each in judged]
     return {

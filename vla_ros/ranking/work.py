@@ -25,8 +25,8 @@ class Episode:
     seed: int
     instruction: str
     imagined_success: bool
-    probability: float  # of success, as it was imagined
-    likeliest: float  # predicted success of the frame in which it was highest
+    probability: float  # predicted success of the frame in which it was highest
+    ever: float  # success in any frame, see `ImaginedEpisode`
     imagined_steps: int
     signals: dict[str, float]  # see `world_models.novelty`
     simulated_success: bool | None  # None: not simulated here
@@ -64,7 +64,7 @@ def run_job(job: Job) -> Episode:
         start.instruction,
         imagined.success,
         imagined.probability,
-        imagined.likeliest,
+        imagined.ever,
         imagined.steps,
         {**starts, **doubt_signal(imagined.doubts)},
         simulated,
