@@ -108,7 +108,9 @@ class PlannerChoice:
     def around(self, policy: Policy) -> WorldModelPlanner:
         """The planner around a policy that may be on a robot; raises `UserError` for an oracle."""
         self.check_for_robot()
-        return WorldModelPlanner(policy, _load(self.world_model, self.device), self.settings())
+        return WorldModelPlanner(
+            policy, model_for_this_robot(self.world_model, self.device), self.settings()
+        )
 
     def _frames(self) -> int:
         block = self._block()
@@ -135,7 +137,7 @@ class PlannerChoice:
         return self._config().dynamics.actions_per_frame
 
     def _config(self) -> WorldModelConfig:
-        return _config(self.world_model)
+        return config_for_this_robot(self.world_model)
 
 
 def choose_planner(planner: str | None, **options: Any) -> PlannerChoice | None:
@@ -156,7 +158,7 @@ def choose_planner(planner: str | None, **options: Any) -> PlannerChoice | None:
 
 
 @lru_cache(maxsize=4)
-def _config(folder: str) -> WorldModelConfig:
+def config_for_this_robot(folder: str) -> WorldModelConfig:
     """Of a world model for this robot. Raises `UserError`."""
     try:
         config = read_world_model_config(Path(folder))
@@ -176,7 +178,9 @@ def _config(folder: str) -> WorldModelConfig:
 
 
 @lru_cache(maxsize=1)
-def _load(folder: str, device: str) -> ImaginationModel:
+def model_for_this_robot(folder: str, device: str) -> ImaginationModel:
+    """A world model, kept for the next who asks. Raises `UserError`."""
+    config_for_this_robot(folder)
     try:
         return load_world_model(Path(folder), device)
     except CheckpointError as error:
