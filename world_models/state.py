@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from policies.interface import ACTION_DIM, Observation, ObservationError
 from policies.openvla.preprocess import resize
-from policies.openvla.state import STATE_DIM, observation_state
+from policies.openvla.state import DOWN, STATE_DIM, observation_state
 from world_models.interface import Context
 
 STATE_NAMES = (
@@ -26,6 +27,23 @@ def full_state(tool: NDArray, joints: NDArray) -> NDArray[np.float32]:
             f"joints, got {tool.shape[-1]} and {joints.shape[-1]}"
         )
     return np.concatenate([tool, joints], axis=-1).astype(np.float32)
+
+
+def to_observation(
+    state: NDArray, images: Mapping[str, NDArray[np.uint8]], instruction: str, stamp_ns: int = 0
+) -> Observation:
+    """The inverse of `full_state`: (14,) and what was seen, as the policies' `Observation`."""
+    state = np.asarray(state, dtype=np.float64)
+    rotation = Rotation.from_rotvec(state[3:6]) * DOWN
+    return Observation(
+        images=images,
+        joint_positions=state[STATE_DIM:],
+        gripper_opening=float(np.clip(state[6], 0.0, 1.0)),
+        ee_position=state[:3],
+        ee_quaternion=rotation.as_quat(canonical=True, scalar_first=True),
+        instruction=instruction,
+        stamp_ns=stamp_ns,
+    )
 
 
 def context_of(
