@@ -135,7 +135,7 @@ class PlannerChoice:
         return self._config().dynamics.actions_per_frame
 
     def _config(self) -> WorldModelConfig:
-        return _config(self.world_model)
+        return config_for_this_robot(self.world_model)
 
 
 def choose_planner(planner: str | None, **options: Any) -> PlannerChoice | None:
@@ -156,7 +156,7 @@ def choose_planner(planner: str | None, **options: Any) -> PlannerChoice | None:
 
 
 @lru_cache(maxsize=4)
-def _config(folder: str) -> WorldModelConfig:
+def config_for_this_robot(folder: str) -> WorldModelConfig:
     """Of a world model for this robot. Raises `UserError`."""
     try:
         config = read_world_model_config(Path(folder))

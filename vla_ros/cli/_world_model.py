@@ -48,13 +48,21 @@ def side_by_side(
     shown = []
     for ahead, (imagined, probability) in enumerate(zip(made, success, strict=True)):
         row = min(first + ahead * stride, int(recordings.starts[episode + 1]) - 1)
-        bar = np.full((SHOWN_PX // 16, SHOWN_PX, 3), 40, dtype=np.uint8)
-        bar[:, : round(SHOWN_PX * probability)] = (88, 196, 122)
-        shown.append(np.concatenate([_enlarged(recordings.images[row]), _enlarged(imagined), bar]))
+        shown.append(
+            np.concatenate([enlarged(recordings.images[row]), with_bar(imagined, probability)])
+        )
     return np.stack(shown)
 
 
-def _enlarged(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def with_bar(frame: NDArray[np.uint8], probability: float) -> NDArray[np.uint8]:
+    """A frame at the size of a video's, and below it the predicted success as a bar."""
+    bar = np.full((SHOWN_PX // 16, SHOWN_PX, 3), 40, dtype=np.uint8)
+    bar[:, : round(SHOWN_PX * probability)] = (88, 196, 122)
+    return np.concatenate([enlarged(frame), bar])
+
+
+def enlarged(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(s, s, 3) -> (SHOWN_PX, SHOWN_PX, 3)."""
     picture = Image.fromarray(frame).resize((SHOWN_PX, SHOWN_PX), Image.Resampling.NEAREST)
     return np.asarray(picture)
 

@@ -19,6 +19,7 @@ from policies.training.loop import LoopConfig
 from policies.training.processes import own_device, rank
 from sim import video
 from sim.pretraining import CLASS_NAMES
+from vla_ros.cli import _play
 from vla_ros.cli._output import check_folder, check_writable, write_result
 from vla_ros.cli._training import BatchSize, Device, Precision, Processes, SaveEvery, learn
 from vla_ros.cli._world_model import describe, show, side_by_side
@@ -34,6 +35,7 @@ from world_models.timing import TimingConfig, compare_decodings
 from world_models.training import TrainConfig, train_world_model
 
 command = typer.Typer(no_args_is_help=True)
+command.command("play")(_play.play)
 KEPT = "recordings"  # subfolder with decoded datasets
 TOWER_POLICY = "openvla-mini"  # whose tower sees how alike two frames are
 
