@@ -34,7 +34,7 @@ from sim.episode_tables import (
 from sim.parallel import interrupts_deferred, ordered_map
 from sim.randomization import NOMINAL
 from sim.rendering import RenderingError
-from sim.rollout import Demonstration, Perturbation, demonstrate
+from sim.rollout import EXPERT_SHARE, Demonstration, Perturbation, demonstrate
 from sim.scene import CAMERAS
 from sim.scenes import descriptions
 from sim.variants import STANDARD, find_variant
@@ -60,6 +60,7 @@ class Collection:
     image_size_px: int = IMAGE_SIZE_PX
     workers: int = 1
     policy: str | None = None  # let this one act and the expert label what it gets into (DAgger)
+    expert_share: float = EXPERT_SHARE  # of the policy's roll-outs is acted by the expert
     variant: str = STANDARD  # a key of `sim.variants.VARIANTS`
     randomization: str = NOMINAL  # what `sim.randomization.load_domain` takes
 
@@ -80,6 +81,8 @@ class Collection:
                 f"image_size: expected an even number from 16 to 640, got {self.image_size_px}"
             )
         Perturbation(self.perturb)
+        if not 0.0 <= self.expert_share <= 1.0:
+            raise ValueError(f"expert_share: expected 0 to 1, got {self.expert_share}")
         find_variant(self.variant, self.randomization)
 
 
@@ -101,6 +104,7 @@ class _Job:
     image_size_px: int
     encoder_options: tuple[tuple[str, str], ...]
     policy: str | None = None
+    expert_share: float = EXPERT_SHARE
     variant: str = STANDARD
     randomization: str = NOMINAL
 
@@ -197,6 +201,7 @@ def _jobs(collection: Collection, options: Mapping[str, str]) -> Iterator[_Job]:
             image_size_px=collection.image_size_px,
             encoder_options=tuple(options.items()),
             policy=collection.policy,
+            expert_share=collection.expert_share,
             variant=collection.variant,
             randomization=collection.randomization,
         )
@@ -230,7 +235,9 @@ def _record(job: _Job) -> _Recording:
     """Simulate, render and encode one attempt; runs in a worker."""
     env = _environment(job.env_id, job.cameras, job.image_size_px, job.variant, job.randomization)
     learner = _learner(job.policy) if job.policy else None
-    demonstration = demonstrate(env, job.seed, job.perturbation, learner=learner)
+    demonstration = demonstrate(
+        env, job.seed, job.perturbation, learner=learner, expert_share=job.expert_share
+    )
     videos, pixels = {}, {}
     if demonstration.success or learner is not None:
         for camera, images in demonstration.images.items():

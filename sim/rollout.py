@@ -116,11 +116,13 @@ def demonstrate(
     perturbation: Perturbation,
     max_steps: int | None = None,
     learner: Policy | None = None,
+    expert_share: float = EXPERT_SHARE,
 ) -> Demonstration:
     """Let the expert act in the episode of `seed` until it succeeds or time is up.
 
-    With a `learner` that one acts, but for short runs in which the expert does (so that later
-    stages are seen too); the labels are the expert's all the same: DAgger, arXiv 1011.0686.
+    With a `learner` that one acts, but for short runs in which the expert does (`expert_share` of
+    the time, so that later stages are seen too); the labels are the expert's all the same: DAgger,
+    arXiv 1011.0686. Whoever acts is disturbed.
     """
     turns = np.random.default_rng([seed, 0xDA66])
     experts_turn = False
@@ -143,12 +145,13 @@ def demonstrate(
     for _ in range(max_steps or env.task.max_steps):
         label = env.expert_action()
         if turns.random() < 1.0 / EXPERT_RUN_STEPS:
-            experts_turn = turns.random() < EXPERT_SHARE
+            experts_turn = turns.random() < expert_share
         if learner is None or experts_turn:
-            executed = disturbance.disturb(label)
+            wanted = label
         else:
-            action = learner.predict_chunk(to_observation(values)).actions[0]
-            executed = np.clip(action, ACTION_LOW, ACTION_HIGH)
+            wanted = learner.predict_chunk(to_observation(values)).actions[0]
+            wanted = np.clip(wanted, ACTION_LOW, ACTION_HIGH)
+        executed = disturbance.disturb(wanted)
         for camera in env.cameras:
             columns[camera].append(values[camera])
         columns["state"].append(

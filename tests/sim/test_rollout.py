@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from policies.interface import ActionChunk
 from policies.openvla.state import dataset_state
 from sim.env import ACTION_HIGH, ACTION_LOW, TabletopEnv
 from sim.rollout import Disturbance, Perturbation, demonstrate
@@ -77,6 +78,31 @@ def test_same_seed_same_demonstration(env):
     np.testing.assert_array_equal(first.images["front"], second.images["front"])
     other = demonstrate(env, 5, Perturbation(0.3))
     assert not np.array_equal(first.action[0], other.action[0])
+
+
+class Resting:
+    """Always stays where it is."""
+
+    name, cameras = "resting", ()
+    action = np.array([0, 0, 0, 0, 0, 0, 1.0])
+
+    def reset(self, seed=None):
+        pass
+
+    def predict_chunk(self, observation):
+        return ActionChunk(self.action[None], observation.stamp_ns, 0.1)
+
+
+def test_a_learner_acts_with_as_much_of_the_expert_as_asked_for(env):
+    def own_steps(expert_share, perturb=0.0):
+        demonstration = demonstrate(
+            env, 2, Perturbation(perturb), 40, Resting(), expert_share=expert_share
+        )
+        return np.all(demonstration.executed_action == Resting.action, axis=1).mean()
+
+    assert own_steps(0.0) == 1.0
+    assert own_steps(1.0) < 0.3  # but for a short run before the expert's first turn
+    assert 0.0 < own_steps(0.0, perturb=0.5) < 1.0  # whoever acts is disturbed
 
 
 def test_rows_belong_together(env):

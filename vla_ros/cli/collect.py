@@ -43,6 +43,13 @@ def command(
         str | None,
         typer.Option(help="Let this policy act, and the expert label what it gets into (DAgger)."),
     ] = None,
+    expert_share: Annotated[
+        float,
+        typer.Option(
+            help="With --policy: share of a roll-out in which the expert acts, in short runs; "
+            "0: what the policy does alone, failures and all."
+        ),
+    ] = dataset.Collection.expert_share,
     variant: Annotated[
         str, typer.Option(help=f"A changed world: one of {', '.join(VARIANTS)}.")
     ] = dataset.Collection.variant,
@@ -59,7 +66,7 @@ def command(
 ) -> None:
     """Record a task's expert as a LeRobotDataset.
 
-    With --perturb what is executed departs from the expert now and then, in short runs of
+    With --perturb what is executed departs from what was wanted now and then, in short runs of
     correlated noise, so that the data shows how to recover (DART). Column `action` is always what
     the expert would do, `executed_action` what was done; `observation.target_position` and
     `observation.goal_position` are the simulator's truth, for auxiliary losses only.
@@ -74,6 +81,7 @@ def command(
         image_size_px=image_size,
         workers=workers,
         policy=policy,
+        expert_share=expert_share,
         variant=variant,
         randomization=randomize,
     )
