@@ -31,10 +31,7 @@ MOTIONS = {
 }
 GRIPPER_KEY, RESET_KEY, QUIT_KEY, DARKER_KEY, LIGHTER_KEY = " ", "r", "x", "[", "]"
 KEYS = {*MOTIONS, GRIPPER_KEY, RESET_KEY, QUIT_KEY, DARKER_KEY, LIGHTER_KEY}
-HELP = (
-    "w s: away, nearer   a d: left, right   e q: up, down   j l: turn   space: gripper   "
-    "[ ]: light   r: again   x: end"
-)
+HELP = "wasd: as seen  eq: up, down  jl: turn  space: gripper  []: light  r: again  x: end"
 LIGHT_STEP = 0.75  # of the brightness, per press
 SCRIPT_WORDS = {"space": GRIPPER_KEY, ".": ""}
 

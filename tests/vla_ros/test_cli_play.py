@@ -22,7 +22,7 @@ def test_a_script_from_a_recorded_start(vla_ros, tiny_world_model, toy_dataset, 
     code, out, errors = vla_ros(*play(tiny_world_model(), *words))
     assert code == 0, errors
     assert "5 frames imagined" in out and f"wrote {film}" in out
-    assert film.stat().st_size > 1000 and not list(tmp_path.glob("*.partial"))
+    assert film.stat().st_size > 1000 and not list(tmp_path.glob(".film*"))
     figures = json.loads(result.read_text())
     assert figures["frames"] == 5 and figures["resets"] == 1 and figures["frames_per_s"] > 0
     assert 0 <= figures["success_probability_last"] <= figures["success_probability_max"] <= 1

@@ -28,11 +28,15 @@ def test_train_evaluate_imagine(vla_ros, dataset, tmp_path):
     assert max(steps) == 8
 
     where = ("--model", model, "--dataset", dataset)
-    words = ("--held-out", 0.5, "--horizon", 2, "--json", result)
+    plot = tmp_path / "result.png"
+    words = ("--held-out", 0.5, "--horizon", 2, "--json", result, "--plot", plot)
+    words += ("--episodes", 2)
     code, out, errors = vla_ros("world-model", "evaluate", *where, *words)
     assert code == 0, errors
     found = json.loads(result.read_text())
-    assert found["episodes"] == 3
+    assert found["episodes"] == 2  # of 3 held out
+    assert plot.read_bytes().startswith(b"\x89PNG") and f"wrote {plot}" in out
+    assert sum(row["count"] for row in found["success"]["reliability"]) == found["outcome_steps"]
     assert [row["frames_ahead"] for row in found["horizons"]] == [1, 2]
     for name in ("psnr_db", "ssim", "tower_distance", "psnr_db_shuffled_actions"):
         assert np.isfinite(found["horizons"][0][name])
@@ -78,6 +82,8 @@ def test_what_cannot_be_measured_is_refused(vla_ros, dataset, tmp_path):
     assert code == 2 and "expected a world model's folder" in " ".join(errors.split())
     code, _, errors = vla_ros("world-model", "evaluate", *where, "--json", tmp_path)
     assert code == 2 and "json: expected a file" in errors
+    code, _, errors = vla_ros("world-model", "evaluate", *where, "--plot", tmp_path / "a.pdf")
+    assert code == 2 and "expected a file ending in .png" in errors
     code, _, errors = vla_ros("world-model", "imagine", *where, "--output", tmp_path / "film.gif")
     assert code == 2 and "expected a file ending in .mp4" in errors
 

@@ -15,6 +15,7 @@ import sim  # registers the environments to begin from
 from policies.factory import check_device
 from policies.openvla.errors import CheckpointError
 from sim import video
+from sim.files import write_bytes
 from vla_ros.cli._output import check_folder, check_writable, write_result
 from vla_ros.cli._world_model import with_bar
 from vla_ros.errors import UserError
@@ -178,9 +179,7 @@ class _Film:
     def finish(self) -> None:
         if self._path is None or self._encoder is None:
             return
-        partial = self._path.with_name(self._path.name + ".partial")
-        partial.write_bytes(self._encoder.finish())
-        os.replace(partial, self._path)
+        write_bytes(self._path, self._encoder.finish())
 
 
 def _report(played: Played, record: Path | None) -> None:

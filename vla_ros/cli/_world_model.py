@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from vla_ros.cli._output import check_writable
+from vla_ros.errors import UserError
 from world_models.dynamics import Decoding
 from world_models.model import ImaginationModel
 from world_models.recordings import Recordings
@@ -67,6 +70,13 @@ def enlarged(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(picture)
 
 
+def check_picture(path: Path | None) -> None:
+    """Raise `UserError` when a plot cannot be written there. None: none is to be written."""
+    if path is not None and path.suffix != ".png":
+        raise UserError(f"plot: expected a file ending in .png, got {path}")
+    check_writable(path, "plot")
+
+
 def show(result: dict[str, Any]) -> None:
     """The most telling figures; the JSON file has them all."""
     console = Console(highlight=False)
@@ -110,6 +120,8 @@ def show(result: dict[str, Any]) -> None:
             if name.endswith("p50_ms")
         )
         fidelity = f", PSNR {_text(row.get('psnr_db'))} dB" if "psnr_db" in row else ""
+        if "batch_1_speedup" in row:
+            fidelity += f", {_text(row['batch_1_speedup'])} times as fast as token by token"
         console.print(f"{row['mode']} in {row['steps']}: {latencies}{fidelity}")
 
 
