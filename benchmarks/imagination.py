@@ -156,9 +156,10 @@ def labelled_views(folder: Path, count: int, size_px: int, seed: int) -> Labelle
             print(f"  {done} of {count}", flush=True)
     views = load_views(folder)
     images = np.stack([resize(image, size_px) for image in views["image"][:count]])
-    names = [[CLASS_NAMES[index] for index in row if index >= 0] for row in views["item_classes"]]
-    positions = labels_of(names[:count], views["item_positions"][:count], CLASS_NAMES)
-    return Labelled(images, positions)
+    classes, places = views["item_classes"][:count], views["item_positions"][:count]
+    names = [[CLASS_NAMES[index] for index in row[row >= 0]] for row in classes]
+    there = [where[row >= 0] for where, row in zip(places, classes, strict=True)]
+    return Labelled(images, labels_of(names, there, CLASS_NAMES))
 
 
 def drift(model: ImaginationModel, chosen: argparse.Namespace) -> dict[str, Any]:
