@@ -9,12 +9,18 @@ trained ones, how many times as fast as token by token each number of parallel s
 Drift: from resets of our environments `--seconds` of holding still and of slow motion in the air
 are imagined, and simulated with the same actions. A linear probe on the model's tokens, fitted on
 labelled views (`--views`, made if need be), says which items are there and where.
+
+Events: in episodes of Push the item is hit, it and the table become slippery, or the light is
+turned down (`sim.events`). The model is prompted with the frame half a second later, and what it
+imagines of the expert's further actions is compared with what MuJoCo makes of them, with the event
+and without. The light is also turned down in the picture alone, without the simulator's help.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +28,21 @@ import numpy as np
 import torch
 
 from policies.interface import ACTION_DIM
-from policies.openvla.preprocess import resize
-from sim import CORE_ENV_IDS, task_name
-from sim.env import TabletopEnv, to_observation
+from sim.events import DIM, EVENTS
 from sim.files import write_json
-from sim.pretraining import CLASS_NAMES
-from sim.views import load_views, make_views
+from vla_ros.grounding import MOTIONS, event_branches, labelled_views, reference
+from vla_ros.playing import brightened
 from world_models.checkpoint import load_world_model
 from world_models.config import PRESETS, Scales, TokenizerConfig, WorldModelConfig
-from world_models.drift import Reference, measure_drift
+from world_models.counterfactual import event_figures
+from world_models.drift import imagine_on, measure_drift
 from world_models.dynamics import Decoding
-from world_models.identity import Labelled, fit_identity, labels_of
+from world_models.identity import fit_identity
 from world_models.interface import Context
 from world_models.model import ImaginationModel
-from world_models.state import context_of
 from world_models.timing import decodings, frame_rate
 
-SECTIONS = ("speed", "tokens", "drift")
-MOTIONS = ("hold", "slow")
-SLOW_M = (0.04, 0.06, 0.04)  # how far slow motion goes along x, y and up
-SLOW_PERIODS_S = (12.0, 9.0, 7.0)
+SECTIONS = ("speed", "tokens", "drift", "events")
 CHANNELS = {16: (32, 64, 96, 96), 64: (32, 64, 96), 256: (32, 64)}  # of 64 px frames
 
 
@@ -94,78 +95,10 @@ def noise(model: ImaginationModel) -> Context:
     )
 
 
-def motion_actions(motion: str, steps: int, rate_hz: float, opening: float) -> np.ndarray:
-    """(steps, 7): nothing at all, or slow waves that begin and end where the tool is."""
-    actions = np.zeros((steps, ACTION_DIM))
-    actions[:, 6] = opening
-    if motion == "slow":
-        seconds = np.arange(steps + 1)[:, None] / rate_hz
-        phase = 2 * np.pi * seconds / np.array(SLOW_PERIODS_S)
-        path = np.array(SLOW_M) * np.sin(phase)
-        path[:, 2] = SLOW_M[2] * (1 - np.cos(phase[:, 2])) / 2  # never below the start
-        actions[:, :3] = np.diff(path, axis=0)
-    return actions
-
-
-def reference(
-    model: ImaginationModel, motion: str, starts: int, seconds: float, every_s: float, seed: int
-) -> Reference:
-    """Resets of the three tasks by turns, and what MuJoCo makes of the motion."""
-    stride, size = model.actions_per_frame, model.config.tokenizer.image_size_px
-    frames = round(seconds * model.config.rate_hz / stride)
-    every = max(1, round(every_s * model.config.rate_hz / stride))
-    instants = np.arange(0, frames + 1, every)
-    images, positions, contexts, actions = [], [], [], []
-    for start in range(starts):
-        name = task_name(CORE_ENV_IDS[start % len(CORE_ENV_IDS)])
-        env = TabletopEnv(name, cameras=(model.config.camera,))
-        values, info = env.reset(seed=seed + start)
-        observation = to_observation(values)
-        opening = round(observation.gripper_opening)
-        chosen = motion_actions(motion, frames * stride, model.config.rate_hz, opening)
-        contexts.append(context_of([observation], [], model.config.camera, size))
-        actions.append(chosen.reshape(frames, stride, ACTION_DIM))
-        seen, places = [], []
-        for step in range(frames * stride + 1):
-            if step % (every * stride) == 0:
-                world, _ = env.running()
-                seen.append(resize(env.observe()[0][model.config.camera], size))
-                places.append(
-                    [world.item_position(item) - world.base_position for item in info["items"]]
-                )
-            if step < frames * stride:
-                env.move(chosen[step])
-        env.close()
-        images.append(np.stack(seen))
-        positions.append(labels_of([info["items"]] * len(places), places, CLASS_NAMES))
-        print(f"  simulated {start + 1} of {starts} ({motion})", flush=True)
-    context = Context(
-        np.concatenate([each.images for each in contexts]),
-        np.concatenate([each.states for each in contexts]),
-        np.zeros((starts, 0, stride, ACTION_DIM)),
-        [text for each in contexts for text in each.instructions],
-    )
-    return Reference(instants, np.stack(images), np.stack(positions), context, np.stack(actions))
-
-
-def labelled_views(folder: Path, count: int, size_px: int, seed: int) -> Labelled:
-    """Views with all their items; made first where the folder has none."""
-    if not any(folder.glob("views-*.npz")):
-        print(f"making {count} labelled views in {folder}")
-        for done in make_views(folder, count, seed, size_px, workers=1):
-            print(f"  {done} of {count}", flush=True)
-    views = load_views(folder)
-    images = np.stack([resize(image, size_px) for image in views["image"][:count]])
-    classes, places = views["item_classes"][:count], views["item_positions"][:count]
-    names = [[CLASS_NAMES[index] for index in row[row >= 0]] for row in classes]
-    there = [where[row >= 0] for where, row in zip(places, classes, strict=True)]
-    return Labelled(images, labels_of(names, there, CLASS_NAMES))
-
-
 def drift(model: ImaginationModel, chosen: argparse.Namespace) -> dict[str, Any]:
     """Curves for each motion."""
     size = model.config.tokenizer.image_size_px
-    probe = fit_identity(model, labelled_views(chosen.views, chosen.view_count, size, 0))
+    probe = fit_identity(model, labelled_views(chosen.views, chosen.view_count, size))
     result = {}
     for motion in MOTIONS:
         ahead = reference(model, motion, chosen.starts, chosen.seconds, chosen.every_s, chosen.seed)
@@ -176,7 +109,8 @@ def drift(model: ImaginationModel, chosen: argparse.Namespace) -> dict[str, Any]
             f"{motion}, {found['seconds']:.0f} s, {found['starts']} starts: items known (F1) "
             f"{found['identity_f1_at_start']:.2f} at the start, "
             f"{found['identity_f1_at_end']:.2f} at the end "
-            f"(real frames {found['identity_f1_real_at_end']:.2f}); "
+            f"(real frames {found['identity_f1_real_at_end']:.2f}, "
+            f"naming all classes {found['identity_f1_constant']:.2f}); "
             f"imagined in {time.perf_counter() - begin:.0f} s"
         )
         for row in found["curve"]:
@@ -187,6 +121,37 @@ def drift(model: ImaginationModel, chosen: argparse.Namespace) -> dict[str, Any]
                 f"PSNR {row['psnr_db']:.1f} dB (first frame repeated "
                 f"{row['psnr_db_first_frame_repeated']:.1f})"
             )
+    return result
+
+
+def events(model: ImaginationModel, chosen: argparse.Namespace) -> dict[str, Any]:
+    """Rows per event, by frames behind it."""
+    size = model.config.tokenizer.image_size_px
+    probe = fit_identity(model, labelled_views(chosen.views, chosen.view_count, size))
+    decoding = Decoding(chosen.decode_steps)
+    result = {}
+    for name in EVENTS:
+        factual, counterfactual = event_branches(model, name, chosen.starts, chosen.seed)
+        unprompted = imagine_on(model, factual, decoding, chosen.seed)
+        prompts = {name: counterfactual}
+        if name == "light":
+            dimmed = replace(factual.context, images=brightened(factual.context.images, DIM))
+            prompts["light in the picture"] = replace(counterfactual, context=dimmed)
+        for label, prompt in prompts.items():
+            prompted = imagine_on(model, prompt, decoding, chosen.seed)
+            rows = event_figures(factual, counterfactual, unprompted, prompted, probe)
+            result[label] = rows
+            print(f"{label}, {chosen.starts} starts")
+            for row in (rows[1], rows[len(rows) // 2], rows[-1]):
+                print(
+                    f"  {row['frames_ahead']:2d} frames on: PSNR to what came "
+                    f"{row['psnr_db_prompted']:.1f} dB prompted, "
+                    f"{row['psnr_db_unprompted']:.1f} not; item error "
+                    f"{_cm(row['item_error_m_prompted'])} cm prompted, "
+                    f"{_cm(row['item_error_m_unprompted'])} not (it moved "
+                    f"{_cm(row['item_moved_m'])} cm); effect {row['effect_db']:.1f} dB, imagined "
+                    f"{row['imagined_effect_db']:.1f}"
+                )
     return result
 
 
@@ -225,6 +190,8 @@ def main() -> None:
             result["speed"] = speed(model, chosen.repeats)
         if "drift" in wanted:
             result["drift"] = drift(model, chosen)
+        if "events" in wanted:
+            result["events"] = events(model, chosen)
     if chosen.json is not None:
         write_json(chosen.json, result)
         print(f"wrote {chosen.json}")

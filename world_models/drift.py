@@ -2,7 +2,7 @@
 
 Futures are imagined far beyond the context a model was trained with, beside what really came of
 the same actions. Every figure stands beside the same figure for real frames, which is what the
-probe can do, and for the first frame repeated.
+probe can do, and beside what a constant gives.
 """
 
 from __future__ import annotations
@@ -82,6 +82,8 @@ def drift_figures(
     for index, ahead in enumerate(reference.frames_ahead):
         truth, made = reference.images[:, index], imagined.images[:, index]
         row: dict[str, Any] = {"frames_ahead": int(ahead)}
+        everything = np.ones_like(true[:, index])  # what guessing blindly gives
+        row["identity_f1_constant"] = agreement(everything, true[:, index])["f1"]
         for name, contents in (("imagined", imagined.contents), ("real", real)):
             found = probe.present(contents[:, index])
             row |= {
@@ -125,6 +127,7 @@ def measure_drift(
         "seconds": last["seconds"],
         "identity_f1_at_start": rows[0]["identity_f1_imagined"],
         "identity_f1_at_end": last["identity_f1_imagined"],
+        "identity_f1_constant": last["identity_f1_constant"],
         "identity_f1_real_at_end": last["identity_f1_real"],
         "item_error_m_at_end": last["item_error_m_imagined"],
         "item_error_m_real_at_end": last["item_error_m_real"],
