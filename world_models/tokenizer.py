@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -96,20 +98,36 @@ class Tokenizer(nn.Module):
         return self.decode(to_codes(digits, self.levels)).clamp(0, 1)
 
 
-def motion_weights(
-    images: Tensor, neighbors: Tensor, background: Tensor, emphasis: float
-) -> Tensor:
+MAX_DEVIATION = 5.0  # a pixel that is stranger than this counts no more
+STILL_STD = 0.1  # added to every pixel's standard deviation: some never change
+
+
+@dataclass(frozen=True)
+class Usual:
+    """Every pixel's mean and standard deviation over the data, (3, s, s), colors in [0, 1]."""
+
+    mean: Tensor
+    std: Tensor
+
+    @classmethod
+    def of(cls, images: Tensor) -> Usual:
+        """From frames (n, 3, s, s)."""
+        return cls(images.mean(0), images.std(0, correction=0))
+
+
+def motion_weights(images: Tensor, neighbors: Tensor, usual: Usual, emphasis: float) -> Tensor:
     """(b, 1, s, s): how much each pixel's error counts, 1 on average per image.
 
-    What moved since the neighboring frame counts more, and so does what differs from the
-    `background` (3, s, s), the mean over the data: what stands still in this clip moves in others.
-    A plain mean over pixels would drop the small items, which all tasks are about.
+    What moved since the neighboring frame counts more, and so does what is unusual at its place, in
+    standard deviations: what stands still in this clip moves in others. A plain mean over pixels
+    would drop the small items, which all tasks are about; and the arm, which is large and nearly
+    everywhere, would outweigh them if colors alone were compared.
     """
     moved = (images - neighbors).abs().amax(1, keepdim=True)
-    stands_out = (images - background).abs().amax(1, keepdim=True)
-    motion = torch.maximum(moved, stands_out)
+    deviation = ((images - usual.mean).abs() / (usual.std + STILL_STD)).amax(1, keepdim=True)
+    motion = torch.maximum(moved, deviation.clamp(max=MAX_DEVIATION))
     motion = F.max_pool2d(motion, 3, stride=1, padding=1)  # the edges belong to it
-    weights = 1.0 + emphasis * motion.clamp(0, 1)
+    weights = 1.0 + emphasis * motion
     return weights / weights.mean(dim=(2, 3), keepdim=True)
 
 

@@ -29,11 +29,12 @@ from world_models.metrics import psnr
 from world_models.model import ImaginationModel
 from world_models.recordings import Recordings
 from world_models.sampling import ClipSampler, scales_of
-from world_models.tokenizer import Tokenizer, motion_weights, reconstruction_loss
+from world_models.tokenizer import Tokenizer, Usual, motion_weights, reconstruction_loss
 from world_models.words import vocabulary
 
 VALIDATION_CLIPS = 128
 VALIDATION_FRAMES = 256
+USUAL_FRAMES = 1000  # that say what is usual
 WRITING_BATCH = 128
 ROLLOUT_DECODING = Decoding(steps=2)  # of the step before the one that is learned from
 
@@ -45,7 +46,7 @@ class TrainConfig:
     preset: Preset
     tokenizer_share: float = 0.35  # of the steps
     tokenizer_learning_rate: float = 1e-3
-    motion_emphasis: float = 8.0  # weight of a pixel that changes fully, a still one has 1
+    motion_emphasis: float = 8.0  # weight of a pixel that changes fully; a still, usual one has 1
     all_hidden_share: float = 0.15  # of the steps hide parts of every frame (if the kind can)
     causal_share: float = 0.2  # of the steps predict in reading order (if the kind can)
     full_context_share: float = 0.5  # of the steps show all context frames, the others 1 to all
@@ -167,10 +168,8 @@ def _train_tokenizer(
     begun_with: dict[str, str | int],
 ) -> None:
     neighbors = neighbor_rows(training, settings.stride)
-    background = torch.from_numpy(
-        training.images[:: max(1, len(training.images) // 1000)].mean(0) / 255.0
-    )
-    background = background.permute(2, 0, 1).float().to(device)
+    some = training.images[:: max(1, len(training.images) // USUAL_FRAMES)]
+    usual = Usual.of(to_unit_range(some).to(device))
 
     def loss(rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         rows = rng.integers(len(training.images), size=loop.rows_per_step)
@@ -178,7 +177,7 @@ def _train_tokenizer(
         beside = to_unit_range(training.images[neighbors[rows]]).to(device)
         codes, _ = tokenizer.encode(images)
         decoded = tokenizer.decode(codes)
-        weights = motion_weights(images, beside, background, settings.motion_emphasis)
+        weights = motion_weights(images, beside, usual, settings.motion_emphasis)
         with torch.no_grad():
             error = (decoded.clamp(0, 1) - images).square().mean()
         figures = {"reconstruction_psnr": -10 * torch.log10(error + 1e-10).item()}
@@ -203,7 +202,7 @@ def neighbor_rows(recordings: Recordings, stride: int) -> NDArray[np.int64]:
 
 @torch.inference_mode()
 def check_tokenizer(tokenizer: Tokenizer, recordings: Recordings) -> dict[str, float]:
-    """Fidelity on frames of `recordings`, and how many of the tokens are in use."""
+    """Fidelity on frames of `recordings`, and how many of the tokens that can be are in use."""
     stride = max(1, len(recordings.images) // VALIDATION_FRAMES)
     frames = recordings.images[::stride]
     images = to_unit_range(frames).to(tokenizer.levels.device)
@@ -213,7 +212,7 @@ def check_tokenizer(tokenizer: Tokenizer, recordings: Recordings) -> dict[str, f
     used = len(torch.unique(to_index(tokens, tokenizer.levels)))
     return {
         "psnr_db": float(psnr(frames, made).mean()),
-        "vocabulary_used": used / tokenizer.config.vocabulary,
+        "vocabulary_used": used / min(tokenizer.config.vocabulary, tokens.shape[:2].numel()),
     }
 
 
