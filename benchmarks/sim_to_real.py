@@ -7,8 +7,8 @@
 Every policy runs the same seeds in every world and in `--real`. For each world it writes
 `<world>.csv` for `vla-ros sim2real compare`, and at the end a table. What is done is kept in
 `rates.json`: the same command goes on where it was stopped. A policy is what `vla-ros evaluate`
-takes, or `noisy-expert:LEVEL`, the scripted expert with noise of LEVEL cm on its actions, which
-needs no training.
+takes; `noisy:LEVEL:expert`, the scripted expert with noise of LEVEL cm on its actions, needs no
+training.
 """
 
 from __future__ import annotations
@@ -16,69 +16,19 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import gymnasium
-import numpy as np
-
-from policies.interface import ActionChunk, Observation
-from sim.env import ACTION_HIGH, ACTION_LOW, CONTROL_RATE_HZ, TabletopEnv
-from sim.evaluation import Evaluation, evaluate, run_episode, write_json
-from sim.parallel import ordered_map
+from sim.evaluation import Evaluation, evaluate, write_json
 from sim.sim2real.correlation import PolicyRates, compare
 from sim.sim2real.rates_file import write_rates
 from sim.variants import STANDARD, find_variant
 
-NOISY = "noisy-expert:"
 WORLD_NAMES = {"nominal": STANDARD}  # others are variants' own names
-CORRELATION = 0.6  # of the noise from one action to the next
-
-
-class NoisyExpert:
-    """The task's expert whose hand shakes: Gaussian noise of `level_cm` a step, correlated."""
-
-    name = "noisy expert"
-    cameras: tuple[str, ...] = ()
-
-    def __init__(self, env: TabletopEnv, level_cm: float) -> None:
-        self._env = env
-        self._std = level_cm * np.array([0.01] * 3 + [0.02] * 3 + [0.0])  # [m], [rad], -
-
-    def reset(self, seed: int | None = None) -> None:
-        self._rng = np.random.default_rng([seed or 0, 0x5A4E])
-        self._noise = np.zeros(7)
-
-    def predict_chunk(self, observation: Observation) -> ActionChunk:
-        fresh = self._std * self._rng.standard_normal(7)
-        self._noise = CORRELATION * self._noise + np.sqrt(1 - CORRELATION**2) * fresh
-        action = np.clip(self._env.expert_action() + self._noise, ACTION_LOW, ACTION_HIGH)
-        return ActionChunk(action[None], observation.stamp_ns, 1.0 / CONTROL_RATE_HZ)  # (1, 7)
-
-
-@lru_cache(maxsize=8)
-def _environment(env_id: str, variant: str) -> TabletopEnv:
-    return gymnasium.make(env_id, cameras=(), variant=variant).unwrapped  # type: ignore
-
-
-def _noisy_episode(job: tuple[str, float, str, int]) -> bool:
-    env_id, level_cm, variant, seed = job
-    env = _environment(env_id, variant)
-    return run_episode(env, NoisyExpert(env, level_cm), seed).success
 
 
 def measure(policy: str, variant: str, options: argparse.Namespace) -> dict[str, Any]:
     """Successes and episodes of one policy in one world, over all environments."""
-    if policy.startswith(NOISY):
-        level_cm = float(policy.removeprefix(NOISY))
-        jobs = [
-            (env_id, level_cm, variant, options.seed + index)
-            for env_id in options.env
-            for index in range(options.episodes)
-        ]
-        successes = list(ordered_map(_noisy_episode, jobs, options.workers))
-        return {"successes": sum(successes), "episodes": len(successes)}
     summary = evaluate(
         Evaluation(
             policy=policy,

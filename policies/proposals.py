@@ -36,7 +36,7 @@ def check_plannable(chunk: ActionChunk) -> None:
     """Raise `ActionError` for chunks that imagination cannot continue."""
     if chunk.mode != "delta" or chunk.frame != "base":
         raise ActionError(
-            "planner: expected a policy whose actions are displacements in the base frame, got "
+            "actions: expected a policy whose actions are displacements in the base frame, got "
             f"mode {chunk.mode!r} in the frame {chunk.frame!r}"
         )
 

@@ -1,15 +1,22 @@
-"""Policies that need no training: standing still, and the scripted experts of an environment."""
+"""Policies that need no training: standing still, the scripted experts of an environment, and any
+policy with a shaking hand.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from policies.interface import ACTION_DIM, ActionChunk, Observation, Policy
-from sim.env import CONTROL_RATE_HZ, TabletopEnv
+from policies.interface import ACTION_DIM, ActionChunk, ActionError, Observation, Policy
+from sim.env import ACTION_HIGH, ACTION_LOW, CONTROL_RATE_HZ, TabletopEnv
 
 CHUNK_STEPS = 8  # of `ExpertChunkPolicy`
+NOISY = "noisy:"  # noisy:LEVEL:POLICY
+NOISE_CORRELATION = 0.6  # from one action to the next
 
 
 class ZeroPolicy:
@@ -68,6 +75,59 @@ class ExpertChunkPolicy:
             self._env.move(actions[-1])
         world.restore(before)
         return ActionChunk(np.stack(actions), observation.stamp_ns, 1.0 / CONTROL_RATE_HZ)  # (k, 7)
+
+
+class NoisyPolicy:
+    """A policy whose hand shakes: Gaussian noise on its displacements, correlated over time.
+
+    Policies of the same kind that are better and worse by degrees, without training any.
+    """
+
+    def __init__(self, policy: Policy, level_cm: float) -> None:
+        """`level_cm`: standard deviation along an axis; of rotations 0.02 rad for each cm."""
+        self.name = f"{NOISY}{level_cm:g}:{policy.name}"
+        self.cameras = policy.cameras
+        self._policy = policy
+        self._std = level_cm * np.array([0.01] * 3 + [0.02] * 3 + [0.0])  # [m], [rad], -
+        self.reset()
+
+    def reset(self, seed: int | None = None) -> None:
+        self._policy.reset(seed)
+        self._rng = np.random.default_rng([seed or 0, 0x5A4E])
+        self._noise = np.zeros(ACTION_DIM)
+
+    def predict_chunk(self, observation: Observation) -> ActionChunk:
+        """Raises `ActionError` for poses: only displacements shake."""
+        chunk = self._policy.predict_chunk(observation)
+        if chunk.mode != "delta":
+            raise ActionError(f"{self.name}: expected displacements, got mode {chunk.mode!r}")
+        actions = [np.clip(row + self._next(), ACTION_LOW, ACTION_HIGH) for row in chunk.actions]
+        return replace(chunk, actions=np.stack(actions))  # (k, 7)
+
+    def _next(self) -> NDArray[np.float64]:
+        fresh = self._std * self._rng.standard_normal(ACTION_DIM)
+        keep = NOISE_CORRELATION
+        self._noise = keep * self._noise + np.sqrt(1 - keep**2) * fresh
+        return self._noise
+
+
+def split_noise(policy: str) -> tuple[float, str]:
+    """(level [cm], the policy itself) of `noisy:LEVEL:POLICY`; level 0 for any other name.
+
+    Raises `ValueError` for a level that is none.
+    """
+    if not policy.startswith(NOISY):
+        return 0.0, policy
+    text, _, base = policy.removeprefix(NOISY).partition(":")
+    try:
+        level_cm = float(text)
+    except ValueError:
+        level_cm = math.nan
+    if not (0 <= level_cm < math.inf and base):
+        raise ValueError(
+            f"policy: expected {NOISY}LEVEL:POLICY with a level of 0 cm or more, got {policy!r}"
+        )
+    return level_cm, base
 
 
 EXPERTS: dict[str, Callable[[TabletopEnv], Policy]] = {

@@ -108,7 +108,9 @@ class PlannerChoice:
     def around(self, policy: Policy) -> WorldModelPlanner:
         """The planner around a policy that may be on a robot; raises `UserError` for an oracle."""
         self.check_for_robot()
-        return WorldModelPlanner(policy, _load(self.world_model, self.device), self.settings())
+        return WorldModelPlanner(
+            policy, model_for_this_robot(self.world_model, self.device), self.settings()
+        )
 
     def _frames(self) -> int:
         block = self._block()
@@ -176,7 +178,9 @@ def config_for_this_robot(folder: str) -> WorldModelConfig:
 
 
 @lru_cache(maxsize=1)
-def _load(folder: str, device: str) -> ImaginationModel:
+def model_for_this_robot(folder: str, device: str) -> ImaginationModel:
+    """A world model, kept for the next who asks. Raises `UserError`."""
+    config_for_this_robot(folder)
     try:
         return load_world_model(Path(folder), device)
     except CheckpointError as error:

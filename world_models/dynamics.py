@@ -136,6 +136,14 @@ class Dynamics(nn.Module, ABC):
         past = past.followed_by(new.first(known), self.config.context_frames)
         return Ahead(condition, past, blank, features[:, -1])
 
+    def doubt(self, ahead: Ahead) -> Tensor | None:
+        """(b,) how undecided the first pass leaves the frame ahead; None: this kind cannot say."""
+        return None
+
+    def surprise(self, ahead: Ahead, contents: Tensor) -> Tensor | None:
+        """(b,) how little the first pass expects `contents` (b, s, d) ahead; None: cannot say."""
+        return None
+
     def read_outcome(self, ahead: Ahead) -> Outcome:
         """What the first pass says of the frame ahead."""
         return self.outcome(ahead.features, ahead.condition[:, 0])

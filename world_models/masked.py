@@ -118,6 +118,18 @@ class MaskedDynamics(Dynamics):
 
     # --- imagining --------------------------------------------------------------------------
 
+    def doubt(self, ahead: Ahead) -> Tensor:
+        """Entropy [nats a token], averaged over the frame."""
+        parts = [logits.log_softmax(-1) for logits in self.digit_logits(ahead.features)]
+        entropies = [-(part.exp() * part).sum(-1) for part in parts]  # (b, s) each
+        return torch.stack(entropies).sum(0).mean(1)
+
+    def surprise(self, ahead: Ahead, contents: Tensor) -> Tensor:
+        """Negative log-likelihood [nats a token], averaged over the frame."""
+        parts = [logits.log_softmax(-1) for logits in self.digit_logits(ahead.features)]
+        found = [part.gather(-1, contents[..., i, None])[..., 0] for i, part in enumerate(parts)]
+        return -torch.stack(found).sum(0).mean(1)
+
     def imagine(self, ahead, decoding, generator):
         if decoding.mode == "autoregressive":
             return self._in_order(ahead, decoding.temperature, generator)

@@ -13,7 +13,7 @@ from policies.interface import ObservationError
 from policies.openvla.preprocess import to_unit_range
 from world_models.conditioning import Outcome
 from world_models.config import WorldModelConfig
-from world_models.dynamics import Decoding, Dynamics
+from world_models.dynamics import Ahead, Decoding, Dynamics
 from world_models.flow import FlowDynamics
 from world_models.interface import (
     Context,
@@ -40,6 +40,7 @@ class Imagined:
     cache: Cache | None  # of the frames before the present one, or with it where pending is None
     pending: Tensor | None  # (b, 1, w) condition of the present frame while not in the cache
     outcome: Outcome | None  # None: seen, not imagined
+    doubt: Tensor | None = None  # (b,) see `Dynamics.doubt`; None: seen, or the kind cannot say
 
     def __len__(self) -> int:
         return len(self.contents)
@@ -53,6 +54,7 @@ class Imagined:
             cache=None if self.cache is None else self.cache.repeat(times),
             pending=None if self.pending is None else self.pending.repeat_interleave(times, 0),
             outcome=None if self.outcome is None else self.outcome.repeat(times),
+            doubt=None if self.doubt is None else self.doubt.repeat_interleave(times, 0),
         )
 
 
@@ -151,25 +153,47 @@ class ImaginationModel(nn.Module):
         generator: torch.Generator | None = None,
     ) -> Imagined:
         """See `world_models.interface.WorldModel`."""
-        led = torch.as_tensor(actions).float()
-        check_actions(led, len(latent), self.actions_per_frame)
         generator = generator or torch.Generator().manual_seed(SEED)
-        led = self.scale_actions(led.to(self.device))[:, None]  # (b, 1, k, 7)
-        executed = torch.ones(led.shape[:3], dtype=torch.bool, device=self.device)
-        condition = self.dynamics.condition(led, executed, latent.states[:, None], latent.text)
-        pending = None
-        if latent.pending is not None:
-            pending = (latent.contents[:, None], latent.pending)
-        ahead = self.dynamics.look_ahead(latent.cache, pending, condition, generator)
+        ahead = self._look_ahead(latent, actions, generator)
         outcome = self.dynamics.read_outcome(ahead)
         return replace(
             latent,
             contents=self.dynamics.imagine(ahead, decoding or Decoding(), generator),
             states=latent.states + outcome.state_change,
             cache=ahead.cache,
-            pending=condition,
+            pending=ahead.condition,
             outcome=outcome,
+            doubt=self.dynamics.doubt(ahead),
         )
+
+    @torch.inference_mode()
+    def surprise(
+        self, latent: Imagined, actions: Tensor | NDArray[np.floating], seen: Imagined
+    ) -> NDArray[np.float32] | None:
+        """(b,) how little the model expects that `actions` lead from `latent` to what was `seen`.
+
+        None: models of this kind cannot say.
+        """
+        generator = torch.Generator().manual_seed(SEED)
+        ahead = self._look_ahead(latent, actions, generator)
+        found = self.dynamics.surprise(ahead, seen.contents)
+        return None if found is None else found.cpu().numpy()
+
+    def _look_ahead(
+        self,
+        latent: Imagined,
+        actions: Tensor | NDArray[np.floating],
+        generator: torch.Generator,
+    ) -> Ahead:
+        led = torch.as_tensor(actions).float()
+        check_actions(led, len(latent), self.actions_per_frame)
+        led = self.scale_actions(led.to(self.device))[:, None]  # (b, 1, k, 7)
+        executed = torch.ones(led.shape[:3], dtype=torch.bool, device=self.device)
+        condition = self.dynamics.condition(led, executed, latent.states[:, None], latent.text)
+        pending = None
+        if latent.pending is not None:
+            pending = (latent.contents[:, None], latent.pending)
+        return self.dynamics.look_ahead(latent.cache, pending, condition, generator)
 
     @torch.inference_mode()
     def decode(self, latent: Imagined) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ from policies.interface import Policy
 from sim import ENV_IDS, check_env_ids, task_name
 from sim.env import TabletopEnv
 from sim.evaluation.timing import Timing
-from sim.policies import SCRIPTED
+from sim.policies import SCRIPTED, split_noise
 from sim.scenes import descriptions, find_task
 from sim.tasks import TASKS
 from sim.variants import STANDARD, check_variant
@@ -40,7 +40,7 @@ class Around(Protocol):
 class Evaluation:
     """One policy in one world under one timing."""
 
-    policy: str  # one of `SCRIPTED`, or what `policies.factory.load_policy` takes
+    policy: str  # one of `SCRIPTED` or what `load_policy` takes, also as noisy:LEVEL:POLICY
     env_ids: tuple[str, ...]
     episodes: int = 100  # for each environment
     seed: int = 1000
@@ -88,7 +88,8 @@ class Evaluation:
             )
 
     def _check_policy(self) -> None:
-        if self.policy in SCRIPTED:
+        _, policy = split_noise(self.policy)
+        if policy in SCRIPTED:
             for name, given in (
                 ("quantize", self.quantization is not None),
                 ("unnorm_key", self.unnorm_key is not None),
@@ -96,14 +97,14 @@ class Evaluation:
             ):
                 if given:
                     raise ValueError(
-                        f"{name}: {self.policy} has no network and looks at no image; "
+                        f"{name}: {policy} has no network and looks at no image; "
                         "this is for checkpoints"
                     )
             return
         from policies.factory import check_name
 
         try:
-            check_name(self.policy)
+            check_name(policy)
         except ValueError as error:
             raise ValueError(f"{error}; also: {', '.join(SCRIPTED)}") from error
 

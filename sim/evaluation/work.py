@@ -13,7 +13,7 @@ from sim import task_name, video
 from sim.env import CONTROL_RATE_HZ, TabletopEnv, to_observation
 from sim.evaluation.episode import EpisodeResult, black_images, run_episode
 from sim.evaluation.settings import Around, Evaluation
-from sim.policies import EXPERTS, ZeroPolicy
+from sim.policies import EXPERTS, NoisyPolicy, ZeroPolicy, split_noise
 
 VIDEO_SIZE_PX = 384
 
@@ -46,7 +46,7 @@ class Done:
 def run_job(job: Job) -> Done:
     """Run the episode."""
     evaluation = job.evaluation
-    env, policy = _prepared(evaluation, job.env_id)
+    env, policy = prepared(evaluation, job.env_id)
     timed = evaluation.planner is not None and evaluation.planner.deadline_ms is not None
     if evaluation.timing.realtime or timed:
         _warm_up(env, policy, evaluation.blackout)
@@ -87,19 +87,23 @@ def video_name(result: EpisodeResult) -> str:
     return f"{result.env_id.split('/')[-1]}_{result.seed}_{ending}.mp4"
 
 
-def _prepared(evaluation: Evaluation, env_id: str) -> tuple[TabletopEnv, Policy]:
+def prepared(evaluation: Evaluation, env_id: str) -> tuple[TabletopEnv, Policy]:
+    """The environment and the policy, kept for the next job that asks for the same."""
     planner = evaluation.planner
     extra = () if planner is None else planner.cameras
-    if evaluation.policy in EXPERTS:
-        env = _environment(env_id, extra, evaluation.variant)
-        expert = EXPERTS[evaluation.policy](env)
-        return env, expert if planner is None else planner.wrap(expert, env)
-    policy = _policy(
-        evaluation.policy, evaluation.device, evaluation.quantization, evaluation.unnorm_key
-    )
-    cameras = () if evaluation.blackout else tuple(dict.fromkeys((*policy.cameras, *extra)))
-    env = _environment(env_id, cameras, evaluation.variant)
-    return env, policy if planner is None else _planned(planner, policy, env)  # type: ignore[arg-type]
+    level_cm, name = split_noise(evaluation.policy)
+    if name in EXPERTS:
+        env = environment(env_id, extra, evaluation.variant)
+        policy = EXPERTS[name](env)
+    else:
+        policy = _policy(name, evaluation.device, evaluation.quantization, evaluation.unnorm_key)
+        cameras = () if evaluation.blackout else tuple(dict.fromkeys((*policy.cameras, *extra)))
+        env = environment(env_id, cameras, evaluation.variant)
+    if level_cm:
+        policy = _noisy(policy, level_cm)  # type: ignore[arg-type]
+    if planner is not None:
+        policy = _planned(planner, policy, env)  # type: ignore[arg-type]
+    return env, policy
 
 
 def _warm_up(env: TabletopEnv, policy: Policy, blackout: bool) -> None:
@@ -111,8 +115,14 @@ def _warm_up(env: TabletopEnv, policy: Policy, blackout: bool) -> None:
 
 
 @lru_cache(maxsize=8)
-def _environment(env_id: str, cameras: tuple[str, ...], variant: str) -> TabletopEnv:
+def environment(env_id: str, cameras: tuple[str, ...], variant: str) -> TabletopEnv:
+    """Kept for the next job that asks for the same."""
     return TabletopEnv(task_name(env_id), cameras=cameras, variant=variant)
+
+
+@lru_cache(maxsize=1)
+def _noisy(policy: Policy, level_cm: float) -> Policy:
+    return NoisyPolicy(policy, level_cm)
 
 
 @lru_cache(maxsize=4)

@@ -99,8 +99,14 @@ def rank_violations(*, simulation: NDArray, real: NDArray) -> NDArray[np.float64
     return np.abs(real[..., :, None] - real[..., None, :]) * wrong
 
 
-def compare(rates: Sequence[PolicyRates], bootstrap: Bootstrap = Bootstrap()) -> dict[str, Any]:
+def compare(
+    rates: Sequence[PolicyRates],
+    bootstrap: Bootstrap = Bootstrap(),
+    names: tuple[str, str] = ("simulation", "real"),
+) -> dict[str, Any]:
     """What `vla-ros sim2real compare --json` writes. What is undefined is null, with a reason.
+
+    Reasons call the two worlds by these `names`.
 
     Two kinds of interval answer two questions. `pearson_r_interval`, `spearman_rho_interval` and
     `mmrv_interval`: were these same policies run again for as many episodes, in both worlds?
@@ -115,7 +121,7 @@ def compare(rates: Sequence[PolicyRates], bootstrap: Bootstrap = Bootstrap()) ->
     reasons: dict[str, str] = {}
     constant = [
         f"{name} rates are all {values[0]:g}"
-        for name, values in (("simulation", simulation), ("real", real))
+        for name, values in zip(names, (simulation, real), strict=True)
         if np.ptp(values) == 0
     ]
     r: float | None = None

@@ -1,4 +1,4 @@
-"""A scatter plot of success rates in simulation and on the robot."""
+"""A scatter plot of success rates in two worlds, one of which is to predict the other."""
 
 from __future__ import annotations
 
@@ -10,8 +10,16 @@ from sim.evaluation import wilson_interval
 from sim.sim2real.correlation import PolicyRates
 
 
-def plot_rates(path: Path, rates: Sequence[PolicyRates], result: dict[str, Any]) -> None:
-    """Draw one point for each policy, with Wilson intervals where the episodes are known."""
+def plot_rates(
+    path: Path,
+    rates: Sequence[PolicyRates],
+    result: dict[str, Any],
+    places: tuple[str, str] = ("in simulation", "on the robot"),
+) -> None:
+    """Draw one point for each policy, with Wilson intervals where the episodes are known.
+
+    `places`: what the axes call the world that predicts, and the one that is predicted.
+    """
     from matplotlib.figure import Figure  # no global state, no display
 
     figure = Figure(figsize=(5.5, 5.5), layout="constrained")
@@ -35,8 +43,8 @@ def plot_rates(path: Path, rates: Sequence[PolicyRates], result: dict[str, Any])
         if result[key] is not None
     ]
     axes.set_title(", ".join(figures))
-    axes.set_xlabel("success rate in simulation")
-    axes.set_ylabel("success rate on the robot")
+    axes.set_xlabel(f"success rate {places[0]}")
+    axes.set_ylabel(f"success rate {places[1]}")
     axes.set_xlim(-0.05, 1.05)
     axes.set_ylim(-0.05, 1.05)
     axes.set_aspect("equal")

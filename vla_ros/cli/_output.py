@@ -1,12 +1,16 @@
-"""Whether results can be written is asked before the work, not after it."""
+"""Results: whether they can be written, asked before the work; and what they were made with."""
 
 from __future__ import annotations
 
+import shlex
+import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sim.evaluation import write_json
+from sim.evaluation.provenance import machine, versions
 from vla_ros.errors import UserError
 
 
@@ -41,3 +45,14 @@ def write_result(path: Path | None, result: dict[str, Any]) -> None:
         write_json(path, result)
     except OSError as error:
         raise UserError(f"json: cannot write {path}: {error.strerror or error}") from None
+
+
+def made_with(duration_s: float) -> dict[str, Any]:
+    """The command that was typed, the machine, the versions and the date."""
+    return {
+        "command": shlex.join(["vla-ros", *sys.argv[1:]]),
+        "machine": machine(),
+        "versions": versions(),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "duration_s": round(duration_s, 1),
+    }

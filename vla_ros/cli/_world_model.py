@@ -1,24 +1,84 @@
-"""What `vla-ros world-model` shows: recordings in a line, a table, frames side by side."""
+"""What `vla-ros world-model`'s subcommands share: options, loading, tables, frames side by side."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from policies.factory import check_device
+from policies.openvla.errors import CheckpointError
 from vla_ros.cli._output import check_writable
 from vla_ros.errors import UserError
+from world_models.checkpoint import load_world_model
 from world_models.dynamics import Decoding
 from world_models.model import ImaginationModel
-from world_models.recordings import Recordings
+from world_models.recordings import Recordings, join, read_kept, read_recordings, split_all
 from world_models.rollout import action_blocks, first_context, roll_out
 
+KEPT = "recordings"  # subfolder of a world model with decoded datasets
 SHOWN_PX = 256  # side of a frame in `imagine`'s video
+
+
+Model = Annotated[Path, typer.Option("--model", help="A world model's folder.")]
+Datasets = Annotated[
+    list[Path], typer.Option("--dataset", help="A LeRobotDataset folder; repeat it for several.")
+]
+HeldOut = Annotated[
+    float | None,
+    typer.Option(
+        "--held-out",
+        min=0.0,
+        max=1.0,
+        help="Last share of each dataset's episodes to look at (a probe is fitted on the rest); "
+        "1 for data never trained on, without a probe.",
+        show_default="what training held out",
+    ),
+]
+DecodeSteps = Annotated[int, typer.Option(min=1, help="Passes per imagined frame.")]
+
+
+def load(folder: Path, device: str) -> ImaginationModel:
+    """A world model. Raises `UserError` for a folder that is none."""
+    check_device(device)
+    try:
+        return load_world_model(folder, device)
+    except CheckpointError as error:
+        raise UserError(str(error)) from error
+
+
+def episodes_of(
+    model: ImaginationModel, folder: Path, datasets: list[Path], share: float | None
+) -> tuple[Recordings | None, Recordings]:
+    """(the others, to fit a probe on; held-out ones) of the datasets, as the model sees them."""
+    size, camera = model.config.tokenizer.image_size_px, model.config.camera
+    keep = folder / KEPT  # where training kept them
+    read = [
+        read_kept(each, camera, size, keep)
+        if keep.is_dir()
+        else read_recordings(each, camera, size)
+        for each in datasets
+    ]
+    for each, recordings in zip(datasets, read, strict=True):
+        if recordings.rate_hz != model.config.rate_hz:
+            raise UserError(
+                f"{each}: expected {model.config.rate_hz:g} Hz as in training, "
+                f"got {recordings.rate_hz:g}"
+            )
+        if recordings.robot != model.config.robot:
+            raise UserError(
+                f"{each}: expected the robot {model.config.robot!r}, got {recordings.robot!r}"
+            )
+    share = model.config.validation_share if share is None else share
+    if share == 1.0:
+        return None, join(read)
+    return split_all(read, share)
 
 
 def describe(recordings: Recordings) -> str:

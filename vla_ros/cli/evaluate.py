@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
-import sys
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -21,17 +18,16 @@ from policies.remote.settings import is_remote
 from sim import ENV_IDS
 from sim.evaluation import Evaluation, Timing, evaluate_all
 from sim.evaluation.journal import Journal
-from sim.evaluation.provenance import machine, versions
 from sim.evaluation.report import Report
 from sim.evaluation.settings import BACKENDS
 from sim.evaluation.summary import condition_label
 from sim.evaluation.timing import LATE_CHUNKS
 from sim.evaluation.work import Done
 from sim.parallel import WorkerError
-from sim.policies import SCRIPTED
+from sim.policies import NOISY, SCRIPTED, split_noise
 from sim.variants import VARIANTS
 from vla_ros.cli._evaluation import EpisodeBar, planning_line, result_table
-from vla_ros.cli._output import check_writable, write_result
+from vla_ros.cli._output import check_writable, made_with, write_result
 from vla_ros.cli._worlds import measure, refuse
 from vla_ros.errors import UserError
 from vla_ros.planners import MUJOCO, PLANNERS, PlannerChoice, choose_planner
@@ -39,7 +35,11 @@ from vla_ros.planners import MUJOCO, PLANNERS, PlannerChoice, choose_planner
 
 def command(
     policy: Annotated[
-        str, typer.Option(help=f"Name or folder of a checkpoint; also: {', '.join(SCRIPTED)}.")
+        str,
+        typer.Option(
+            help=f"Name or folder of a checkpoint; also: {', '.join(SCRIPTED)}; "
+            f"{NOISY}LEVEL:POLICY shakes by LEVEL cm."
+        ),
     ],
     env: Annotated[
         list[str],
@@ -178,7 +178,7 @@ def command(
             execute_steps=execute_steps,
             workers=workers,
         )
-        summary["made_with"] = _made_with(time.monotonic() - begin_s)
+        summary["made_with"] = made_with(time.monotonic() - begin_s)
         Console().print(result_table(policy, summary))
         write_result(json_file, summary)
         return
@@ -218,9 +218,10 @@ def command(
         ]
     if resume and json_file is None:
         raise UserError("resume: expected --json with it, beside which the journal lies")
-    if policy not in SCRIPTED:
-        check_policy(policy, unnorm_key, quantize)
-        if backend == "processes" and not is_remote(policy):
+    _, base = split_noise(policy)
+    if base not in SCRIPTED:
+        check_policy(base, unnorm_key, quantize)
+        if backend == "processes" and not is_remote(base):
             check_device(device)
     page = None if report is None else Report.begin(report, evaluations, keep=resume)
     if (realtime or deadline_ms is not None) and workers > 1:
@@ -246,7 +247,7 @@ def command(
     finally:
         if journal is not None:
             journal.close()
-    summary["made_with"] = _made_with(time.monotonic() - begin_s)
+    summary["made_with"] = made_with(time.monotonic() - begin_s)
     console = Console()
     console.print(result_table(policy, summary))
     if planner is not None:
@@ -266,13 +267,3 @@ def _video_folders(video: Path, evaluations: list[Evaluation]) -> list[Path]:
         return [video]
     labels = [condition_label(each) for each in evaluations]
     return [video / re.sub(r"[^\w.-]+", "-", label) for label in labels]
-
-
-def _made_with(duration_s: float) -> dict[str, Any]:
-    return {
-        "command": shlex.join(["vla-ros", *sys.argv[1:]]),
-        "machine": machine(),
-        "versions": versions(),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "duration_s": round(duration_s, 1),
-    }

@@ -11,51 +11,45 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from policies.factory import check_device, policy_folder
-from policies.openvla.errors import CheckpointError
+from policies.factory import policy_folder
 from policies.training.demonstrations import open_dataset
 from policies.training.loop import LoopConfig
 from policies.training.processes import own_device, rank
 from sim import video
 from sim.files import write_bytes
 from sim.pretraining import CLASS_NAMES
-from vla_ros.cli import _play
+from vla_ros.cli._evaluate_policies import evaluate_policies
 from vla_ros.cli._output import check_folder, check_writable, write_result
+from vla_ros.cli._play import play
 from vla_ros.cli._training import BatchSize, Device, Precision, Processes, SaveEvery, learn
-from vla_ros.cli._world_model import check_picture, describe, show, side_by_side
+from vla_ros.cli._world_model import (
+    KEPT,
+    Datasets,
+    DecodeSteps,
+    HeldOut,
+    Model,
+    check_picture,
+    describe,
+    episodes_of,
+    load,
+    show,
+    side_by_side,
+)
 from vla_ros.errors import UserError
-from world_models.checkpoint import load_world_model
 from world_models.config import KINDS, PRESETS
 from world_models.dynamics import Decoding
 from world_models.evaluation import EvaluationConfig, evaluate_world_model
 from world_models.metrics import TowerDistance
-from world_models.model import ImaginationModel
 from world_models.plots import draw_evaluation
-from world_models.recordings import Recordings, join, read_kept, read_recordings, split_all
+from world_models.recordings import read_kept, split_all
 from world_models.timing import TimingConfig, compare_decodings
 from world_models.training import TrainConfig, train_world_model
 
 command = typer.Typer(no_args_is_help=True)
-command.command("play")(_play.play)
-KEPT = "recordings"  # subfolder with decoded datasets
+command.command("play")(play)
+command.command("evaluate-policies")(evaluate_policies)
 TOWER_POLICY = "openvla-mini"  # whose tower sees how alike two frames are
 
-Model = Annotated[Path, typer.Option("--model", help="A world model's folder.")]
-Datasets = Annotated[
-    list[Path], typer.Option("--dataset", help="A LeRobotDataset folder; repeat it for several.")
-]
-HeldOut = Annotated[
-    float | None,
-    typer.Option(
-        "--held-out",
-        min=0.0,
-        max=1.0,
-        help="Last share of each dataset's episodes to look at (a probe is fitted on the rest); "
-        "1 for data never trained on, without a probe.",
-        show_default="what training held out",
-    ),
-]
-DecodeSteps = Annotated[int, typer.Option(min=1, help="Passes per imagined frame.")]
 Autoregressive = Annotated[
     bool, typer.Option("--autoregressive", help="Token by token instead, kind masked only.")
 ]
@@ -190,9 +184,9 @@ def evaluate(
     check_writable(json_file)
     check_picture(plot)
     decoding = _decoding(decode_steps, autoregressive, temperature)
-    loaded = _load(model, device)
+    loaded = load(model, device)
     measure = None if tower == "none" else TowerDistance(policy_folder(tower), device)
-    training, episodes = _episodes(loaded, model, dataset, held_out)
+    training, episodes = episodes_of(loaded, model, dataset, held_out)
     episodes = episodes if most is None else episodes.spread(most)
     config = EvaluationConfig(horizon, decoding, seed, CLASS_NAMES)
     console = Console(stderr=True)
@@ -242,10 +236,10 @@ def imagine(
         raise UserError(f"output: expected a file, {output} is a folder")
     check_folder(output.parent)
     decoding = _decoding(decode_steps, autoregressive, temperature)
-    loaded = _load(model, device)
+    loaded = load(model, device)
     if not loaded.generative:
         raise UserError(f"{model}: a model of kind 'latent' imagines no pictures")
-    _, episodes = _episodes(loaded, model, dataset, held_out)
+    _, episodes = episodes_of(loaded, model, dataset, held_out)
     chosen = episode or [0]
     for index in chosen:
         if not 0 <= index < episodes.episodes:
@@ -261,39 +255,3 @@ def imagine(
 
 def _decoding(steps: int, autoregressive: bool, temperature: float) -> Decoding:
     return Decoding(steps, "autoregressive" if autoregressive else "parallel", temperature)
-
-
-def _load(folder: Path, device: str) -> ImaginationModel:
-    check_device(device)
-    try:
-        return load_world_model(folder, device)
-    except CheckpointError as error:
-        raise UserError(str(error)) from error
-
-
-def _episodes(
-    model: ImaginationModel, folder: Path, datasets: list[Path], share: float | None
-) -> tuple[Recordings | None, Recordings]:
-    """(the others, to fit a probe on; held-out ones) of the datasets, as the model sees them."""
-    size, camera = model.config.tokenizer.image_size_px, model.config.camera
-    keep = folder / KEPT  # where training kept them
-    read = [
-        read_kept(each, camera, size, keep)
-        if keep.is_dir()
-        else read_recordings(each, camera, size)
-        for each in datasets
-    ]
-    for each, recordings in zip(datasets, read, strict=True):
-        if recordings.rate_hz != model.config.rate_hz:
-            raise UserError(
-                f"{each}: expected {model.config.rate_hz:g} Hz as in training, "
-                f"got {recordings.rate_hz:g}"
-            )
-        if recordings.robot != model.config.robot:
-            raise UserError(
-                f"{each}: expected the robot {model.config.robot!r}, got {recordings.robot!r}"
-            )
-    share = model.config.validation_share if share is None else share
-    if share == 1.0:
-        return None, join(read)
-    return split_all(read, share)
