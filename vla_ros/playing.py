@@ -163,29 +163,32 @@ def play(
     """Imagine frame after frame under the source's commands, until it ends.
 
     `frame_rate_hz`: at most so many a second; 0: as fast as it can. Success ends nothing: a player
-    may want to go on.
+    may want to go on. Ctrl-C is an ordinary end.
     """
     played = Played()
     values, info = env.reset(seed=seed, options=options)
     opening = round(float(values["gripper_opening"][0]))
     show(_shown(env, values, info, played, opening))
-    while max_frames is None or len(played.times_ms) < max_frames:
-        begin = clock()
-        command = source.read()
-        if command is None or command.quit:
-            break
-        if command.reset:
-            values, info = env.reset(options=options)
-            opening = round(float(values["gripper_opening"][0]))
-            played.resets += 1
-        else:
-            opening = 1 - opening if command.toggle_gripper else opening
-            values, info = _step(env, command, opening, speeds)
-            played.times_ms.append((clock() - begin) * 1e3)
-            played.success_probabilities.append(info["success_probability"])
-        show(_shown(env, values, info, played, opening))
-        if frame_rate_hz > 0:
-            sleep(max(0.0, begin + 1 / frame_rate_hz - clock()))
+    try:
+        while max_frames is None or len(played.times_ms) < max_frames:
+            begin = clock()
+            command = source.read()
+            if command is None or command.quit:
+                break
+            if command.reset:
+                values, info = env.reset(options=options)
+                opening = round(float(values["gripper_opening"][0]))
+                played.resets += 1
+            else:
+                opening = 1 - opening if command.toggle_gripper else opening
+                values, info = _step(env, command, opening, speeds)
+                played.times_ms.append((clock() - begin) * 1e3)
+                played.success_probabilities.append(info["success_probability"])
+            show(_shown(env, values, info, played, opening))
+            if frame_rate_hz > 0:
+                sleep(max(0.0, begin + 1 / frame_rate_hz - clock()))
+    except KeyboardInterrupt:  # Ctrl-C ends it as well as the key does: what was recorded is kept
+        pass
     return played
 
 

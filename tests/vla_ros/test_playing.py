@@ -75,6 +75,18 @@ def test_a_frame_is_imagined_under_each_command(env, actions):
     assert figures["success_probability_max"] >= figures["success_probability_last"]
 
 
+def test_an_interrupt_is_an_ordinary_end(env):
+    class Interrupted:
+        commands = iter([Command()])
+
+        def read(self):
+            for command in self.commands:
+                return command
+            raise KeyboardInterrupt
+
+    assert play(env, Interrupted(), lambda frame: None, seed=0).figures()["frames"] == 1
+
+
 def test_the_light_is_an_edit_of_the_picture(env):
     shown = []
     play(env, Listed(), shown.append, seed=0)

@@ -17,7 +17,8 @@ from policies.openvla.errors import CheckpointError
 from sim import video
 from sim.files import write_bytes
 from vla_ros.cli._output import check_folder, check_writable, write_result
-from vla_ros.cli._world_model import with_bar
+from vla_ros.cli._training import Device
+from vla_ros.cli._world_model import DecodeSteps, Model, with_bar
 from vla_ros.errors import UserError
 from vla_ros.graph import shared_environment
 from vla_ros.planners import config_for_this_robot
@@ -25,13 +26,14 @@ from vla_ros.playing import Played, Script, Shown, Source, Speeds
 from vla_ros.playing import play as play_session
 from vla_ros.terminal import Keyboard, Screen
 from world_models import IMAGINED_ENV_ID
+from world_models.dynamics import Decoding
 from world_models.env import ImaginedEnv
 
 DEFAULT_ENV = "VlaRos/PickPlace-v0"
 
 
 def play(
-    model: Annotated[Path, typer.Option(help="A world model's folder.")],
+    model: Model,
     dataset: Annotated[
         list[Path] | None,
         typer.Option(help="Begin from a held-out episode of this LeRobotDataset; may be repeated."),
@@ -63,13 +65,13 @@ def play(
         ),
     ] = None,
     speed: Annotated[float, typer.Option(help="Of the tool [m/s].")] = Speeds.tool_m_s,
-    decode_steps: Annotated[int, typer.Option(min=1, help="Passes per imagined frame.")] = 4,
+    decode_steps: DecodeSteps = Decoding.steps,
     seed: Annotated[int, typer.Option(help="Of the start and of what is drawn.")] = 0,
     record: Annotated[Path | None, typer.Option(help="Also write a video (.mp4).")] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write frames a second and success to this file.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+    device: Device = "cpu",
 ) -> None:
     """Drive the imagined robot: nothing is real but the first frame.
 
