@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 DPI = 130
 PANEL_IN = (4.4, 3.3)
@@ -69,9 +70,9 @@ def _horizons(result: dict[str, Any]) -> list[Panel]:
                 ]
                 if points:
                     axes.plot(*zip(*points, strict=True), marker=".", color=color, label=text)
-            for text, value in constants.items():
+            for (text, value), style in zip(constants.items(), (":", "-."), strict=False):
                 if value is not None:
-                    axes.axhline(factor * value, color=OTHER, linestyle=":", label=text)
+                    axes.axhline(factor * value, color=OTHER, linestyle=style, label=text)
             axes.set_xlabel("frames ahead")
             axes.set_ylabel(label)
 
@@ -143,7 +144,7 @@ def _decodings(result: dict[str, Any]) -> list[Panel]:
                 x, y = np.array(costs)[chosen], np.array(gains)[chosen]
                 late = np.maximum(np.array(slow)[chosen] - x, 0.0)
                 axes.errorbar(
-                    x, y, xerr=[np.zeros(len(x)), late], linestyle="none", marker=marker,
+                    x, y, xerr=np.stack([np.zeros(len(x)), late]), linestyle="none", marker=marker,
                     color=color, capsize=2, label=f"{mode}, p50 to p95",
                 )  # fmt: skip
             for row, cost, gain in zip(rows, costs, gains, strict=True):
@@ -152,6 +153,9 @@ def _decodings(result: dict[str, Any]) -> list[Panel]:
                     xytext=(4, 4), textcoords="offset points",
                 )  # fmt: skip
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_xlabel(f"one frame, batch {size}, {rows[0]['tokens']} tokens [ms]")
             axes.set_ylabel("PSNR of a roll-out [dB]")
 
