@@ -15,13 +15,13 @@ from gymnasium.wrappers import TimeLimit
 from numpy.typing import NDArray
 
 from policies.interface import ACTION_DIM, Observation
+from policies.spaces import observation_of, observation_space
 from sim.kinematics import Kinematics
 from sim.motion import ACTION_HIGH, ACTION_LOW, CONTROL_RATE_HZ, carry_out
 from sim.randomization import NOMINAL
 from sim.randomization.world import RandomizedTabletop
 from sim.scene import CAMERAS
 from sim.scenes import find_task
-from sim.spaces import InstructionSpace
 from sim.tabletop import Tabletop
 from sim.tasks import Episode, Task
 from sim.variants import STANDARD, check_variant, find_variant
@@ -76,17 +76,7 @@ class TabletopEnv(gymnasium.Env):
         self.action_space = spaces.Box(
             ACTION_LOW.astype(np.float32), ACTION_HIGH.astype(np.float32), dtype=np.float32
         )
-        image = spaces.Box(0, 255, (image_size_px, image_size_px, 3), np.uint8)
-        self.observation_space = spaces.Dict(
-            {
-                **dict.fromkeys(self.cameras, image),
-                "joint_positions": spaces.Box(-np.pi, np.pi * 1.5, (7,), np.float64),
-                "gripper_opening": spaces.Box(0.0, 1.0, (1,), np.float64),
-                "ee_position": spaces.Box(-2.0, 2.0, (3,), np.float64),
-                "ee_quaternion": spaces.Box(-1.0, 1.0, (4,), np.float64),
-                "instruction": InstructionSpace(),
-            }
-        )
+        self.observation_space = observation_space(self.cameras, image_size_px)
         self.kinematics = Kinematics()
         self.world: Tabletop | None = None
         self.episode: Episode | None = None
@@ -210,12 +200,4 @@ def make_scene(scene: str, **settings: Any) -> gymnasium.Env:
 
 def to_observation(values: dict[str, Any], stamp_ns: int = 0) -> Observation:
     """An environment's observation as the policies' `Observation`."""
-    return Observation(
-        images={name: image for name, image in values.items() if name in CAMERAS},
-        joint_positions=values["joint_positions"],
-        gripper_opening=float(values["gripper_opening"][0]),
-        ee_position=values["ee_position"],
-        ee_quaternion=values["ee_quaternion"],
-        instruction=values["instruction"],
-        stamp_ns=stamp_ns,
-    )
+    return observation_of(values, CAMERAS, stamp_ns)

@@ -18,6 +18,7 @@ DIAGNOSTICS = "/diagnostics"
 IMAGINED = "/policy/imagined/image_raw"  # what a world model expects to see
 TELEOP_TWIST = "/teleop/twist"  # of the tool, in the base frame
 TELEOP_GRIPPER = "/teleop/gripper"  # wanted opening: 0 = closed, 1 = open
+JOY = "/joy"  # a game controller, for `vla-ros world-model play --joy`
 EPISODE_SUCCESS = "/episode/success"  # how the recorded episode went, told before it ends
 RECORDER_DISCARD = "/recorder/discard"  # throws the episode in progress away
 EPISODE_STATUS = "/sim/episode_status"

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from policies.openvla.preprocess import to_unit_range
 from world_models.dynamics import Decoding
-from world_models.metrics import area_under_roc, calibration_error, psnr, ssim
+from world_models.identity import contents_of
+from world_models.metrics import area_under_roc, calibration_error, psnr, reliability, ssim
 from world_models.model import ImaginationModel
 from world_models.probe import Probe, fit_probe, named_classes
 from world_models.recordings import Recordings
@@ -167,12 +167,13 @@ def _probe(
     stride = max(1, len(training.images) // PROBE_FRAMES)
     rows = np.arange(0, len(training.images), stride)
     found = named_classes(training.instructions, names)[training.episode_of_rows()]
-    probe = fit_probe(_contents(model, training, rows), training.targets[rows], found[rows], sizes)
+    probe = fit_probe(
+        contents_of(model, training.images[rows]), training.targets[rows], found[rows], sizes
+    )
     if not probe.weights:
         return None, None
     classes = named_classes(held_out.instructions, names)[held_out.episode_of_rows()]
-    everything = np.arange(len(held_out.images))
-    seen = probe.positions(_contents(model, held_out, everything), classes)
+    seen = probe.positions(contents_of(model, held_out.images), classes)
     errors = np.linalg.norm(seen - held_out.targets, axis=1)
     errors = errors[np.isfinite(errors)]
     constant = np.linalg.norm(held_out.targets - np.nanmean(training.targets, 0), axis=1)
@@ -184,17 +185,6 @@ def _probe(
         "mean_error_m": float(np.mean(errors)) if len(errors) else None,
         "mean_error_m_constant": float(np.nanmean(constant)),
     }
-
-
-@torch.inference_mode()
-def _contents(
-    model: ImaginationModel, recordings: Recordings, rows: NDArray[np.int64]
-) -> torch.Tensor:
-    parts = []
-    for start in range(0, len(rows), 128):
-        images = to_unit_range(recordings.images[rows[start : start + 128]])
-        parts.append(model.write_down(images.to(model.device)).cpu())
-    return torch.cat(parts)
 
 
 class _Outcomes:
@@ -242,6 +232,7 @@ class _Outcomes:
                 "brier": _mean((success - done) ** 2),
                 "brier_constant": _mean((done - _center(done)) ** 2),
                 "share_true": _mean(done),
+                "reliability": reliability(success, done),
             },
             "reward": {
                 "ece": _number(calibration_error(reward, given)),

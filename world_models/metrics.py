@@ -51,6 +51,22 @@ def calibration_error(probabilities: NDArray, labels: NDArray) -> float:
     )
 
 
+def reliability(probabilities: NDArray, labels: NDArray) -> list[dict[str, float]]:
+    """Of each of the bins that `calibration_error` has, where anything is in it: the mean that was
+    predicted, the share that came true, and how many.
+    """
+    clipped = np.clip(probabilities, 0, 1)
+    index = np.minimum((clipped * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    return [
+        {
+            "predicted": float(clipped[index == each].mean()),
+            "true": float((labels[index == each] > 0.5).mean()),
+            "count": int((index == each).sum()),
+        }
+        for each in np.unique(index)
+    ]
+
+
 def area_under_roc(scores: NDArray, labels: NDArray) -> float:
     """Share of (positive, negative) pairs ordered rightly, ties count half; nan without both."""
     positive, negative = scores[labels > 0.5], scores[labels <= 0.5]

@@ -66,18 +66,18 @@ def fit_probe(
         targets = torch.as_tensor(positions[rows], dtype=torch.float64)
         cut = len(rows) - round(len(rows) * CHOOSING_SHARE)
         errors = [
-            (features[cut:] @ _ridge(features[:cut], targets[:cut], penalty) - targets[cut:])
+            (features[cut:] @ solve_ridge(features[:cut], targets[:cut], penalty) - targets[cut:])
             .norm(dim=1)
             .mean()
             for penalty in PENALTIES
         ]
         best = PENALTIES[int(torch.stack(errors).argmin())]
-        weights[int(index)] = _ridge(features, targets, best)
+        weights[int(index)] = solve_ridge(features, targets, best)
     return Probe(weights, sizes)
 
 
-def _ridge(features: Tensor, targets: Tensor, penalty: float) -> Tensor:
-    """(n, f), (n, 3) -> (f, 3). One equation per frame: there are fewer of those than features."""
+def solve_ridge(features: Tensor, targets: Tensor, penalty: float) -> Tensor:
+    """(n, f), (n, d) -> (f, d). One equation per frame: there are fewer of those than features."""
     mean = targets.mean(0)
     gram = features @ features.T
     gram.diagonal().add_(penalty)

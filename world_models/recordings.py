@@ -83,6 +83,13 @@ class Recordings:
             robot=self.robot,
         )
 
+    def spread(self, count: int) -> Recordings:
+        """At most `count` of the episodes, evenly spread over all of them."""
+        if count >= self.episodes:
+            return self
+        chosen = np.linspace(0, self.episodes - 1, count).round().astype(int)
+        return join([self.part(int(episode), int(episode) + 1) for episode in chosen])
+
     def split(self, held_out_share: float) -> tuple[Recordings, Recordings]:
         """(training, held out): the last share of the episodes, at least one, is held out."""
         if self.episodes < 2:

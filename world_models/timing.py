@@ -12,7 +12,7 @@ import torch
 
 from world_models.dynamics import Decoding
 from world_models.interface import Context
-from world_models.metrics import psnr
+from world_models.metrics import psnr, ssim
 from world_models.model import ImaginationModel
 from world_models.recordings import Recordings
 from world_models.rollout import action_blocks, first_context, roll_out
@@ -66,26 +66,66 @@ def compare_decodings(
             "tokens": model.dynamics.places,
         }
         if model.generative:
-            row["psnr_db"] = _fidelity(model, held_out, context, actions, decoding, seed)
+            row |= _fidelity(model, held_out, context, actions, decoding, seed)
         for size in config.batch_sizes:
             times_ms = _latencies_ms(model, context, actions, decoding, size, config.repeats, clock)
             row[f"batch_{size}_p50_ms"] = float(np.percentile(times_ms, 50))
             row[f"batch_{size}_p95_ms"] = float(np.percentile(times_ms, 95))
         results.append(row)
+    _compare_speeds(results, config.batch_sizes)
     return results
 
 
-def _fidelity(model, held_out, context, actions, decoding, seed) -> float:
-    """Mean PSNR [dB] over the horizons of a roll-out, where there are real frames."""
+def frame_rate(
+    model: ImaginationModel,
+    context: Context,
+    decoding: Decoding,
+    repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
+    """Frames a second of a roll-out from `context`, each imagined and decoded to a picture.
+
+    The first ones, until the cache of past frames is full, are not counted.
+    """
+    latent = model.encode(context)
+    block = np.zeros((len(latent), model.actions_per_frame, context.actions.shape[-1]))
+    times_ms = []
+    for frame in range(model.config.dynamics.context_frames + repeats):
+        begin = clock()
+        latent = model.next(latent, block, decoding)
+        if model.generative:
+            model.decode(latent)
+        if frame >= model.config.dynamics.context_frames:
+            times_ms.append((clock() - begin) * 1e3)
+    return {
+        "frames_per_s": float(1e3 / np.mean(times_ms)),
+        "frame_ms_p50": float(np.percentile(times_ms, 50)),
+        "frame_ms_p95": float(np.percentile(times_ms, 95)),
+    }
+
+
+def _compare_speeds(rows: list[dict[str, Any]], batch_sizes: tuple[int, ...]) -> None:
+    """Add how many times as fast as token by token each way is, where there is that way."""
+    in_order = [row for row in rows if row["mode"] == "autoregressive"]
+    for row in rows if in_order else ():
+        for size in batch_sizes:
+            name = f"batch_{size}_p50_ms"
+            row[f"batch_{size}_speedup"] = in_order[0][name] / row[name]
+
+
+def _fidelity(model, held_out, context, actions, decoding, seed) -> dict[str, float]:
+    """Mean PSNR and SSIM over the horizons of a roll-out, where there are real frames."""
     rollout = roll_out(model, context, actions, decoding, seed)
-    values: list[float] = []
+    values: dict[str, list[float]] = {"psnr_db": [], "ssim": []}
     count = len(context.images)
     for ahead, frames in enumerate(rollout.frames, start=1):
         rows = held_out.starts[:count] + ahead * model.actions_per_frame
         seen = rows < held_out.starts[1 : count + 1]
         if seen.any():
-            values.extend(psnr(held_out.images[rows[seen]], frames[seen]))
-    return float(np.mean(values))
+            truth = held_out.images[rows[seen]]
+            values["psnr_db"].extend(psnr(truth, frames[seen]))
+            values["ssim"].extend(ssim(truth, frames[seen]))
+    return {name: float(np.mean(found)) for name, found in values.items()}
 
 
 def _latencies_ms(model, context, actions, decoding, size, repeats, clock) -> list[float]:

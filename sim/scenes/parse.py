@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from policies.spaces import CHARACTERS, MAX_LENGTH
 from sim.randomization.domain import Range
 from sim.scene import CameraOffset, SceneError
 from sim.scenes import fields
 from sim.scenes.description import Description, Goal, Part, Place, plain
 from sim.scenes.fields import REQUIRED, Field, Table
-from sim.spaces import CHARACTERS, MAX_LENGTH
 from sim.yaml_file import YamlError, expected_one_of, read_yaml, shortened
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")

@@ -141,6 +141,8 @@ def tiny_world_model(tmp_path_factory):
     tasks = [task() for task in CORE_TASKS.values()]
     said = [task.sample(rng).instruction for task in tasks for _ in range(80)]
     usual = {
+        "tokenizer": TINY.tokenizer,
+        "dynamics": TINY.dynamics,
         "scales": Scales((0.0,) * 7, (0.03,) * 6 + (0.5,), (0.0,) * 14, (1.0,) * 14),
         "words": vocabulary(said),
         "camera": "front",
@@ -150,9 +152,50 @@ def tiny_world_model(tmp_path_factory):
 
     def make(**changes):
         torch.manual_seed(0)
-        config = WorldModelConfig(TINY.tokenizer, TINY.dynamics, **{**usual, **changes})
+        config = WorldModelConfig(**{**usual, **changes})
         folder = tmp_path_factory.mktemp("world_model")
         save_world_model(folder, ImaginationModel(config))
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def toy_dataset(tmp_path_factory) -> Path:
+    """Six episodes with pictures; every other one failed."""
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+    folder = tmp_path_factory.mktemp("data") / "toy"
+    names = ["x", "y", "z", "qw", "qx", "qy", "qz", "gripper_opening"]
+    image = {"dtype": "image", "shape": (32, 32, 3), "names": ["height", "width", "channels"]}
+    vector = lambda size, names=None: {  # noqa: E731
+        "dtype": "float32", "shape": (size,), "names": names
+    }  # fmt: skip
+    made = LeRobotDataset.create(
+        "local/toy", fps=10, root=folder, use_videos=False, robot_type="fr3",
+        features={
+            "observation.images.front": image,
+            "observation.state": vector(8, names),
+            "observation.joint_positions": vector(7),
+            "observation.target_position": vector(3),
+            "executed_action": vector(7),
+            "action": vector(7),
+            "next.success": {"dtype": "bool", "shape": (1,), "names": None},
+        },
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    for episode in range(6):
+        for step in range(5):
+            made.add_frame({
+                "observation.images.front": rng.integers(0, 255, (32, 32, 3), dtype=np.uint8),
+                "observation.state": np.r_[rng.normal(size=3), 0, 1, 0, 0, 1].astype(np.float32),
+                "observation.joint_positions": rng.normal(size=7).astype(np.float32),
+                "observation.target_position": rng.normal(size=3).astype(np.float32),
+                "executed_action": rng.normal(size=7).astype(np.float32),
+                "action": np.zeros(7, dtype=np.float32),
+                "next.success": np.array([step == 4 and episode % 2 == 0]),
+                "task": "lift the red cube",
+            })  # fmt: skip
+        made.save_episode()
+    made.finalize()
+    return folder

@@ -7,47 +7,11 @@ import numpy as np
 import pytest
 
 TINY = ("--preset", "tiny", "--steps", 8, "--batch-size", 4, "--save-every", 4)
-NAMES = ["x", "y", "z", "qw", "qx", "qy", "qz", "gripper_opening"]
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory) -> Path:
-    """Six episodes with pictures; every other one failed."""
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset
-
-    folder = tmp_path_factory.mktemp("data") / "toy"
-    image = {"dtype": "image", "shape": (32, 32, 3), "names": ["height", "width", "channels"]}
-    vector = lambda size, names=None: {  # noqa: E731
-        "dtype": "float32", "shape": (size,), "names": names
-    }  # fmt: skip
-    made = LeRobotDataset.create(
-        "local/toy", fps=10, root=folder, use_videos=False, robot_type="fr3",
-        features={
-            "observation.images.front": image,
-            "observation.state": vector(8, NAMES),
-            "observation.joint_positions": vector(7),
-            "observation.target_position": vector(3),
-            "executed_action": vector(7),
-            "action": vector(7),
-            "next.success": {"dtype": "bool", "shape": (1,), "names": None},
-        },
-    )  # fmt: skip
-    rng = np.random.default_rng(0)
-    for episode in range(6):
-        for step in range(5):
-            made.add_frame({
-                "observation.images.front": rng.integers(0, 255, (32, 32, 3), dtype=np.uint8),
-                "observation.state": np.r_[rng.normal(size=3), 0, 1, 0, 0, 1].astype(np.float32),
-                "observation.joint_positions": rng.normal(size=7).astype(np.float32),
-                "observation.target_position": rng.normal(size=3).astype(np.float32),
-                "executed_action": rng.normal(size=7).astype(np.float32),
-                "action": np.zeros(7, dtype=np.float32),
-                "next.success": np.array([step == 4 and episode % 2 == 0]),
-                "task": "lift the red cube",
-            })  # fmt: skip
-        made.save_episode()
-    made.finalize()
-    return folder
+def dataset(toy_dataset) -> Path:
+    return toy_dataset
 
 
 def train(dataset, output, *rest):
@@ -64,11 +28,15 @@ def test_train_evaluate_imagine(vla_ros, dataset, tmp_path):
     assert max(steps) == 8
 
     where = ("--model", model, "--dataset", dataset)
-    words = ("--held-out", 0.5, "--horizon", 2, "--json", result)
+    plot = tmp_path / "result.png"
+    words = ("--held-out", 0.5, "--horizon", 2, "--json", result, "--plot", plot)
+    words += ("--episodes", 2)
     code, out, errors = vla_ros("world-model", "evaluate", *where, *words)
     assert code == 0, errors
     found = json.loads(result.read_text())
-    assert found["episodes"] == 3
+    assert found["episodes"] == 2  # of 3 held out
+    assert plot.read_bytes().startswith(b"\x89PNG") and f"wrote {plot}" in out
+    assert sum(row["count"] for row in found["success"]["reliability"]) == found["outcome_steps"]
     assert [row["frames_ahead"] for row in found["horizons"]] == [1, 2]
     for name in ("psnr_db", "ssim", "tower_distance", "psnr_db_shuffled_actions"):
         assert np.isfinite(found["horizons"][0][name])
@@ -114,6 +82,8 @@ def test_what_cannot_be_measured_is_refused(vla_ros, dataset, tmp_path):
     assert code == 2 and "expected a world model's folder" in " ".join(errors.split())
     code, _, errors = vla_ros("world-model", "evaluate", *where, "--json", tmp_path)
     assert code == 2 and "json: expected a file" in errors
+    code, _, errors = vla_ros("world-model", "evaluate", *where, "--plot", tmp_path / "a.pdf")
+    assert code == 2 and "expected a file ending in .png" in errors
     code, _, errors = vla_ros("world-model", "imagine", *where, "--output", tmp_path / "film.gif")
     assert code == 2 and "expected a file ending in .mp4" in errors
 

@@ -87,7 +87,8 @@ def test_decodings_are_compared_with_a_clock_of_ones_own(make_model, recordings,
     assert len(rows) == count
     for row in rows:
         assert row["batch_1_p50_ms"] == row["batch_2_p95_ms"] == 250.0
-        assert ("psnr_db" in row) == (kind != "latent")
+        assert ("psnr_db" in row) == ("ssim" in row) == (kind != "latent")
+        assert row.get("batch_2_speedup") == (1.0 if kind == "masked" else None)
 
 
 def test_the_probe_finds_what_tokens_say():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from world_models.metrics import area_under_roc, calibration_error, psnr, ssim
+from world_models.metrics import area_under_roc, calibration_error, psnr, reliability, ssim
 
 
 def frames(value: int) -> np.ndarray:
@@ -31,6 +31,20 @@ def test_calibration_by_hand():
     assert calibration_error(said, true) == pytest.approx(0.15, abs=1e-6)
     assert calibration_error(np.array([1.0, 0.0]), np.array([1.0, 0.0])) == pytest.approx(0.0)
     assert np.isnan(calibration_error(np.array([]), np.array([])))
+
+
+def test_reliability_holds_what_the_calibration_error_is_made_of():
+    rng = np.random.default_rng(0)
+    said = rng.uniform(size=400)
+    true = (rng.uniform(size=400) < said**2).astype(float)  # overconfident
+    bins = reliability(said, true)
+    assert len(bins) == 10 and sum(row["count"] for row in bins) == 400
+    gap = sum(row["count"] * abs(row["predicted"] - row["true"]) for row in bins) / 400
+    assert gap == pytest.approx(calibration_error(said, true), abs=1e-6)
+    assert reliability(np.array([1.0, 0.98]), np.array([1, 0])) == [
+        {"predicted": pytest.approx(0.99), "true": 0.5, "count": 2}
+    ]
+    assert reliability(np.array([]), np.array([])) == []
 
 
 def test_ranking_by_hand():

@@ -157,3 +157,14 @@ def test_a_dataset_without_joints_is_refused(tmp_path):
     ).finalize()  # fmt: skip
     with pytest.raises(DatasetError):
         read_recordings(tmp_path / "toy", "front", 16)
+
+
+def test_a_few_episodes_are_spread_over_all(recordings):
+    few = recordings.spread(3)
+    assert few.episodes == 3
+    last = recordings.episodes - 1
+    for index, episode in enumerate((0, round(last / 2), last)):
+        rows = slice(few.starts[index], few.starts[index + 1])
+        theirs = slice(recordings.starts[episode], recordings.starts[episode + 1])
+        np.testing.assert_array_equal(few.images[rows], recordings.images[theirs])
+    assert recordings.spread(99) is recordings

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from policies.factory import check_device
 from policies.openvla.errors import CheckpointError
+from vla_ros.cli._output import check_writable
 from vla_ros.errors import UserError
 from world_models.checkpoint import load_world_model
 from world_models.dynamics import Decoding
@@ -110,15 +111,30 @@ def side_by_side(
     shown = []
     for ahead, (imagined, probability) in enumerate(zip(made, success, strict=True)):
         row = min(first + ahead * stride, int(recordings.starts[episode + 1]) - 1)
-        bar = np.full((SHOWN_PX // 16, SHOWN_PX, 3), 40, dtype=np.uint8)
-        bar[:, : round(SHOWN_PX * probability)] = (88, 196, 122)
-        shown.append(np.concatenate([_enlarged(recordings.images[row]), _enlarged(imagined), bar]))
+        shown.append(
+            np.concatenate([enlarged(recordings.images[row]), with_bar(imagined, probability)])
+        )
     return np.stack(shown)
 
 
-def _enlarged(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def with_bar(frame: NDArray[np.uint8], probability: float) -> NDArray[np.uint8]:
+    """A frame at the size of a video's, and below it the predicted success as a bar."""
+    bar = np.full((SHOWN_PX // 16, SHOWN_PX, 3), 40, dtype=np.uint8)
+    bar[:, : round(SHOWN_PX * probability)] = (88, 196, 122)
+    return np.concatenate([enlarged(frame), bar])
+
+
+def enlarged(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(s, s, 3) -> (SHOWN_PX, SHOWN_PX, 3)."""
     picture = Image.fromarray(frame).resize((SHOWN_PX, SHOWN_PX), Image.Resampling.NEAREST)
     return np.asarray(picture)
+
+
+def check_picture(path: Path | None) -> None:
+    """Raise `UserError` when a plot cannot be written there. None: none is to be written."""
+    if path is not None and path.suffix != ".png":
+        raise UserError(f"plot: expected a file ending in .png, got {path}")
+    check_writable(path, "plot")
 
 
 def show(result: dict[str, Any]) -> None:
@@ -164,6 +180,8 @@ def show(result: dict[str, Any]) -> None:
             if name.endswith("p50_ms")
         )
         fidelity = f", PSNR {_text(row.get('psnr_db'))} dB" if "psnr_db" in row else ""
+        if "batch_1_speedup" in row:
+            fidelity += f", {_text(row['batch_1_speedup'])} times as fast as token by token"
         console.print(f"{row['mode']} in {row['steps']}: {latencies}{fidelity}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -17,9 +16,11 @@ from policies.training.demonstrations import open_dataset
 from policies.training.loop import LoopConfig
 from policies.training.processes import own_device, rank
 from sim import video
+from sim.files import write_bytes
 from sim.pretraining import CLASS_NAMES
 from vla_ros.cli._evaluate_policies import evaluate_policies
 from vla_ros.cli._output import check_folder, check_writable, write_result
+from vla_ros.cli._play import play
 from vla_ros.cli._training import BatchSize, Device, Precision, Processes, SaveEvery, learn
 from vla_ros.cli._world_model import (
     KEPT,
@@ -27,6 +28,7 @@ from vla_ros.cli._world_model import (
     DecodeSteps,
     HeldOut,
     Model,
+    check_picture,
     describe,
     episodes_of,
     load,
@@ -38,11 +40,13 @@ from world_models.config import KINDS, PRESETS
 from world_models.dynamics import Decoding
 from world_models.evaluation import EvaluationConfig, evaluate_world_model
 from world_models.metrics import TowerDistance
+from world_models.plots import draw_evaluation
 from world_models.recordings import read_kept, split_all
 from world_models.timing import TimingConfig, compare_decodings
 from world_models.training import TrainConfig, train_world_model
 
 command = typer.Typer(no_args_is_help=True)
+command.command("play")(play)
 command.command("evaluate-policies")(evaluate_policies)
 TOWER_POLICY = "openvla-mini"  # whose tower sees how alike two frames are
 
@@ -162,9 +166,14 @@ def evaluate(
         str, typer.Option(help="Policy whose DINOv2 tower measures likeness; 'none': leave it out.")
     ] = TOWER_POLICY,
     seed: Annotated[int, typer.Option(help="Of what is drawn while imagining.")] = 0,
+    most: Annotated[
+        int | None,
+        typer.Option("--episodes", min=1, help="Look at so many of them at most, evenly spread."),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write every figure to this file.")
     ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Also draw them into this file (.png).")] = None,
     device: Device = "cpu",
 ) -> None:
     """Measure a world model on held-out episodes: imagined beside what really came.
@@ -173,10 +182,12 @@ def evaluate(
     tower; it is not LPIPS.
     """
     check_writable(json_file)
+    check_picture(plot)
     decoding = _decoding(decode_steps, autoregressive, temperature)
     loaded = load(model, device)
     measure = None if tower == "none" else TowerDistance(policy_folder(tower), device)
     training, episodes = episodes_of(loaded, model, dataset, held_out)
+    episodes = episodes if most is None else episodes.spread(most)
     config = EvaluationConfig(horizon, decoding, seed, CLASS_NAMES)
     console = Console(stderr=True)
     with Progress(console=console) as bar:
@@ -195,6 +206,9 @@ def evaluate(
         result["decodings"] = compare_decodings(loaded, episodes, TimingConfig((1, batch)), seed)
     show(result)
     write_result(json_file, result)
+    if plot is not None:
+        write_bytes(plot, draw_evaluation(result))
+        typer.echo(f"wrote {plot}")
 
 
 @command.command()
@@ -235,9 +249,7 @@ def imagine(
     )
     rate_hz = max(1, round(loaded.config.rate_hz / loaded.actions_per_frame))
     options = {"crf": str(video.QUALITY_CRF), "preset": video.PRESET}
-    partial = output.with_name(output.name + ".partial")
-    partial.write_bytes(video.encode(frames, rate_hz, options, "yuv420p"))
-    os.replace(partial, output)
+    write_bytes(output, video.encode(frames, rate_hz, options, "yuv420p"))
     typer.echo(f"wrote {output}: {len(chosen)} episodes, {len(frames)} frames at {rate_hz} Hz")
 
 

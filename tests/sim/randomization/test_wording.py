@@ -5,12 +5,12 @@ import itertools
 import numpy as np
 import pytest
 
+from policies.spaces import CHARACTERS, MAX_LENGTH
 from sim.randomization import PRESETS
 from sim.randomization.domain import Chance, Domain, Range
 from sim.randomization.draw import draw
 from sim.randomization.wording import NOUNS, SYNONYMS, reworded
 from sim.scene import COLORS
-from sim.spaces import CHARACTERS, MAX_LENGTH
 from sim.tasks import lift, pick_place, push
 
 

@@ -5,9 +5,9 @@ import hashlib
 import numpy as np
 import pytest
 
+from policies.spaces import CHARACTERS
 from sim.env import TabletopEnv
 from sim.rollout import Perturbation, demonstrate
-from sim.spaces import CHARACTERS
 from sim.tasks import CORE_TASKS, TASKS
 
 NEW_TASKS = sorted(set(TASKS) - set(CORE_TASKS))
