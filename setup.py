@@ -37,6 +37,7 @@ setup(
     ),
     package_data={
         "policies": ["checkpoints/**/*"],  # the policy that runs by default
+        "world_models": ["checkpoints/**/*"],  # what planners imagine with by default
         # The transport between processes; the page of `vla-ros watch`.
         "vla_ros": ["*.xml", "watch/*.html", "watch/*.css", "watch/*.js"],
     },

@@ -12,7 +12,7 @@ from sim import CORE_ENV_IDS
 from sim.env import TabletopEnv, to_observation
 from sim.evaluation import Evaluation, evaluate
 
-CHUNK_LENGTH = {"openvla-mini": 1, "openvla-mini-oft": 8}
+CHUNK_LENGTH = {"openvla-mini": 1, "openvla-mini-oft": 8, "openvla-mini-oft-randomized": 8}
 NAMES = tuple(CHUNK_LENGTH)
 
 
@@ -55,7 +55,10 @@ def test_looks_and_listens(policy, observation):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "at_least"), [("openvla-mini", 0.5), ("openvla-mini-oft", 0.8)])
+@pytest.mark.parametrize(
+    ("name", "at_least"),
+    [("openvla-mini", 0.5), ("openvla-mini-oft", 0.8), ("openvla-mini-oft-randomized", 0.7)],
+)
 @pytest.mark.parametrize("env_id", CORE_ENV_IDS)
 def test_succeeds_more_often_than_not(env_id, name, at_least):
     result = evaluate(Evaluation(name, (env_id,), episodes=10, seed=2000))
@@ -67,3 +70,14 @@ def test_succeeds_more_often_than_not(env_id, name, at_least):
 def test_blind_it_does_not_succeed(name):
     result = evaluate(Evaluation(name, CORE_ENV_IDS[:1], episodes=8, seed=2000, blackout=True))
     assert result["success_rate"] <= 0.25
+
+
+@pytest.mark.slow
+def test_who_was_trained_with_other_words_and_surfaces_bears_them():
+    """Behind this: 90 % against 12 % (words) and 52 % (surfaces) of 60 episodes."""
+    for variant in ("wording", "textures"):
+        robust, plain = (
+            evaluate(Evaluation(name, CORE_ENV_IDS[:1], episodes=10, seed=2000, variant=variant))
+            for name in ("openvla-mini-oft-randomized", "openvla-mini-oft")
+        )
+        assert robust["success_rate"] >= plain["success_rate"] + 0.2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from policies.interface import Policy
@@ -14,7 +13,11 @@ from sim.motion import CONTROL_RATE_HZ
 from sim.oracle import SimulatedDynamics, SimulatedObjective
 from sim.scene import CAMERAS
 from vla_ros.errors import UserError
-from world_models.checkpoint import load_world_model, read_world_model_config
+from world_models.checkpoint import (
+    DEFAULT_WORLD_MODEL,
+    load_world_model,
+    read_world_model_config,
+)
 from world_models.config import WorldModelConfig
 from world_models.model import ImaginationModel
 from world_models.planning.planner import Planner
@@ -32,7 +35,7 @@ class PlannerChoice:
     """What a user asked for. Checked when built, as far as can be without reading weights."""
 
     planner: str  # one of `PLANNERS`; oracle: iCEM on MuJoCo itself
-    world_model: str = ""  # a folder, or "mujoco"
+    world_model: str = ""  # a name or folder, or "mujoco"; empty: the one that ships
     deadline_ms: float | None = None
     horizon: int | None = None  # actions; None: all that the model was trained for
     candidates: int = PlannerSettings.candidates
@@ -46,11 +49,6 @@ class PlannerChoice:
             raise UserError(
                 f"world-model: the oracle plans on MuJoCo itself, got {self.world_model!r}; "
                 f"expected none, or one of {', '.join(MODES)} as the planner"
-            )
-        if self.planner != ORACLE and not self.world_model:
-            raise UserError(
-                f"planner: {self.planner} needs a world model: expected as --world-model a folder "
-                f"that `vla-ros world-model train` wrote, or {MUJOCO} in simulation"
             )
         self.settings()
 
@@ -68,7 +66,7 @@ class PlannerChoice:
         """The settings that a result depends on, as they stand in its JSON."""
         return {
             "planner": self.planner,
-            "world_model": MUJOCO if self.simulated else self.world_model,
+            "world_model": MUJOCO if self.simulated else self._model,
             "deadline_ms": self.deadline_ms,
             "horizon_actions": self.settings().horizon_frames * self._block(),
             "candidates": self.candidates,
@@ -109,8 +107,12 @@ class PlannerChoice:
         """The planner around a policy that may be on a robot; raises `UserError` for an oracle."""
         self.check_for_robot()
         return WorldModelPlanner(
-            policy, model_for_this_robot(self.world_model, self.device), self.settings()
+            policy, model_for_this_robot(self._model, self.device), self.settings()
         )
+
+    @property
+    def _model(self) -> str:
+        return self.world_model or DEFAULT_WORLD_MODEL
 
     def _frames(self) -> int:
         block = self._block()
@@ -137,7 +139,7 @@ class PlannerChoice:
         return self._config().dynamics.actions_per_frame
 
     def _config(self) -> WorldModelConfig:
-        return config_for_this_robot(self.world_model)
+        return config_for_this_robot(self._model)
 
 
 def choose_planner(planner: str | None, **options: Any) -> PlannerChoice | None:
@@ -158,10 +160,10 @@ def choose_planner(planner: str | None, **options: Any) -> PlannerChoice | None:
 
 
 @lru_cache(maxsize=4)
-def config_for_this_robot(folder: str) -> WorldModelConfig:
+def config_for_this_robot(name_or_path: str) -> WorldModelConfig:
     """Of a world model for this robot. Raises `UserError`."""
     try:
-        config = read_world_model_config(Path(folder))
+        config = read_world_model_config(name_or_path)
     except CheckpointError as error:
         raise UserError(f"world-model: {error}") from error
     for name, got, expected in (
@@ -171,17 +173,17 @@ def config_for_this_robot(folder: str) -> WorldModelConfig:
     ):
         if got not in expected:
             raise UserError(
-                f"world-model: {folder}: {name}: expected {' or '.join(map(str, expected))}, "
+                f"world-model: {name_or_path}: {name}: expected {' or '.join(map(str, expected))}, "
                 f"got {got}"
             )
     return config
 
 
 @lru_cache(maxsize=1)
-def model_for_this_robot(folder: str, device: str) -> ImaginationModel:
+def model_for_this_robot(name_or_path: str, device: str) -> ImaginationModel:
     """A world model, kept for the next who asks. Raises `UserError`."""
-    config_for_this_robot(folder)
+    config_for_this_robot(name_or_path)
     try:
-        return load_world_model(Path(folder), device)
+        return load_world_model(name_or_path, device)
     except CheckpointError as error:
         raise UserError(f"world-model: {error}") from error

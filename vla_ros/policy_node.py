@@ -67,7 +67,11 @@ PARAMETERS = (
     Parameter("step_m", 0.0, "Refuse policies with longer steps" + OWN, 0.0, 5.0),
     *ROBOT_PARAMETERS,
     Parameter("planner", "", "Plans around the policy: best-of-n, gate, icem; empty: none"),
-    Parameter("world_model", "", "Folder of the world model that the planner imagines with"),
+    Parameter(
+        "world_model",
+        "",
+        "World model (name or folder) that the planner imagines with; empty: the one that ships",
+    ),
     Parameter("deadline_ms", 200.0, "Of a planner's decision, the policy included", 1.0, 1e4),
     Parameter("autostart", True, "Configure and activate at once, without a lifecycle manager"),
 )

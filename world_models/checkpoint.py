@@ -17,6 +17,19 @@ from world_models.model import ImaginationModel
 from world_models.state import STATE_NAMES
 
 MODEL_TYPE = "vla_ros_world_model"
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+DEFAULT_WORLD_MODEL = "world-mini"  # the one that ships
+
+
+def shipped_world_models() -> tuple[str, ...]:
+    """Names of the world models that come with this package."""
+    return tuple(sorted(path.parent.name for path in CHECKPOINTS.glob("*/config.json")))
+
+
+def world_model_folder(name_or_path: str | Path) -> Path:
+    """The folder of a shipped world model's name, or the path itself."""
+    shipped = str(name_or_path) in shipped_world_models()
+    return CHECKPOINTS / name_or_path if shipped else Path(name_or_path)
 
 
 def save_world_model(
@@ -38,10 +51,11 @@ def save_world_model(
     write_text(folder / "config.json", json.dumps(about, indent=1) + "\n")
 
 
-def read_world_model_config(folder: Path) -> WorldModelConfig:
+def read_world_model_config(name_or_path: str | Path) -> WorldModelConfig:
     """Raises `CheckpointError` for a folder that is none, or for another robot's actions."""
-    path = folder / "config.json"
-    about = read_object(path, "a world model's folder")
+    path = world_model_folder(name_or_path) / "config.json"
+    names = ", ".join(shipped_world_models()) or "(none shipped)"
+    about = read_object(path, f"a world model's folder or one of {names}")
     if about.pop("model_type", None) != MODEL_TYPE:
         raise CheckpointError(f"{path}: expected a world model (model_type {MODEL_TYPE!r})")
     for name, ours in (("action_names", ACTION_NAMES), ("state_names", STATE_NAMES)):
@@ -51,8 +65,11 @@ def read_world_model_config(folder: Path) -> WorldModelConfig:
     return WorldModelConfig.from_dict(about, str(path))
 
 
-def load_world_model(folder: Path, device: str | torch.device = "cpu") -> ImaginationModel:
+def load_world_model(
+    name_or_path: str | Path, device: str | torch.device = "cpu"
+) -> ImaginationModel:
     """Build and fill a model, computing in float32. Raises `CheckpointError`."""
+    folder = world_model_folder(name_or_path)
     model = ImaginationModel(read_world_model_config(folder))
     shapes = {name: value.shape for name, value in model.state_dict().items()}
     if not (folder / WEIGHTS).is_file():

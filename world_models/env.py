@@ -202,7 +202,7 @@ def make_imagined(
     Starts are held-out episodes of `dataset` (a LeRobotDataset folder or several), or resets of
     `env`, a Gymnasium environment made with `env_settings`. `settings`: see `ImaginedEnv`.
     """
-    loaded = load_world_model(Path(model), device)
+    loaded = load_world_model(model, device)
     starts = find_starts(loaded.config, dataset, env, env_settings)
     return ImaginedEnv(loaded, starts, Decoding(decode_steps), **settings)
 

@@ -89,7 +89,7 @@ class MaskedDynamics(Dynamics):
     def _cross_entropy(
         self, features: Tensor, digits: Tensor, counted: Tensor
     ) -> tuple[Tensor, float]:
-        """Mean over the counted tokens and their digits, times `CONTENT_WEIGHT`; the share right."""
+        """Mean over counted tokens and digits, times `CONTENT_WEIGHT`; share of tokens right."""
         chosen, targets = features[counted], digits[counted]
         if not len(chosen):
             return features.sum() * 0.0, 0.0

@@ -135,8 +135,8 @@ def motion_weights(images: Tensor, neighbors: Tensor, usual: Usual, emphasis: fl
 def reconstruction_loss(images: Tensor, decoded: Tensor, weights: Tensor) -> Tensor:
     """Mean weighted distance of colors; (b, 3, s, s) images, (b, 1, s, s) weights.
 
-    Absolute and squared differences: the former's best guess of a thing that may be here or there is
-    a picture without it (the median), from which it would never be found.
+    Absolute and squared differences: the former's best guess of a thing that may be here or there
+    is a picture without it (the median), from which it would never be found.
     """
     difference = (decoded - images).abs()
     return ((difference + SQUARED * difference.square()) * weights).mean()

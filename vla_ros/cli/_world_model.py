@@ -16,7 +16,7 @@ from policies.factory import check_device
 from policies.openvla.errors import CheckpointError
 from vla_ros.cli._output import check_writable
 from vla_ros.errors import UserError
-from world_models.checkpoint import load_world_model
+from world_models.checkpoint import load_world_model, world_model_folder
 from world_models.dynamics import Decoding
 from world_models.model import ImaginationModel
 from world_models.recordings import Recordings, join, read_kept, read_recordings, split_all
@@ -26,7 +26,7 @@ KEPT = "recordings"  # subfolder of a world model with decoded datasets
 SHOWN_PX = 256  # side of a frame in `imagine`'s video
 
 
-Model = Annotated[Path, typer.Option("--model", help="A world model's folder.")]
+Model = Annotated[Path, typer.Option("--model", help="A world model's name or folder.")]
 Datasets = Annotated[
     list[Path], typer.Option("--dataset", help="A LeRobotDataset folder; repeat it for several.")
 ]
@@ -58,7 +58,7 @@ def episodes_of(
 ) -> tuple[Recordings | None, Recordings]:
     """(the others, to fit a probe on; held-out ones) of the datasets, as the model sees them."""
     size, camera = model.config.tokenizer.image_size_px, model.config.camera
-    keep = folder / KEPT  # where training kept them
+    keep = world_model_folder(folder) / KEPT  # where training kept them
     read = [
         read_kept(each, camera, size, keep)
         if keep.is_dir()

@@ -31,6 +31,7 @@ from vla_ros.cli._output import check_writable, made_with, write_result
 from vla_ros.cli._worlds import measure, refuse
 from vla_ros.errors import UserError
 from vla_ros.planners import MUJOCO, PLANNERS, PlannerChoice, choose_planner
+from world_models.checkpoint import DEFAULT_WORLD_MODEL
 
 
 def command(
@@ -108,7 +109,10 @@ def command(
     ] = None,
     world_model: Annotated[
         str | None,
-        typer.Option(help=f"What a planner imagines with: a folder, or {MUJOCO} itself."),
+        typer.Option(
+            help=f"What a planner imagines with: a name or folder, or {MUJOCO} itself.",
+            show_default=DEFAULT_WORLD_MODEL,
+        ),
     ] = None,
     deadline_ms: Annotated[
         float | None,
