@@ -40,6 +40,7 @@ class Timeouts:
     chunk_ns: int = 500_000_000  # since the last usable chunk arrived: then hold
     chunk_age_ns: int = 1_000_000_000  # of a chunk's observation when it arrives: then refuse
     joints_ns: int = 200_000_000  # since the last joint state: then send nothing
+    heartbeat_ns: int = 1_000_000_000  # since the policy node's last: then hold
 
 
 CLOCK_JITTER_NS = 50_000_000  # by which a clock may go back while it is adjusted
@@ -94,6 +95,7 @@ class Execution:
         self._last_chunk_ns = 0
         self._moving_since_ns = 0
         self._newest_ns = 0
+        self._heartbeat_ns = 0
         self._hold_pending = False
         self._settle_at_ns: int | None = None
         self.state = State.WAITING
@@ -166,6 +168,10 @@ class Execution:
         self.command.replace(motion.trajectory, motion.reached_ns, motion.meant_ns)
         self._send(motion)
 
+    def on_heartbeat(self, now_ns: int) -> None:
+        """Who sends the chunks is alive. Counts only while it beats: others need not."""
+        self._heartbeat_ns = now_ns
+
     def on_emergency_stop(self, now_ns: int) -> None:
         """Stop and hold until `reset`."""
         self._stop(State.STOPPED, "emergency stop; call /executor/reset to go on", now_ns)
@@ -202,6 +208,13 @@ class Execution:
             self._stop(
                 State.HOLDING, f"no usable action chunk for more than {limit_ms:.0f} ms", now_ns
             )
+        silent_ns = now_ns - self._heartbeat_ns
+        beat = self._heartbeat_ns >= self._moving_since_ns > 0
+        if self.state is State.MOVING and beat and silent_ns > self._timeouts.heartbeat_ns:
+            limit_ms = self._timeouts.heartbeat_ns / 1e6
+            self._stop(
+                State.HOLDING, f"policy_node is silent for more than {limit_ms:.0f} ms", now_ns
+            )
 
     def _check_clock(self, now_ns: int) -> None:
         """A clock that goes back leaves nothing known about what is commanded now: hold."""
@@ -213,6 +226,7 @@ class Execution:
         self._joints = None
         self._instruction_ns = min(self._instruction_ns, now_ns)
         self._last_chunk_ns = min(self._last_chunk_ns, now_ns)
+        self._heartbeat_ns = 0
         if self.state is State.MOVING:
             self._stop(State.HOLDING, f"the clock went back by {back_ns / 1e9:.1f} s", now_ns)
 

@@ -19,6 +19,10 @@ from sim.variants import STANDARD, check_variant
 from vla_ros.errors import UserError
 
 PACKAGE = "vla_ros"
+RESPAWN_DELAY_S = 1.0  # before a node that died is started anew
+HOPELESS = (2,)  # status of a `UserError`: a node that ends so would end so again
+# Names a folder that lasts as long as the graph: what a node must still know after its death.
+RUN_FOLDER = "VLA_ROS_RUN_FOLDER"
 
 FAST_DDS_PROFILES = Path(__file__).with_name("fast_dds.xml")  # says itself what it is for
 # A user who has set one of these has chosen the transports.
