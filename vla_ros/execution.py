@@ -43,6 +43,8 @@ class Timeouts:
     heartbeat_ns: int = 1_000_000_000  # since the policy node's last: then hold
 
 
+LATE_NS = 20_000_000  # a way of braking that took longer to find begins where the arm was
+HOLD_ATTEMPTS = 3  # then it goes out late
 CLOCK_JITTER_NS = 50_000_000  # by which a clock may go back while it is adjusted
 
 
@@ -53,6 +55,7 @@ class Pace:
     soft_start_s: float = 1.0  # after standing still the speed ramps to full within this
     soft_start_share: float = 0.2  # of the speed limits, at first
     lead_ns: int = 30_000_000  # planning and sending take this long; the old motion goes on
+    longest_lead_ns: int = 300_000_000  # on a machine where planning has taken longer
     blend_ns: int = 50_000_000  # in which a new motion takes over from the old one
     follow_rad: float = 0.2  # an arm further than this from its command does not follow it
     settle_ns: int = 100_000_000  # after coming to rest the measured pose is held
@@ -82,12 +85,16 @@ class Execution:
         send: Callable[[Motion | Hold], None],
         timeouts: Timeouts | None = None,
         pace: Pace | None = None,
+        clock: Callable[[], int] | None = None,
     ) -> None:
+        """`clock` tells the time after planning; None: planning takes no time, as in simulation."""
+        self._clock = clock
         self._body = body
         self._limits = limits
         self._send = send
         self._timeouts = timeouts or Timeouts()
         self._pace = pace or Pace()
+        self._lead_ns = self._pace.lead_ns
         self._joints: tuple[int, NDArray] | None = None  # (arrival [ns], positions (n,) [rad])
         self.command = Command()
         self._instruction = ""
@@ -103,6 +110,7 @@ class Execution:
         self.accepted = 0  # chunks that moved the robot
         self.refused = 0  # chunks that did not
         self.limited = 0  # chunks that a limit changed
+        self.late = 0  # chunks whose motion was ready when it should have begun already
 
     # --- what arrives -----------------------------------------------------------------------
 
@@ -158,6 +166,8 @@ class Execution:
         except Exception as error:  # what a library makes of strange numbers must not end us
             self._refuse(f"{type(error).__name__}: {error}", now_ns)
             return
+        if self._is_late(motion, now_ns):
+            return  # it no longer joins the old motion, which goes on to its end at rest
         self.accepted += 1
         self.limited += bool(motion.notes)
         self._last_chunk_ns = now_ns
@@ -240,9 +250,20 @@ class Execution:
         first = self._pace.soft_start_share
         return float(np.clip(first + (1 - first) * passed_s / self._pace.soft_start_s, first, 1.0))
 
+    def _is_late(self, motion: Motion, now_ns: int) -> bool:
+        """Whether planning took longer than it may; the next motion then begins later."""
+        ready_ns = now_ns if self._clock is None else self._clock()
+        took_ns = ready_ns - now_ns
+        self._lead_ns = max(self._pace.lead_ns, round(0.9 * self._lead_ns))
+        if ready_ns <= motion.trajectory.start_ns:
+            return False
+        self._lead_ns = min(max(self._lead_ns, 2 * took_ns), self._pace.longest_lead_ns)
+        self.late += 1
+        return True
+
     def _beginning(self, stamp_ns: int, joints: NDArray, now_ns: int) -> Begin:
         """A motion goes on from its forerunner, smooth in speed, if the arm follows that one."""
-        begin_ns = now_ns + self._pace.lead_ns
+        begin_ns = now_ns + self._lead_ns
         held_ns = self.command.behind_ns(stamp_ns, now_ns)
         running = self.command.running
         if running is None or self._strays(joints, now_ns):
@@ -280,7 +301,11 @@ class Execution:
         self._hold_pending = False
         if self.state is State.WAITING:
             self.state, self.reason = State.HOLDING, "joint states are back"
-        trajectory = self._to_rest(self._joints[1], now_ns)
+        for _ in range(HOLD_ATTEMPTS):
+            trajectory = self._to_rest(self._joints[1], now_ns)
+            if self._clock is None or self._clock() - now_ns <= LATE_NS:
+                break
+            now_ns = self._clock()  # the old motion went on meanwhile
         self._settle_at_ns = trajectory.end_ns + self._pace.settle_ns
         self.command.replace(trajectory)
         self._send(Hold(trajectory, self.reason))

@@ -95,7 +95,9 @@ class ExecutorNode(Node):
             follow_rad=values["follow_rad"],
         )
         self._body = Body(self._robot.arm, self._limits.keep_out, self._limits.clearance_m)
-        self._execution = Execution(self._body, self._limits, self._send, timeouts, pace)
+        self._execution = Execution(
+            self._body, self._limits, self._send, timeouts, pace, self._now_ns
+        )
         self._poses: MultiDOFJointTrajectory | None = None
         self._gripper: JointTrajectory | None = None
         self._latency_ms = 0.0
@@ -258,6 +260,7 @@ class ExecutorNode(Node):
             "accepted": execution.accepted,
             "refused": execution.refused,
             "limited": execution.limited,
+            "late": execution.late,
             "speed_share": f"{execution.speed_share(self._now_ns()):.2f}",
             "latency_ms": f"{self._latency_ms:.1f}",
             **self._streams.values(self._now_ns()),

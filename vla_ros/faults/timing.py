@@ -1,0 +1,85 @@
+"""When the arm had to hold, when it did, and when it stood still. Plain numbers, no ROS.
+
+`hold_ms` is the time between two instants. The first is when the last input on which the arm may act
+could have arrived and its time-out is over: the executor's own for chunks (0.5 s after the last one)
+and joint states (0.2 s); for images the one for chunks, after the last image and the policy's time
+to answer; nothing for what must be refused and for stops, which count from their arrival. The second
+is when the executor says that it moves the arm no longer, which it says as it sends the holding
+command. Where the executor itself is gone, the first instant is the end of the last command it sent
+(every motion ends at rest), and the second is when the arm stands still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vla_ros.execution import Timeouts
+from vla_ros.faults.channel import Channel
+from vla_ros.faults.fault import CHUNKS, GRIPPER, IMAGES, JOINTS, Holds
+
+MOVING = "moving"  # what the executor calls it
+REST_RAD_S = 0.03  # slower, the arm stands still
+REST_NS = 100_000_000  # for that long
+BRAKING_NS = 1_000_000_000  # within which the arm stands still after the holding command
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The arm as the simulation has it."""
+
+    time_ns: int
+    speed_rad_s: float  # of the fastest joint
+
+
+def due_ns(
+    holds: Holds,
+    channels: dict[str, Channel],
+    stopped_ns: int | None,
+    answer_ns: int,
+    command_end_ns: int | None,
+    begun_ns: int,
+    timeouts: Timeouts,
+) -> int | None:
+    """From when on the arm has to hold; None: it need not.
+
+    `stopped_ns` is when an emergency stop was last sent, `answer_ns` how long the policy takes for
+    an image, `command_end_ns` when the last command ends, `begun_ns` when the fault began.
+    """
+    if holds is Holds.NEVER:
+        return None
+    if holds is Holds.COMMANDS:
+        return max(begun_ns, command_end_ns or begun_ns)
+    if holds is Holds.AT_ONCE:
+        refused = [each.first_refusable_ns for each in channels.values()]
+        known = [each for each in (*refused, stopped_ns) if each is not None and each >= begun_ns]
+        return min(known, default=None)
+    streams, timeout_ns = {
+        Holds.CHUNKS: ((CHUNKS, GRIPPER), timeouts.chunk_ns),
+        Holds.IMAGES: ((IMAGES,), timeouts.chunk_ns + answer_ns),
+        Holds.JOINTS: ((JOINTS,), timeouts.joints_ns),
+    }[holds]
+    last = [channels[stream].last_good_ns for stream in streams]
+    return min((each for each in last if each is not None), default=0) + timeout_ns
+
+
+def rest_after(samples: Sequence[Sample], from_ns: int) -> int | None:
+    """When the arm began to stand still, from `from_ns` on; None: it did not."""
+    since_ns: int | None = None
+    for sample in samples:
+        if sample.time_ns < from_ns:
+            continue
+        if sample.speed_rad_s > REST_RAD_S:
+            since_ns = None
+        else:
+            since_ns = sample.time_ns if since_ns is None else since_ns
+            if sample.time_ns - since_ns >= REST_NS:
+                return since_ns
+    return None
+
+
+def held_at(states: Sequence[tuple[int, str]], begun_ns: int) -> int | None:
+    """When the executor first said after `begun_ns` that it moves no longer."""
+    return next(
+        (time_ns for time_ns, state in states if time_ns >= begun_ns and state != MOVING), None
+    )
