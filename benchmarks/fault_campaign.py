@@ -2,9 +2,10 @@
 
     python benchmarks/fault_campaign.py --seed 0 --faults 300 --json FILE
 
-Real ROS 2 processes, as `vla-ros demo` starts them, with a policy that needs no computing power; all
-streams pass through this process, which spoils them (`vla_ros/faults/`, docs/faults.md). Prints a
-table by kind. Ends with status 1 when a command passed a limit, or the arm did not hold or recover.
+Real ROS 2 processes, as `vla-ros demo` starts them, with a policy that needs no computing power;
+all streams pass through this process, which spoils them (`vla_ros/faults/`, docs/faults.md).
+Prints a table by kind. Ends with status 1 when a command passed a limit, or the arm did not hold or
+did not recover.
 """
 
 from __future__ import annotations

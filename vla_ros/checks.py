@@ -81,6 +81,12 @@ def violations(trajectory: Trajectory, limits: Limits, body: BodyLike) -> list[V
     return found
 
 
+def tool_violations(trajectory: Trajectory, limits: Limits, body: BodyLike) -> list[Violation]:
+    """Those of the tool's speed, acceleration, jerk and turning alone."""
+    tool, turns, _ = body.follow(trajectory.positions)
+    return _tool(tool, turns, limits)
+
+
 def _joints(trajectory: Trajectory, limits: Limits, names: Sequence[str]) -> list[Violation]:
     begin, end, jerk = trajectory.polynomials()
     positions = trajectory.positions

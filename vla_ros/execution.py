@@ -19,8 +19,9 @@ from policies.interface import ActionError
 from vla_ros import shaping
 from vla_ros.checks import BodyLike
 from vla_ros.command import Command
+from vla_ros.joint_watch import JointWatch
 from vla_ros.limits import Limits
-from vla_ros.planning import Begin, Motion, PoseChunk, plan
+from vla_ros.planning import Begin, Motion, PoseChunk, gentle_stop, plan
 from vla_ros.trajectory import Phase, Trajectory
 
 
@@ -95,7 +96,7 @@ class Execution:
         self._timeouts = timeouts or Timeouts()
         self._pace = pace or Pace()
         self._lead_ns = self._pace.lead_ns
-        self._joints: tuple[int, NDArray] | None = None  # (arrival [ns], positions (n,) [rad])
+        self._joints = JointWatch(limits.velocity_rad_s, self._timeouts.joints_ns)
         self.command = Command()
         self._instruction = ""
         self._instruction_ns = 0
@@ -114,11 +115,14 @@ class Execution:
 
     # --- what arrives -----------------------------------------------------------------------
 
-    def on_joints(self, positions: NDArray[np.float64], now_ns: int) -> None:
-        """Measured positions (n,) [rad], in the order of the limits."""
+    def on_joints(
+        self, positions: NDArray[np.float64], now_ns: int, stamp_ns: int | None = None
+    ) -> None:
+        """Measured positions (n,) [rad], in the order of the limits; without a stamp: of now."""
         self._check_clock(now_ns)
-        self._joints = (now_ns, np.asarray(positions, dtype=float))
-        if self._hold_pending:
+        working = self.state is State.MOVING
+        stamp_ns = now_ns if stamp_ns is None else stamp_ns
+        if self._joints.add(positions, stamp_ns, now_ns, working) and self._hold_pending:
             self._hold(now_ns)
 
     def on_instruction(self, text: str, now_ns: int) -> None:
@@ -208,7 +212,8 @@ class Execution:
             if self.state is State.MOVING:
                 self._stop(State.WAITING, "", now_ns)
             if self.state is State.WAITING:
-                self.reason = "joint states are missing or stale; nothing is sent"
+                problem = self._joints.problem or "joint states are missing or stale"
+                self.reason = f"{problem}; nothing is sent"
             return
         if self._settle_at_ns is not None and now_ns >= self._settle_at_ns:
             self._settle(now_ns)
@@ -233,7 +238,7 @@ class Execution:
         if back_ns <= CLOCK_JITTER_NS:
             return
         self.command = Command()
-        self._joints = None
+        self._joints.forget()
         self._instruction_ns = min(self._instruction_ns, now_ns)
         self._last_chunk_ns = min(self._last_chunk_ns, now_ns)
         self._heartbeat_ns = 0
@@ -297,12 +302,13 @@ class Execution:
             self._hold(now_ns)
 
     def _hold(self, now_ns: int) -> None:
-        assert self._joints is not None
+        joints = self.fresh_joints(now_ns)
+        assert joints is not None
         self._hold_pending = False
         if self.state is State.WAITING:
             self.state, self.reason = State.HOLDING, "joint states are back"
         for _ in range(HOLD_ATTEMPTS):
-            trajectory = self._to_rest(self._joints[1], now_ns)
+            trajectory = self._to_rest(joints, now_ns)
             if self._clock is None or self._clock() - now_ns <= LATE_NS:
                 break
             now_ns = self._clock()  # the old motion went on meanwhile
@@ -312,29 +318,31 @@ class Execution:
 
     def _to_rest(self, joints: NDArray, now_ns: int) -> Trajectory:
         """From the command to rest; to the measured joints, where the command rests already."""
-        if self.command.running is None or self._strays(joints, now_ns):
+        if self.command.running is None:
             return shaping.standing(joints, now_ns)
         phase = self.command.at(now_ns)
-        try:
-            if not phase.resting:
-                return shaping.stop(phase, now_ns, self._limits)
-            slow = self._limits.scaled(self._pace.soft_start_share)
-            return shaping.through(phase, now_ns, joints[None], np.zeros(1), slow)[0]
-        except ActionError:  # no number of a state that was checked leads here
-            return shaping.standing(joints, now_ns)
+        slow = self._limits.scaled(self._pace.soft_start_share)
+        if not self._strays(joints, now_ns):
+            try:
+                if not phase.resting:
+                    return gentle_stop(phase, now_ns, self._limits, self._body)
+                return shaping.through(phase, now_ns, joints[None], np.zeros(1), slow)[0]
+            except ActionError:  # no number of a state that was checked leads here
+                pass
+        # Should the joint states lie, the arm must not be yanked to where they say it is.
+        return shaping.standing(joints, now_ns, shaping.reach_ns(phase, joints, slow))
 
     def _settle(self, now_ns: int) -> None:
         """The arm has come to rest: hold where it is measured, if that is not what it was told."""
-        assert self._joints is not None
+        joints = self.fresh_joints(now_ns)
+        assert joints is not None
         self._settle_at_ns = None
-        gap = self.command.at(now_ns).positions - self._joints[1]
+        gap = self.command.at(now_ns).positions - joints
         if np.max(np.abs(gap)) > self._pace.settle_rad:
-            trajectory = self._to_rest(self._joints[1], now_ns)
+            trajectory = self._to_rest(joints, now_ns)
             self.command.replace(trajectory)
             self._send(Hold(trajectory, self.reason))
 
     def fresh_joints(self, now_ns: int) -> NDArray | None:
         """The measured joints (n,) [rad]; None when they are missing or stale."""
-        if self._joints is None or now_ns - self._joints[0] > self._timeouts.joints_ns:
-            return None
-        return self._joints[1]
+        return self._joints.fresh(now_ns)

@@ -147,7 +147,9 @@ class ExecutorNode(Node):
             return
         self._bad_joints = ""
         self._streams.on(JOINTS, self._now_ns())
-        self._execution.on_joints(positions, self._now_ns())
+        now_ns = self._now_ns()
+        stamp_ns = messages.to_ns(message.header.stamp) or now_ns  # not all drivers stamp
+        self._execution.on_joints(positions, now_ns, stamp_ns)
 
     def _on_poses(self, message: MultiDOFJointTrajectory) -> None:
         self._poses = message

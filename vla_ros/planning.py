@@ -16,11 +16,12 @@ from scipy.spatial.transform import Rotation
 from policies.alignment import first_remaining
 from policies.interface import ActionError
 from vla_ros import shaping
-from vla_ros.checks import BodyLike, Violation, violations
+from vla_ros.checks import BodyLike, Violation, tool_violations, violations
 from vla_ros.limits import Limits
 from vla_ros.trajectory import Phase, Trajectory
 
 ATTEMPTS = 6  # to go slow enough
+STOP_ATTEMPTS = 3  # to brake gently enough for the tool
 SLOWEST = 0.05  # share of the speed that was wanted: slower is no motion any more
 LEAST_SINGULAR = 0.1  # share of the speed next to `Limits.stop_condition`
 
@@ -92,6 +93,27 @@ def plan(chunk: PoseChunk, begin: Begin, limits: Limits, body: BodyLike) -> Moti
         gripper=np.clip(chunk.gripper[first : first + len(waypoints)], 0.0, 1.0),
         notes=tuple(notes),
     )
+
+
+def gentle_stop(phase: Phase, now_ns: int, limits: Limits, body: BodyLike) -> Trajectory:
+    """Every joint to rest, as fast as the limits of the joints and, as far as possible, of the
+    tool allow. Boxes have no say: it has to stop."""
+    trajectory = shaping.stop(phase, now_ns, limits)
+    for _ in range(STOP_ATTEMPTS):
+        found = [each for each in tool_violations(trajectory, limits, body) if each.order >= 2]
+        if not found:
+            break
+        slower = 0.95 * min(each.slower**each.order for each in found)
+        limits = replace(
+            limits,
+            acceleration_rad_s2=limits.acceleration_rad_s2 * slower,
+            jerk_rad_s3=limits.jerk_rad_s3 * slower,
+        )
+        try:
+            trajectory = shaping.stop(phase, now_ns, limits)
+        except shaping.ShapingError:  # it has more acceleration than that already
+            break
+    return trajectory
 
 
 def validate(chunk: PoseChunk) -> None:

@@ -54,6 +54,7 @@ PARAMETERS = (
     Parameter("quantization", "", f"Of its weights: {', '.join(QUANTIZATIONS)}; empty: none"),
     Parameter("cameras", [""], "Cameras to use; empty: those the policy looks at"),
     Parameter("image_size_px", 224, "Expected width and height of images; 0: any", 0, 4096),
+    Parameter("least_contrast", 8.0, "Refuse darker images, of 255; 0: none", 0.0, 255.0),
     Parameter("rate_hz", 10.0, "Most predictions a second", 0.1, 100.0),
     Parameter(
         "request_margin_s",
@@ -220,6 +221,7 @@ class PolicyNode(LifecycleNode):
     def _on_image(self, camera: str, message: Image) -> None:
         try:
             image = messages.image_from_message(message, self._values["image_size_px"])
+            messages.check_contrast(image, self._values["least_contrast"])
         except ObservationError as error:
             self._refused_images += 1
             self._report("ERROR", f"camera {camera!r}: {error}")

@@ -284,7 +284,8 @@ def test_chunks_wait_until_the_arm_has_come_to_rest(moving):
 
 def test_an_arm_that_does_not_follow_starts_anew_from_where_it_is(moving):
     stuck = HOME - [0.5, 0, 0, 0, 0, 0, 0]
-    moving.wait(100, stuck)
+    for share in np.linspace(0.2, 1.0, 5):  # as fast as an arm can be pushed
+        moving.wait(20, HOME + share * (stuck - HOME))
     position, rotation = BODY.forward(stuck)
     moving.chunk(
         positions=(position + [0.01, 0, 0])[None],

@@ -1,4 +1,4 @@
-"""How messages are spoiled: each function changes a message in place or returns another. No rclpy."""
+"""How messages are spoiled: each function changes a message in place or returns another."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.random import Generator
 
 from vla_ros.faults import changes
+from vla_ros.faults.changes import SetNumber, SetOpening
 from vla_ros.faults.channel import Transform
 from vla_ros.faults.fault import (
     CHUNKS,
@@ -31,7 +32,7 @@ from vla_ros.faults.transforms import Change, change, delay, drop, duplicate, ma
 
 MS = 1_000_000
 SHORTEST_S, LONGEST_S = 0.9, 1.5  # of a fault; a node that was killed comes back when it comes back
-NUMBERS = (np.nan, np.inf, -np.inf)
+NO_NUMBERS = (np.nan, np.inf, -np.inf)
 Drawn = tuple[Transform, dict[str, Any]]
 
 
@@ -137,8 +138,8 @@ def _done(name: str, target: str, holds: Holds, action: Action, **parameters: An
     return Kind(name, target, holds, lambda g: Fault(_duration_s(g), parameters, {}, action))
 
 
-def _number(generator: Generator) -> float:
-    return float(generator.choice(NUMBERS))
+def _none(generator: Generator) -> float:
+    return float(generator.choice(NO_NUMBERS))
 
 
 def _huge(generator: Generator) -> float:
@@ -181,14 +182,14 @@ _STREAM_KINDS = (
     _repeated(f"flood {CHUNKS}", CHUNKS, Holds.NEVER, 30, 100),
 )
 _ACTION_KINDS = (
-    _changed("NaN or infinite action", CHUNKS, Holds.AT_ONCE, lambda g: changes.SetNumber(_number(g))),
-    _changed("huge action", CHUNKS, Holds.AT_ONCE, lambda g: changes.SetNumber(_huge(g))),
-    _changed("NaN or infinite opening", GRIPPER, Holds.AT_ONCE, lambda g: changes.SetOpening(_number(g))),
-    _changed("huge opening", GRIPPER, Holds.AT_ONCE, lambda g: changes.SetOpening(_huge(g))),
+    _changed("no number as action", CHUNKS, Holds.AT_ONCE, lambda g: SetNumber(_none(g))),
+    _changed("huge action", CHUNKS, Holds.AT_ONCE, lambda g: SetNumber(_huge(g))),
+    _changed("no number as opening", GRIPPER, Holds.AT_ONCE, lambda g: SetOpening(_none(g))),
+    _changed("huge opening", GRIPPER, Holds.AT_ONCE, lambda g: SetOpening(_huge(g))),
     _changed("constant action", CHUNKS, Holds.NEVER, lambda _: changes.Constant()),
     _plain("malformed chunk", CHUNKS, Holds.AT_ONCE, changes.misshape),
     _plain("truncated chunk", CHUNKS, Holds.CHUNKS, changes.truncate),
-)  # fmt: skip
+)
 _SENSOR_KINDS = (
     _plain("black camera", IMAGES, Holds.IMAGES, changes.blacken),
     _plain("image of another size", IMAGES, Holds.IMAGES, changes.halve),

@@ -109,12 +109,6 @@ class CommandMonitor:
             Measure("tool turning", float(np.linalg.norm(angular)), limits.turn_rad_s, 1e-6),
         ]
 
-    def measured(self, velocities: NDArray) -> list[Measure]:
-        """The arm's own speed (n,) [rad/s]: what it does, whatever it was told."""
-        return [
-            _worst("measured joint speed", np.abs(velocities), self._robot.limits.velocity_rad_s)
-        ]
-
     def _joints(self, times_s: NDArray, positions: NDArray, velocities: NDArray) -> list[Measure]:
         limits = self._limits
         outside = np.maximum(
@@ -128,8 +122,8 @@ class CommandMonitor:
         if len(times_s) < 2:
             return found
         spline = CubicHermiteSpline(times_s, positions, velocities)
-        # Of a cubic, acceleration is greatest at an end, so just inside every piece; velocity may be
-        # in between.
+        # A cubic's acceleration is greatest at an end: just inside every piece. Its velocity may be
+        # so in between.
         edges = np.concatenate([times_s[:-1] + 1e-9, times_s[1:] - 1e-9])
         dense = np.concatenate([edges, *(times_s[:-1] + s * np.diff(times_s) for s in QUARTERS)])
         for name, order, allowed in (

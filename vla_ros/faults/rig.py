@@ -177,7 +177,6 @@ class Rig(Node):
         velocities = np.asarray(message.velocity[:7])
         self._measured.append((now_ns, np.asarray(message.position[:7])))
         self.watch.samples.append(Sample(now_ns, float(np.abs(velocities).max())))
-        self._judge(self._monitor.measured(velocities))
 
     def _on_chunk(self, message: MultiDOFJointTrajectory, _now_ns: int) -> None:
         clock_ns = self.get_clock().now().nanoseconds

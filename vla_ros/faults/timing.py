@@ -1,12 +1,12 @@
 """When the arm had to hold, when it did, and when it stood still. Plain numbers, no ROS.
 
-`hold_ms` is the time between two instants. The first is when the last input on which the arm may act
-could have arrived and its time-out is over: the executor's own for chunks (0.5 s after the last one)
-and joint states (0.2 s); for images the one for chunks, after the last image and the policy's time
-to answer; nothing for what must be refused and for stops, which count from their arrival. The second
-is when the executor says that it moves the arm no longer, which it says as it sends the holding
-command. Where the executor itself is gone, the first instant is the end of the last command it sent
-(every motion ends at rest), and the second is when the arm stands still.
+`hold_ms` is the time between two instants. The first is when the last input on which the arm may
+act could have arrived and its time-out is over: the executor's own for chunks (0.5 s after the last
+one) and joint states (0.2 s); for images the one for chunks, after the last image and the policy's
+time to answer; nothing for what must be refused and for stops, which count from their arrival. The
+second is when the executor says that it moves the arm no longer, as it sends the holding command.
+Where the executor itself is gone, the first instant is the end of the last command it sent (every
+motion ends at rest), and the second is when the arm stands still.
 """
 
 from __future__ import annotations
