@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node

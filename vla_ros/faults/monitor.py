@@ -17,7 +17,7 @@ from scipy.interpolate import CubicHermiteSpline
 from vla_ros.limits import Limits
 from vla_ros.robots import Robot
 
-STEP_S = 0.01  # at which the tool's way is sampled
+STEP_S = 0.005  # at which the tool's way is sampled
 ROUNDING = 1e-3  # of a joint's limit
 TOOL_ROUNDING = 0.02  # of a tool's limit: differences between samples
 WORKSPACE_ROUNDING_M = 0.002
@@ -98,7 +98,12 @@ class CommandMonitor:
         efforts = [abs(effort) for row in command.efforts for effort in row]
         return [
             Measure("gripper beyond its travel", max(0.0, outside), 0.0, 1e-6),
-            Measure("gripper effort", max(efforts, default=0.0), self._limits.gripper_effort_n),
+            Measure(
+                "gripper effort beyond",
+                max(0.0, max(efforts, default=0.0) - self._limits.gripper_effort_n),
+                0.0,
+                1e-6,
+            ),
         ]
 
     def twist(self, linear: NDArray, angular: NDArray) -> list[Measure]:
