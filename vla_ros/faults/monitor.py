@@ -52,11 +52,11 @@ class JointCommand:
     """A JointTrajectory as plain numbers."""
 
     names: Sequence[str]
-    times_ns: NDArray[np.int64]  # (k,) from when it arrives
+    times_ns: NDArray[np.int64]  # (k,) from when it was sent
     positions: Sequence[Sequence[float]]  # k rows, of any length: it may be malformed
     velocities: Sequence[Sequence[float]]  # k rows, or empty ones
     efforts: Sequence[Sequence[float]]
-    received_ns: int
+    sent_ns: int
 
 
 class CommandMonitor:
@@ -81,10 +81,10 @@ class CommandMonitor:
         velocities = np.asarray(command.velocities, float)[:, order]
         times_s = command.times_ns / 1e9
         found = self._joints(times_s, positions, velocities)
-        found.append(self._jump(command.received_ns, times_s[0], positions[0], measured))
+        found.append(self._jump(command.sent_ns, times_s[0], positions[0], measured))
         ends = np.vstack([positions[0], positions]), np.vstack([velocities[0] * 0, velocities])
         spline = CubicHermiteSpline(np.concatenate([[0.0], times_s]), *ends)
-        self._last = (command.received_ns, spline)
+        self._last = (command.sent_ns, spline)
         return found + self._tool(spline, times_s)
 
     def gripper(self, command: JointCommand) -> list[Measure]:

@@ -32,6 +32,7 @@ from vla_ros.faults.timing import MOVING, Sample
 from vla_ros.robots import FR3
 from vla_ros.runtime import LATCHED, RELIABLE, SENSOR
 
+Info = dict[str, Any]  # what rclpy tells of a message, beside it
 MOVES_RAD_S = 0.05
 SPIN_S = 0.005  # a delayed message waits no longer than this beyond its time
 SERVICE_TIMEOUT_S = 20.0
@@ -98,11 +99,10 @@ class Rig(Node):
     ) -> Channel:
         channel = Channel(self.create_publisher(kind, topic, profile).publish)
 
-        def hear(message: Any) -> None:
-            now_ns = time.monotonic_ns()
+        def hear(message: Any, info: Info) -> None:
             if also is not None:
-                also(message, now_ns)
-            channel.take(message, now_ns)
+                also(message, _sent_ns(info))
+            channel.take(message, time.monotonic_ns())
 
         self.create_subscription(kind, RAW + topic, hear, profile)
         return channel
@@ -173,28 +173,28 @@ class Rig(Node):
 
     # --- what arrives -----------------------------------------------------------------------
 
-    def _on_truth(self, message: JointState, now_ns: int) -> None:
+    def _on_truth(self, message: JointState, sent_ns: int) -> None:
         velocities = np.asarray(message.velocity[:7])
-        self._measured.append((now_ns, np.asarray(message.position[:7])))
-        self.watch.samples.append(Sample(now_ns, float(np.abs(velocities).max())))
+        self._measured.append((sent_ns, np.asarray(message.position[:7])))
+        self.watch.samples.append(Sample(sent_ns, float(np.abs(velocities).max())))
 
-    def _on_chunk(self, message: MultiDOFJointTrajectory, _now_ns: int) -> None:
+    def _on_chunk(self, message: MultiDOFJointTrajectory, _sent_ns: int) -> None:
         clock_ns = self.get_clock().now().nanoseconds
         self._answers_ns.append(clock_ns - messages.to_ns(message.header.stamp))
 
-    def _on_arm(self, message: JointTrajectory) -> None:
-        command = _plain(message)
+    def _on_arm(self, message: JointTrajectory, info: Info) -> None:
+        command = _plain(message, _sent_ns(info))
         self.watch.commands += 1
-        self.watch.last_command_ns = command.received_ns
+        self.watch.last_command_ns = command.sent_ns
         if len(command.times_ns):
-            self.watch.command_end_ns = command.received_ns + int(command.times_ns[-1])
-        recent_ns = command.received_ns - JITTER_S * 1e9
+            self.watch.command_end_ns = command.sent_ns + int(command.times_ns[-1])
+        recent_ns = command.sent_ns - JITTER_S * 1e9
         measured = [joints for time_ns, joints in self._measured if time_ns >= recent_ns]
         self._judge(self._monitor.arm(command, measured))
 
-    def _on_gripper(self, message: JointTrajectory) -> None:
+    def _on_gripper(self, message: JointTrajectory, info: Info) -> None:
         self.watch.commands += 1
-        self._judge(self._monitor.gripper(_plain(message)))
+        self._judge(self._monitor.gripper(_plain(message, _sent_ns(info))))
 
     def _on_twist(self, message: TwistStamped) -> None:
         self.watch.commands += 1
@@ -213,14 +213,19 @@ class Rig(Node):
         if beyond is not None:
             self.watch.beyond.append(beyond)
 
-    def _on_state(self, message: String) -> None:
-        self.watch.states.append((time.monotonic_ns(), message.data))
+    def _on_state(self, message: String, info: Info) -> None:
+        self.watch.states.append((_sent_ns(info), message.data))
 
     def _on_latency(self, message: Float64) -> None:
         self.watch.latencies_ms.append(message.data)
 
 
-def _plain(message: JointTrajectory) -> JointCommand:
+def _sent_ns(info: Info) -> int:
+    """When a message was sent, by the monotonic clock: this process may hear it late."""
+    return info["source_timestamp"] - time.time_ns() + time.monotonic_ns()
+
+
+def _plain(message: JointTrajectory, sent_ns: int) -> JointCommand:
     points = message.points
     return JointCommand(
         names=list(message.joint_names),
@@ -228,5 +233,5 @@ def _plain(message: JointTrajectory) -> JointCommand:
         positions=[list(each.positions) for each in points],
         velocities=[list(each.velocities) for each in points],
         efforts=[list(each.effort) for each in points],
-        received_ns=time.monotonic_ns(),
+        sent_ns=sent_ns,
     )
