@@ -4,8 +4,8 @@
 
 The graph of the fault campaign without faults (docs/faults.md): the arm moves all the time, every
 command is looked at. A line is fitted to each figure after the first fifth of the time; "flat"
-means that its whole 95 % interval is within what may be gained in an hour. Ends with status 1 unless
-all are flat, the rate was kept and no command passed a limit.
+means that its whole 95 % interval is within what may be gained in an hour. Ends with status 1
+unless all are flat, the rate was kept and no command passed a limit.
 """
 
 from __future__ import annotations

@@ -156,6 +156,10 @@ class Execution:
                 )
             if self.state is not State.MOVING and self.command.end_ns > now_ns:
                 return  # it comes to rest first, and then begins softly
+            if self.state is State.MOVING and self._strays(joints):
+                raise ActionError(
+                    f"the arm is more than {self._pace.follow_rad:g} rad from its command"
+                )
             if self.state is not State.MOVING:
                 self._moving_since_ns = now_ns
             motion = plan(
@@ -271,7 +275,7 @@ class Execution:
         begin_ns = now_ns + self._lead_ns
         held_ns = self.command.behind_ns(stamp_ns, now_ns)
         running = self.command.running
-        if running is None or self._strays(joints, now_ns):
+        if running is None or self._strays(joints):
             held_ns = held_ns if running is None else 0
             return Begin(begin_ns, Phase.at_rest(joints), held_ns=held_ns, now_ns=now_ns)
         return Begin(
@@ -283,8 +287,9 @@ class Execution:
             now_ns,
         )
 
-    def _strays(self, joints: NDArray, now_ns: int) -> bool:
-        gap = self.command.at(now_ns).positions - joints
+    def _strays(self, joints: NDArray) -> bool:
+        """Whether the arm was elsewhere than it was told to be when `joints` were measured."""
+        gap = self.command.at(self._joints.stamp_ns).positions - joints
         return bool(np.max(np.abs(gap)) > self._pace.follow_rad)
 
     # --- stopping ---------------------------------------------------------------------------
@@ -322,7 +327,7 @@ class Execution:
             return shaping.standing(joints, now_ns)
         phase = self.command.at(now_ns)
         slow = self._limits.scaled(self._pace.soft_start_share)
-        if not self._strays(joints, now_ns):
+        if not self._strays(joints):
             try:
                 if not phase.resting:
                     return gentle_stop(phase, now_ns, self._limits, self._body)

@@ -34,6 +34,7 @@ class JointWatch:
         self._timeout_ns = timeout_ns
         self._known: tuple[int, NDArray[np.float64]] | None = None  # (arrival [ns], (n,) [rad])
         self._doubt: _Doubt | None = None
+        self.stamp_ns = 0  # of the state that is known
         self.problem = ""
 
     def add(self, positions: NDArray, stamp_ns: int, now_ns: int, working: bool) -> bool:
@@ -53,6 +54,7 @@ class JointWatch:
             self.problem = f"joint states leapt by {leap_rad:.2f} rad"
             return False
         self._known, self._doubt, self.problem = (now_ns, positions), None, ""
+        self.stamp_ns = stamp_ns
         return True
 
     def fresh(self, now_ns: int) -> NDArray[np.float64] | None:

@@ -26,7 +26,8 @@ class Points:
 
 def arm_points(trajectory: Trajectory, now_ns: int) -> Points:
     """Positions [rad] and velocities [rad/s] that are still to come; at least the last."""
-    ahead, times_ns = _remaining(trajectory.start_ns + trajectory.times_ns, now_ns, ARM_LEAST_NS)
+    least_ns = max(ARM_LEAST_NS, trajectory.start_ns + trajectory.unsent_ns - now_ns)
+    ahead, times_ns = _remaining(trajectory.start_ns + trajectory.times_ns, now_ns, least_ns)
     return Points(times_ns, trajectory.positions[ahead], trajectory.velocities[ahead])
 
 

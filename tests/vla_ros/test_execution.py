@@ -290,10 +290,16 @@ def test_an_arm_that_does_not_follow_starts_anew_from_where_it_is(moving):
     for share in np.linspace(0.2, 1.0, 5):  # as fast as an arm can be pushed
         moving.wait(20, HOME + share * (stuck - HOME))
     position, rotation = BODY.forward(stuck)
-    moving.chunk(
-        positions=(position + [0.01, 0, 0])[None],
-        quaternions=rotation.as_quat(scalar_first=True)[None],
-    )
+    there = {
+        "positions": (position + [0.01, 0, 0])[None],
+        "quaternions": rotation.as_quat(scalar_first=True)[None],
+    }
+    moving.chunk(**there)
+    assert isinstance(moving.last, Hold)  # not yanked there in motion
+    assert "more than 0.2 rad from its command" in moving.execution.reason
+    np.testing.assert_array_equal(moving.last.joints, stuck)
+    moving.wait(3000, stuck)
+    moving.chunk(**there)
     assert isinstance(moving.last, Motion), moving.execution.reason
     np.testing.assert_array_equal(moving.last.trajectory.positions[0], stuck)
 

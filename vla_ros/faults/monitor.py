@@ -150,6 +150,7 @@ class CommandMonitor:
             known += list(spline(np.clip(instants, 0.0, spline.x[-1])))
         if not known:
             return Measure("jump at the start", 0.0, JUMP_RAD)
+        # What the arm can do until the first point is no jump.
         on_the_way = self._limits.allowed_velocity_rad_s * first_s
         jumps = [float((np.abs(joints - first) - on_the_way).max()) for joints in known]
         return Measure("jump at the start", max(0.0, min(jumps)), JUMP_RAD)
