@@ -439,7 +439,7 @@ def test_an_arm_that_is_elsewhere_is_not_yanked_there(moving):
 def test_braking_is_gentle_for_the_tool():
     """Joints that brake as hard as they can would brake the tool harder than it may."""
     limits = FR3_LIMITS
-    speeds = np.array([1.5, 1.2, 0.0, 1.2, 0.0, 0.0, 0.0])
+    speeds = np.array([1.5, 0.0, 1.5, -1.5, 0.0, 1.5, 1.5])
     phase = Phase(HOME, speeds, np.zeros(7))
     hard = shaping.stop(phase, START, limits)
     assert "tool acceleration" in [each.limit for each in tool_violations(hard, limits, BODY)]

@@ -21,7 +21,7 @@ from vla_ros.faults.fault import INSTRUCTION, SERVER, SIM, Action, Fault, Holds,
 from vla_ros.faults.graph import campaign_graph, free_port, server_command
 from vla_ros.faults.report import Row
 from vla_ros.faults.rig import Rig
-from vla_ros.faults.timing import BRAKING_NS, MOVING, due_ns, held_at, rest_after
+from vla_ros.faults.timing import BRAKING_NS, due_ns, held_at, rest_after
 from vla_ros.faults.wandering import WANDER
 from vla_ros.processes import Processes, private_environment
 
@@ -168,13 +168,9 @@ def _judge(row: Row, kind: Kind, begun_ns: int, answer_ns: int, rig: Rig) -> Non
         return
     if kind.holds is Holds.COMMANDS:
         hold_ns = rest_ns = rest_after(watch.samples, begun_ns)
-        stays = True
     else:
         hold_ns = held_at(watch.states, begun_ns)
         rest_ns = None if hold_ns is None else rest_after(watch.samples, hold_ns)
-        stays = hold_ns is not None and all(
-            state != MOVING for time_ns, state in watch.states if time_ns >= hold_ns
-        )
     row.held = False
     if hold_ns is None:
         return
@@ -182,7 +178,7 @@ def _judge(row: Row, kind: Kind, begun_ns: int, answer_ns: int, rig: Rig) -> Non
     if rest_ns is not None:
         row.rest_ms = max(0.0, (rest_ns - due) / 1e6)
     unseen = kind.target == SIM  # it is the one who would tell
-    row.held = stays and (unseen or (rest_ns is not None and rest_ns - hold_ns <= BRAKING_NS))
+    row.held = unseen or (rest_ns is not None and rest_ns - hold_ns <= BRAKING_NS)
 
 
 def _blame(

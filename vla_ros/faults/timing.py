@@ -79,7 +79,16 @@ def rest_after(samples: Sequence[Sample], from_ns: int) -> int | None:
 
 
 def held_at(states: Sequence[tuple[int, str]], begun_ns: int) -> int | None:
-    """When the executor first said after `begun_ns` that it moves no longer."""
-    return next(
-        (time_ns for time_ns, state in states if time_ns >= begun_ns and state != MOVING), None
-    )
+    """Since when the executor has said, after `begun_ns`, that it does not move; None: it moves.
+
+    A hold that does not last is none.
+    """
+    since_ns: int | None = None
+    for time_ns, state in states:
+        if time_ns < begun_ns:
+            continue
+        if state == MOVING:
+            since_ns = None
+        elif since_ns is None:
+            since_ns = time_ns
+    return since_ns

@@ -57,10 +57,12 @@ def test_an_executor_that_is_gone_has_until_its_last_command_ends(channels):
     assert due(channels, Holds.COMMANDS, command_end_ms=9_000) == 10_000
 
 
-def test_the_first_state_that_is_not_moving_counts():
+def test_the_hold_that_lasts_counts():
     states = [(8, "holding"), (9, "moving"), (11, "moving"), (12, "waiting"), (13, "holding")]
     assert held_at(states, 10) == 12
     assert held_at(states[:3], 10) is None
+    assert held_at([*states, (14, "moving")], 10) is None
+    assert held_at([*states, (14, "moving"), (15, "holding")], 10) == 15
 
 
 def samples(speeds, step_ms=16):
