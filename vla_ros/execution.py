@@ -305,6 +305,20 @@ class Execution:
         self._hold_pending = True
         if self.fresh_joints(now_ns) is not None:
             self._hold(now_ns)
+        else:
+            self._brake_blindly(now_ns)
+
+    def _brake_blindly(self, now_ns: int) -> None:
+        """To rest from what is commanded: nobody knows where the arm is, and the rest of the old
+        motion must not be carried out."""
+        if self.command.running is None or self.command.at(now_ns).resting:
+            return
+        try:
+            trajectory = gentle_stop(self.command.at(now_ns), now_ns, self._limits, self._body)
+        except ActionError:  # no number of a state that was checked leads here
+            return
+        self.command.replace(trajectory)
+        self._send(Hold(trajectory, self.reason))
 
     def _hold(self, now_ns: int) -> None:
         joints = self.fresh_joints(now_ns)

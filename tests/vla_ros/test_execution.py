@@ -415,11 +415,37 @@ def test_old_joint_states_are_no_joint_states(moving):
 
 
 def test_joint_states_that_leap_end_the_work_and_nothing_is_sent(moving):
-    count = len(moving.sent)
-    moving.wait(300, HOME + 1.0)
+    moving.wait(240, HOME + 1.0)
     assert moving.state is State.WAITING
     assert "leapt by 1.00 rad; nothing is sent" in moving.execution.reason
+    count = len(moving.sent)
+    moving.wait(1000, HOME + 1.0)
     assert len(moving.sent) == count
+
+
+def test_without_joint_states_it_brakes_from_what_is_commanded():
+    """Not carrying out the rest of a motion that nobody watches."""
+    it = Robot(Pace(soft_start_s=0.0))
+    it.wait(40)
+    it.execution.on_instruction("pick up the red cube", it.now)
+    it.wait(100)
+    it.chunk(
+        positions=HOME_POSITION + [[0, 0.06 * i, 0] for i in range(1, 6)],
+        times_ns=np.arange(1, 6) * 100 * MS,
+        quaternions=np.tile(DOWN, (5, 1)),
+        gripper=np.ones(5),
+    )
+    motion = it.last.trajectory
+    it.wait(220, joints=None)
+    assert it.state is State.WAITING
+    brake = it.last
+    assert isinstance(brake, Hold)
+    speed = motion.at(brake.trajectory.start_ns).velocities
+    assert np.abs(speed).max() > 0.1
+    np.testing.assert_array_equal(brake.trajectory.velocities[0], speed)
+    assert not brake.trajectory.velocities[-1].any()
+    assert brake.trajectory.end_ns < motion.end_ns
+    assert violations(brake.trajectory, FR3_LIMITS, BODY) == []
 
 
 def test_an_arm_that_is_elsewhere_is_not_yanked_there(moving):

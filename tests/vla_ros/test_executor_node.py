@@ -37,7 +37,8 @@ def make_node():
     nodes = []
 
     def make(*parameters):
-        arguments = ["--ros-args", *(word for each in parameters for word in ("-p", each))]
+        chosen = ("lead_s:=0.2", *parameters)  # however long planning takes on a busy machine
+        arguments = ["--ros-args", *(word for each in chosen for word in ("-p", each))]
         rclpy.init(args=arguments, signal_handler_options=rclpy.SignalHandlerOptions.NO)
         nodes.append(ExecutorNode())
         node = nodes[-1]
