@@ -246,6 +246,7 @@ class Execution:
         self._instruction_ns = min(self._instruction_ns, now_ns)
         self._last_chunk_ns = min(self._last_chunk_ns, now_ns)
         self._heartbeat_ns = 0
+        self._settle_at_ns = None
         if self.state is State.MOVING:
             self._stop(State.HOLDING, f"the clock went back by {back_ns / 1e9:.1f} s", now_ns)
 

@@ -485,3 +485,11 @@ def test_an_internal_error_while_planning_holds(moving):
     assert moving.execution.refused == 1
     assert moving.state is State.HOLDING
     assert "RuntimeError: no such luck" in moving.execution.reason
+
+
+def test_a_clock_that_goes_back_while_it_comes_to_rest_ends_nothing_else(moving):
+    """What was to be held afterwards is forgotten with the command."""
+    moving.execution.on_emergency_stop(moving.now)
+    moving.now -= 200 * MS
+    moving.wait(1000)
+    assert moving.state is State.STOPPED
