@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from std_msgs.msg import Bool, String
 
 from policies.interface import ActionError, ObservationError
@@ -27,10 +28,9 @@ BODY = Body()
 HOME = robot.HOME_RAD
 TOOL, ROTATION = BODY.forward(HOME)
 numbers = st.floats(width=64)  # every one: nan, infinite, huge
-near = st.floats(-0.3, 0.3)
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=20)
 SETTINGS = settings(
-    max_examples=40,
+    max_examples=120,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -55,27 +55,25 @@ def joint_states(draw):
 
 @st.composite
 def chunks(draw):
-    count = draw(st.integers(0, 6))
-    steps = np.array([[draw(near) * 0.1 for _ in range(3)] for _ in range(count)]).reshape(-1, 3)
+    """A short walk of the tool, with one thing wrong in every other chunk."""
+    count = draw(st.integers(1, 5))
+    steps = draw(arrays(float, (count, 3), elements=st.floats(-0.02, 0.02)))
     positions = TOOL + np.cumsum(steps, axis=0)
     quaternions = np.tile(ROTATION.as_quat(scalar_first=True), (count, 1))
-    openings = np.array([draw(st.floats(0, 1)) for _ in range(count)])
-    if count and draw(st.booleans()):
+    openings = draw(arrays(float, count, elements=st.floats(0, 1)))
+    times_ms = [100 * row for row in range(1, count + 1)]
+    chosen = {"age_ms": 50, "name": "tcp", "frame": "base", "missing": 0}
+    wrong = draw(st.sampled_from([None] * 7 + ["number", "times", *chosen]))
+    if wrong == "number":
         which = draw(st.sampled_from([positions, quaternions, openings]))
         which.flat[draw(st.integers(0, which.size - 1))] = draw(numbers)
-    times_ms = [draw(st.integers(-5000, 5000)) for _ in range(count)]
-    if draw(st.booleans()):
-        times_ms = list(range(100, 100 * count + 1, 100))
-    return "chunk", {
-        "positions": positions,
-        "quaternions": quaternions,
-        "openings": openings,
-        "times_ms": times_ms,
-        "age_ms": draw(st.sampled_from([50, 50, 50, 2000, -5000])),
-        "name": draw(st.sampled_from(["tcp", "tcp", "tcp", "", "elbow"])),
-        "frame": draw(st.sampled_from(["base", "base", "", "camera"])),
-        "missing": draw(st.integers(0, 1)),
-    }
+    elif wrong == "times":
+        times_ms = [draw(st.integers(-5000, 5000)) for _ in range(count)]
+    elif wrong is not None:
+        others = {"age_ms": [2000, -5000], "name": ["", "elbow"], "frame": ["camera"]}
+        chosen[wrong] = draw(st.sampled_from(others.get(wrong, [1])))
+    values = {"positions": positions, "quaternions": quaternions, "openings": openings}
+    return "chunk", {**values, **chosen, "times_ms": times_ms}
 
 
 events = st.one_of(
