@@ -24,7 +24,7 @@ RELAYED = {  # node -> the topics that it publishes through the relay
 def campaign_graph(port: int, rate_hz: float = 10.0) -> Graph:
     """Simulator, executor, policy node and a policy's server on `port` of this machine."""
     described = graph.describe({"cameras": CAMERA, "announce": "false"})
-    changes = {
+    changes: dict[str, dict[str, object]] = {
         SIM: {"image_size_px": IMAGE_SIZE_PX, "image_rate_hz": rate_hz},
         POLICY: {
             "policy": f"ws://127.0.0.1:{port}?timeout_s={ANSWER_TIMEOUT_S}",

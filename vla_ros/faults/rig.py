@@ -15,6 +15,7 @@ import numpy as np
 from geometry_msgs.msg import TwistStamped
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
@@ -32,10 +33,11 @@ from vla_ros.faults.timing import MOVING, Sample
 from vla_ros.robots import FR3
 from vla_ros.runtime import LATCHED, RELIABLE, SENSOR
 
-Info = dict[str, Any]  # what rclpy tells of a message, beside it
+Info = Any  # rclpy's MessageInfo: what it tells of a message, beside it
 MOVES_RAD_S = 0.05
 SPIN_S = 0.005  # a delayed message waits no longer than this beyond its time
 SERVICE_TIMEOUT_S = 20.0
+QUEUE = 100  # commands that may wait for the monitor: none must be lost
 RECENT_ANSWERS = 10
 TRANSITIONS = {
     "configure": Transition.TRANSITION_CONFIGURE,
@@ -82,17 +84,18 @@ class Rig(Node):
                 self.create_publisher(String, topics.INSTRUCTION, LATCHED).publish
             ),
         }
-        for kind, topic, hear in (
-            (JointTrajectory, topics.ARM_COMMAND, self._on_arm),
-            (JointTrajectory, topics.GRIPPER_COMMAND, self._on_gripper),
-            (TwistStamped, topics.TWIST_COMMAND, self._on_twist),
-            (String, topics.EXECUTOR_STATE, self._on_state),
-            (Float64, topics.LOOP_LATENCY, self._on_latency),
-        ):
-            self.create_subscription(kind, topic, hear, 100)
+        heard: dict[str, tuple[type, Callable[..., None]]] = {
+            topics.ARM_COMMAND: (JointTrajectory, self._on_arm),
+            topics.GRIPPER_COMMAND: (JointTrajectory, self._on_gripper),
+            topics.TWIST_COMMAND: (TwistStamped, self._on_twist),
+            topics.EXECUTOR_STATE: (String, self._on_state),
+            topics.LOOP_LATENCY: (Float64, self._on_latency),
+        }
+        for topic, (kind, hear) in heard.items():
+            self.create_subscription(kind, topic, hear, QUEUE)
         self._stop = self.create_publisher(Bool, topics.EMERGENCY_STOP, RELIABLE)
-        self._reset = self.create_client(Trigger, topics.EXECUTOR_RESET)
-        self._change = self.create_client(ChangeState, "/policy_node/change_state")
+        self._reset: Client = self.create_client(Trigger, topics.EXECUTOR_RESET)
+        self._change: Client = self.create_client(ChangeState, "/policy_node/change_state")
 
     def _relay(
         self, kind: type, topic: str, profile: Any, also: Callable[[Any, int], None] | None = None
