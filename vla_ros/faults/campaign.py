@@ -113,10 +113,11 @@ def run_fault(
         with Actions(rig, processes).during(fault.action, kind.target):
             _let_happen(fault, kind, begun_ns, rig)
             _judge(row, kind, begun_ns, answer_ns, rig)
-            for channel in rig.channels.values():
-                channel.end()
     except ActionError as error:
-        row.notes.append(str(error))
+        row.wrong = str(error)
+    finally:
+        for channel in rig.channels.values():
+            channel.end()
     rig.instruct(WANDER)
     since_ns = begun_ns if fault.action is Action.KILL else time.monotonic_ns()
     try:

@@ -40,6 +40,7 @@ class Row:
     largest_share: float = 0.0  # of a limit that any command used
     recovered: bool = False
     recovery_s: float | None = None
+    wrong: str = ""  # an answer of the graph that it should not have given
     notes: list[str] = field(default_factory=list)
 
     def count(self, seen: Seen) -> None:
@@ -57,7 +58,7 @@ class Row:
             found.append("did not hold")
         if not self.recovered:
             found.append("did not recover")
-        return found
+        return [*found, self.wrong] if self.wrong else found
 
 
 def summarize(rows: Sequence[Row], seed: int) -> dict[str, Any]:
@@ -76,6 +77,7 @@ def summarize(rows: Sequence[Row], seed: int) -> dict[str, Any]:
         "hold_ms_p99": _percentile(holds_ms, 99),
         "hold_ms_max": max(holds_ms, default=None),
         "not_held": sum(bool(row.must_hold and not row.held) for row in rows),
+        "wrong_answers": sum(bool(row.wrong) for row in rows),
         "not_recovered": sum(not row.recovered for row in rows),
         "recovery_s_p50": _percentile(recoveries_s, 50),
         "recovery_s_max": max(recoveries_s, default=None),
@@ -95,7 +97,9 @@ def table(rows: Sequence[Row]) -> Table:
     for kind in dict.fromkeys(row.kind for row in rows):
         chosen = [row for row in rows if row.kind == kind]
         must = [row for row in chosen if row.must_hold]
-        notes = sorted({note[:60] for row in chosen for note in (row.worst, *row.notes) if note})
+        notes = sorted(
+            {note[:60] for row in chosen for note in (row.worst, row.wrong, *row.notes) if note}
+        )
         failed = any(row.failures for row in chosen)
         made.add_row(
             kind,

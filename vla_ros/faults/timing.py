@@ -64,18 +64,21 @@ def due_ns(
 
 
 def rest_after(samples: Sequence[Sample], from_ns: int) -> int | None:
-    """When the arm began to stand still, from `from_ns` on; None: it did not."""
+    """Since when the arm has stood still, from `from_ns` on; None: it does not, or not for long.
+
+    A rest that does not last is none.
+    """
     since_ns: int | None = None
+    last_ns = from_ns
     for sample in samples:
         if sample.time_ns < from_ns:
             continue
+        last_ns = sample.time_ns
         if sample.speed_rad_s > REST_RAD_S:
             since_ns = None
-        else:
-            since_ns = sample.time_ns if since_ns is None else since_ns
-            if sample.time_ns - since_ns >= REST_NS:
-                return since_ns
-    return None
+        elif since_ns is None:
+            since_ns = sample.time_ns
+    return since_ns if since_ns is not None and last_ns - since_ns >= REST_NS else None
 
 
 def held_at(states: Sequence[tuple[int, str]], begun_ns: int) -> int | None:

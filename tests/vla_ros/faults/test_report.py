@@ -25,6 +25,7 @@ def row(**changes):
         ({"held": False}, ["did not hold"]),
         ({"held": None}, ["did not hold"]),
         ({"recovered": False}, ["did not recover"]),
+        ({"wrong": "cleanup was accepted"}, ["cleanup was accepted"]),
         ({"violations": 2}, ["2 commands beyond a limit"]),
         ({"violations": 1, "held": False, "recovered": False},
          ["1 commands beyond a limit", "did not hold", "did not recover"]),

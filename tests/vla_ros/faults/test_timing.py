@@ -75,4 +75,5 @@ def test_the_arm_stands_when_it_has_been_slow_for_long_enough():
     assert rest_after(samples(speeds), 0) == 8 * 16 * MS
     assert rest_after(samples(speeds), 10 * 16 * MS) == 10 * 16 * MS
     assert rest_after(samples([fast] * 50), 0) is None
+    assert rest_after(samples([slow] * 50 + [fast]), 0) is None  # it did not last
     assert rest_after(samples([fast] * 5 + [slow] * 3), 0) is None  # who knows
