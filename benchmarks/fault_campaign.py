@@ -10,6 +10,7 @@ did not recover.
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 import time
@@ -52,12 +53,14 @@ def main(
         console.print(f"error: {error}", style="red", markup=False)
         sys.exit(2)
     started_s = time.monotonic()
+    rows: list[Row] = []
 
     def show(row: Row) -> None:
+        rows.append(row)
         mark = "[red]✗[/red]" if row.failures else "[green]✓[/green]"
         hold = "" if row.hold_ms is None else f"hold {row.hold_ms:.0f} ms  "
         back = "" if row.recovery_s is None else f"back after {row.recovery_s:.1f} s  "
-        why = "; ".join((*row.failures, row.worst, *row.notes))
+        why = "; ".join(filter(None, (*row.failures, row.worst, *row.notes)))
         console.print(f"{mark} {row.index + 1:3d} {row.kind:<34} {hold}{back}{why}")
 
     lines = log.open("w", buffering=1) if log else None
@@ -66,9 +69,13 @@ def main(
         if lines is not None:
             lines.write(f"{time.monotonic() - started_s:8.2f} [{name}] {line}\n")
 
-    rows = run_campaign(chosen, seed, show, on_line)
+    interrupted = False
+    try:
+        run_campaign(chosen, seed, show, on_line)
+    except KeyboardInterrupt:  # what was done is reported
+        interrupted = True
     summary = {
-        "machine": f"{platform.machine()}, {platform.system()}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "duration_s": time.monotonic() - started_s,
         **summarize(rows, seed),
     }
@@ -79,7 +86,7 @@ def main(
         f"{summary['not_held']} did not hold, {summary['not_recovered']} did not recover"
     )
     write_result(json_file, summary)
-    if any(row.failures for row in rows):
+    if interrupted or any(row.failures for row in rows):
         sys.exit(1)
 
 
