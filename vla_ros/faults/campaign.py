@@ -179,7 +179,8 @@ def _judge(row: Row, kind: Kind, begun_ns: int, answer_ns: int, rig: Rig) -> Non
     if rest_ns is not None:
         row.rest_ms = max(0.0, (rest_ns - due) / 1e6)
     unseen = kind.target == SIM  # it is the one who would tell
-    row.held = unseen or (rest_ns is not None and rest_ns - hold_ns <= BRAKING_NS)
+    # One that held before it had to, for another reason, has until then.
+    row.held = unseen or (rest_ns is not None and rest_ns - max(hold_ns, due) <= BRAKING_NS)
 
 
 def _blame(
