@@ -120,7 +120,7 @@ class Execution:
     ) -> None:
         """Measured positions (n,) [rad], in the order of the limits; without a stamp: of now."""
         self._check_clock(now_ns)
-        working = self.state is State.MOVING
+        working = bool(self._instruction) and self.state is not State.STOPPED
         stamp_ns = now_ns if stamp_ns is None else stamp_ns
         if self._joints.add(positions, stamp_ns, now_ns, working) and self._hold_pending:
             self._hold(now_ns)
@@ -278,7 +278,8 @@ class Execution:
         running = self.command.running
         if running is None or self._strays(joints):
             held_ns = held_ns if running is None else 0
-            return Begin(begin_ns, Phase.at_rest(joints), held_ns=held_ns, now_ns=now_ns)
+            rest = Phase.at_rest(self._within_range(joints))
+            return Begin(begin_ns, rest, held_ns=held_ns, now_ns=now_ns)
         return Begin(
             begin_ns,
             self.command.at(begin_ns),
@@ -287,6 +288,11 @@ class Execution:
             self._pace.blend_ns,
             now_ns,
         )
+
+    def _within_range(self, joints: NDArray) -> NDArray[np.float64]:
+        """Measured beyond their range, joints are still not commanded there."""
+        limits = self._limits
+        return np.clip(joints, limits.position_lower_rad, limits.position_upper_rad)
 
     def _strays(self, joints: NDArray) -> bool:
         """Whether the arm was elsewhere than it was told to be when `joints` were measured."""
@@ -338,6 +344,7 @@ class Execution:
 
     def _to_rest(self, joints: NDArray, now_ns: int) -> Trajectory:
         """From the command to rest; to the measured joints, where the command rests already."""
+        joints = self._within_range(joints)
         if self.command.running is None:
             return shaping.standing(joints, now_ns)
         phase = self.command.at(now_ns)

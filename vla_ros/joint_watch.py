@@ -1,8 +1,8 @@
 """Which joint states are believed: not old, nor from the future, nor further on than an arm gets.
 
 A stream that leaps is doubted: an encoder or a driver lies, or somebody else moved the arm. A leap
-while the arm works is believed when it has lasted for `LEAP_WORKING_NS`, else sooner. No ROS, no
-clock.
+while the arm has work to do is believed when it has lasted for `LEAP_WORKING_NS`, else sooner. No
+ROS, no clock.
 """
 
 from __future__ import annotations
@@ -45,9 +45,11 @@ class JointWatch:
             when = "old" if age_ns > 0 else "ahead of this machine's clock"
             self.problem = f"joint states are {abs(age_ns) / 1e6:.0f} ms {when}"
             return False
+        # While it is doubted, a leap does not become likelier by the time that passes.
+        until_ns = now_ns if self._doubt is None else self._doubt.since_ns
         if (
             self._known is not None
-            and not self._follows(positions, now_ns, *self._known)
+            and not self._follows(positions, until_ns, *self._known)
             and not self._outlasts_doubt(positions, now_ns, working)
         ):
             leap_rad = float(np.abs(positions - self._known[1]).max())

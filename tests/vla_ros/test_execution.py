@@ -493,3 +493,22 @@ def test_a_clock_that_goes_back_while_it_comes_to_rest_ends_nothing_else(moving)
     moving.now -= 200 * MS
     moving.wait(1000)
     assert moving.state is State.STOPPED
+
+
+def test_what_is_measured_beyond_a_joints_range_is_not_commanded(moving):
+    beyond = FR3_LIMITS.position_upper_rad + 0.15
+    moving.execution.on_instruction("", moving.now)  # nothing to do: soon believed
+    moving.wait(3000, beyond)
+    np.testing.assert_array_equal(moving.execution.fresh_joints(moving.now), beyond)
+    for command, _ in moving.sent:
+        assert np.all(command.trajectory.positions <= FR3_LIMITS.position_upper_rad + 1e-9)
+    np.testing.assert_array_equal(moving.last.joints, FR3_LIMITS.position_upper_rad)
+
+
+def test_a_leap_is_doubted_for_long_while_there_is_an_instruction(moving):
+    """Also while the arm holds: it would go on with what it believes."""
+    moving.wait(300, joints=None)
+    assert moving.state is State.WAITING
+    moving.wait(1000, HOME + 1.0)
+    assert moving.state is State.WAITING
+    assert moving.execution.fresh_joints(moving.now) is None

@@ -21,8 +21,8 @@ from vla_ros.faults.fault import CHUNKS, GRIPPER, IMAGES, JOINTS, Holds
 MOVING = "moving"  # what the executor calls it
 REST_RAD_S = 0.03  # slower, the arm stands still
 REST_NS = 100_000_000  # for that long
-# Within which the arm stands still: braking (up to 0.3 s), the wait after it (0.1 s), and back to the
-# measured joints at a fifth of the speed (up to 0.2 rad: 0.6 s); half again, for a busy machine.
+# Within which the arm stands still: braking (up to 0.3 s), the wait after it (0.1 s), and back to
+# the measured joints at a fifth of the speed (up to 0.2 rad: 0.6 s); half again if it is busy.
 BRAKING_NS = 1_500_000_000
 
 
