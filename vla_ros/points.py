@@ -26,7 +26,9 @@ class Points:
 
 def arm_points(trajectory: Trajectory, now_ns: int) -> Points:
     """Positions [rad] and velocities [rad/s] that are still to come; at least the last."""
-    least_ns = max(ARM_LEAST_NS, trajectory.start_ns + trajectory.unsent_ns - now_ns)
+    least_ns = ARM_LEAST_NS
+    if trajectory.unsent_ns:
+        least_ns = max(least_ns, trajectory.start_ns + trajectory.unsent_ns - now_ns)
     ahead, times_ns = _remaining(trajectory.start_ns + trajectory.times_ns, now_ns, least_ns)
     return Points(times_ns, trajectory.positions[ahead], trajectory.velocities[ahead])
 
