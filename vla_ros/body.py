@@ -122,6 +122,15 @@ class Body:
             matrices.append(turn[self._tool].reshape(3, 3).copy())
         return np.stack(positions), Rotation.from_matrix(np.stack(matrices)), contacts
 
+    def tool_positions(self, joints: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(m, 3) [m] along `joints` (m, n) [rad]: `follow` without all else."""
+        place = self._data.site_xpos if self._kind == "site" else self._data.xpos
+        positions = np.empty((len(joints), 3))
+        for row, each in enumerate(joints):
+            self._place(each)
+            positions[row] = place[self._tool]
+        return positions
+
     def _place(self, joints: NDArray) -> None:
         self._data.qpos[self._addresses] = joints
         mujoco.mj_kinematics(self._model, self._data)

@@ -20,6 +20,7 @@ from vla_ros.trajectory import SAMPLE_NS, Trajectory
 
 ROUNDING = 1e-6  # of a limit
 STEP_S = SAMPLE_NS / 1e9
+INSTANT_S = 1e-3  # over which the tool's acceleration at an instant is taken
 
 
 class BodyLike(Protocol):
@@ -40,6 +41,8 @@ class BodyLike(Protocol):
     def follow(
         self, joints: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], Rotation, list[list[Contact]]]: ...
+
+    def tool_positions(self, joints: NDArray[np.float64]) -> NDArray[np.float64]: ...
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def violations(trajectory: Trajectory, limits: Limits, body: BodyLike) -> list[V
         return [Violation("finite numbers", np.inf, 0.0, "")]
     found = _joints(trajectory, limits, body.joint_names)
     tool, turns, contacts = body.follow(trajectory.positions)
-    found += _tool(tool, turns, limits)
+    found += _tool(tool, turns, limits) + _tool_acceleration(trajectory, limits, body)
     excess_m = limits.workspace.excess_m(tool)
     allowed_m = max(limits.overshoot_m, float(excess_m[0]) + 1e-3)
     if excess_m.max() > allowed_m:
@@ -79,6 +82,12 @@ def violations(trajectory: Trajectory, limits: Limits, body: BodyLike) -> list[V
         missing_m = limits.clearance_m - touch.distance_m
         found.append(Violation("missing clearance", missing_m, 0.0, "m", detail=str(touch)))
     return found
+
+
+def tool_violations(trajectory: Trajectory, limits: Limits, body: BodyLike) -> list[Violation]:
+    """Those of the tool's speed, acceleration, jerk and turning alone."""
+    tool, turns, _ = body.follow(trajectory.positions)
+    return _tool(tool, turns, limits) + _tool_acceleration(trajectory, limits, body)
 
 
 def _joints(trajectory: Trajectory, limits: Limits, names: Sequence[str]) -> list[Violation]:
@@ -116,25 +125,40 @@ def _joints(trajectory: Trajectory, limits: Limits, names: Sequence[str]) -> lis
 def _tool(tool: NDArray, turns: Rotation, limits: Limits) -> list[Violation]:
     """`tool` (m, 3) [m] and its rotations at every sample."""
     found = []
-    values: NDArray = tool
-    for order, (name, allowed, unit) in enumerate(
-        (
-            ("tool speed", limits.speed_m_s, "m/s"),
-            ("tool acceleration", limits.acceleration_m_s2, "m/s^2"),
-            ("tool jerk", limits.jerk_m_s3, "m/s^3"),
-        ),
-        start=1,
+    turned = float((turns[1:] * turns[:-1].inv()).magnitude().max()) / STEP_S
+    for name, order, largest, allowed, unit in (
+        ("tool speed", 1, _largest_rate(tool, 1), limits.speed_m_s, "m/s"),
+        ("tool jerk", 3, _largest_rate(tool, 3), limits.jerk_m_s3, "m/s^3"),
+        ("tool turning", 1, turned, limits.turn_rad_s, "rad/s"),
     ):
-        values = np.diff(values, axis=0) / STEP_S
-        if len(values) == 0:
-            break
-        largest = float(np.linalg.norm(values, axis=1).max())
         if largest > allowed * (1 + ROUNDING):
             found.append(Violation(name, largest, allowed, unit, order))
-    turned = float((turns[1:] * turns[:-1].inv()).magnitude().max()) / STEP_S
-    if turned > limits.turn_rad_s * (1 + ROUNDING):
-        found.append(Violation("tool turning", turned, limits.turn_rad_s, "rad/s", 1))
     return found
+
+
+def _largest_rate(values: NDArray, order: int) -> float:
+    rates = np.diff(values, order, axis=0) / STEP_S**order
+    return float(np.linalg.norm(rates, axis=1).max()) if len(rates) else 0.0
+
+
+def _tool_acceleration(trajectory: Trajectory, limits: Limits, body: BodyLike) -> list[Violation]:
+    """At both ends of every piece, where a joint's is greatest: between samples it changes by as
+    much as the limit, so differences between them would miss it."""
+    begin, end, _ = trajectory.polynomials()
+    joints = np.concatenate([trajectory.positions[:-1], trajectory.positions[1:]])
+    speeds = np.concatenate([trajectory.velocities[:-1], trajectory.velocities[1:]])
+    bend = 0.5 * np.concatenate([begin, end]) * INSTANT_S**2
+    if not (speeds.any() or bend.any()):
+        return []
+    before, here, after = (
+        body.tool_positions(joints + sign * INSTANT_S * speeds + sign**2 * bend)
+        for sign in (-1, 0, 1)
+    )
+    changes = np.linalg.norm(before - 2 * here + after, axis=1) / INSTANT_S**2
+    largest, allowed = float(changes.max()), limits.acceleration_m_s2
+    if largest <= allowed * (1 + ROUNDING):
+        return []
+    return [Violation("tool acceleration", largest, allowed, "m/s^2", 2)]
 
 
 def _first_new(contacts: Sequence[Sequence[Contact]]) -> Contact | None:

@@ -19,8 +19,9 @@ from policies.interface import ActionError
 from vla_ros import shaping
 from vla_ros.checks import BodyLike
 from vla_ros.command import Command
+from vla_ros.joint_watch import JointWatch
 from vla_ros.limits import Limits
-from vla_ros.planning import Begin, Motion, PoseChunk, plan
+from vla_ros.planning import Begin, Motion, PoseChunk, gentle_stop, plan
 from vla_ros.trajectory import Phase, Trajectory
 
 
@@ -40,8 +41,11 @@ class Timeouts:
     chunk_ns: int = 500_000_000  # since the last usable chunk arrived: then hold
     chunk_age_ns: int = 1_000_000_000  # of a chunk's observation when it arrives: then refuse
     joints_ns: int = 200_000_000  # since the last joint state: then send nothing
+    heartbeat_ns: int = 1_000_000_000  # since the policy node's last: then hold
 
 
+LATE_NS = 20_000_000  # a way of braking that took longer to find begins where the arm was
+HOLD_ATTEMPTS = 3  # then it goes out late
 CLOCK_JITTER_NS = 50_000_000  # by which a clock may go back while it is adjusted
 
 
@@ -52,6 +56,7 @@ class Pace:
     soft_start_s: float = 1.0  # after standing still the speed ramps to full within this
     soft_start_share: float = 0.2  # of the speed limits, at first
     lead_ns: int = 30_000_000  # planning and sending take this long; the old motion goes on
+    longest_lead_ns: int = 300_000_000  # on a machine where planning has taken longer
     blend_ns: int = 50_000_000  # in which a new motion takes over from the old one
     follow_rad: float = 0.2  # an arm further than this from its command does not follow it
     settle_ns: int = 100_000_000  # after coming to rest the measured pose is held
@@ -81,19 +86,24 @@ class Execution:
         send: Callable[[Motion | Hold], None],
         timeouts: Timeouts | None = None,
         pace: Pace | None = None,
+        clock: Callable[[], int] | None = None,
     ) -> None:
+        """`clock` tells the time after planning; None: planning takes no time, as in simulation."""
+        self._clock = clock
         self._body = body
         self._limits = limits
         self._send = send
         self._timeouts = timeouts or Timeouts()
         self._pace = pace or Pace()
-        self._joints: tuple[int, NDArray] | None = None  # (arrival [ns], positions (n,) [rad])
+        self._lead_ns = self._pace.lead_ns
+        self._joints = JointWatch(limits.velocity_rad_s, self._timeouts.joints_ns)
         self.command = Command()
         self._instruction = ""
         self._instruction_ns = 0
         self._last_chunk_ns = 0
         self._moving_since_ns = 0
         self._newest_ns = 0
+        self._heartbeat_ns = 0
         self._hold_pending = False
         self._settle_at_ns: int | None = None
         self.state = State.WAITING
@@ -101,14 +111,18 @@ class Execution:
         self.accepted = 0  # chunks that moved the robot
         self.refused = 0  # chunks that did not
         self.limited = 0  # chunks that a limit changed
+        self.late = 0  # chunks whose motion was ready when it should have begun already
 
     # --- what arrives -----------------------------------------------------------------------
 
-    def on_joints(self, positions: NDArray[np.float64], now_ns: int) -> None:
-        """Measured positions (n,) [rad], in the order of the limits."""
+    def on_joints(
+        self, positions: NDArray[np.float64], now_ns: int, stamp_ns: int | None = None
+    ) -> None:
+        """Measured positions (n,) [rad], in the order of the limits; without a stamp: of now."""
         self._check_clock(now_ns)
-        self._joints = (now_ns, np.asarray(positions, dtype=float))
-        if self._hold_pending:
+        working = bool(self._instruction) and self.state is not State.STOPPED
+        stamp_ns = now_ns if stamp_ns is None else stamp_ns
+        if self._joints.add(positions, stamp_ns, now_ns, working) and self._hold_pending:
             self._hold(now_ns)
 
     def on_instruction(self, text: str, now_ns: int) -> None:
@@ -142,6 +156,10 @@ class Execution:
                 )
             if self.state is not State.MOVING and self.command.end_ns > now_ns:
                 return  # it comes to rest first, and then begins softly
+            if self.state is State.MOVING and self._strays(joints):
+                raise ActionError(
+                    f"the arm is more than {self._pace.follow_rad:g} rad from its command"
+                )
             if self.state is not State.MOVING:
                 self._moving_since_ns = now_ns
             motion = plan(
@@ -156,6 +174,8 @@ class Execution:
         except Exception as error:  # what a library makes of strange numbers must not end us
             self._refuse(f"{type(error).__name__}: {error}", now_ns)
             return
+        if self._is_late(motion, now_ns):
+            return  # it no longer joins the old motion, which goes on to its end at rest
         self.accepted += 1
         self.limited += bool(motion.notes)
         self._last_chunk_ns = now_ns
@@ -165,6 +185,10 @@ class Execution:
         self.reason = "; ".join(motion.notes)
         self.command.replace(motion.trajectory, motion.reached_ns, motion.meant_ns)
         self._send(motion)
+
+    def on_heartbeat(self, now_ns: int) -> None:
+        """Who sends the chunks is alive. Counts only while it beats: others need not."""
+        self._heartbeat_ns = now_ns
 
     def on_emergency_stop(self, now_ns: int) -> None:
         """Stop and hold until `reset`."""
@@ -192,7 +216,8 @@ class Execution:
             if self.state is State.MOVING:
                 self._stop(State.WAITING, "", now_ns)
             if self.state is State.WAITING:
-                self.reason = "joint states are missing or stale; nothing is sent"
+                problem = self._joints.problem or "joint states are missing or stale"
+                self.reason = f"{problem}; nothing is sent"
             return
         if self._settle_at_ns is not None and now_ns >= self._settle_at_ns:
             self._settle(now_ns)
@@ -202,6 +227,13 @@ class Execution:
             self._stop(
                 State.HOLDING, f"no usable action chunk for more than {limit_ms:.0f} ms", now_ns
             )
+        silent_ns = now_ns - self._heartbeat_ns
+        beat = self._heartbeat_ns >= self._moving_since_ns > 0
+        if self.state is State.MOVING and beat and silent_ns > self._timeouts.heartbeat_ns:
+            limit_ms = self._timeouts.heartbeat_ns / 1e6
+            self._stop(
+                State.HOLDING, f"policy_node is silent for more than {limit_ms:.0f} ms", now_ns
+            )
 
     def _check_clock(self, now_ns: int) -> None:
         """A clock that goes back leaves nothing known about what is commanded now: hold."""
@@ -210,9 +242,11 @@ class Execution:
         if back_ns <= CLOCK_JITTER_NS:
             return
         self.command = Command()
-        self._joints = None
+        self._joints.forget()
         self._instruction_ns = min(self._instruction_ns, now_ns)
         self._last_chunk_ns = min(self._last_chunk_ns, now_ns)
+        self._heartbeat_ns = 0
+        self._settle_at_ns = None
         if self.state is State.MOVING:
             self._stop(State.HOLDING, f"the clock went back by {back_ns / 1e9:.1f} s", now_ns)
 
@@ -226,14 +260,26 @@ class Execution:
         first = self._pace.soft_start_share
         return float(np.clip(first + (1 - first) * passed_s / self._pace.soft_start_s, first, 1.0))
 
+    def _is_late(self, motion: Motion, now_ns: int) -> bool:
+        """Whether planning took longer than it may; the next motion then begins later."""
+        ready_ns = now_ns if self._clock is None else self._clock()
+        took_ns = ready_ns - now_ns
+        self._lead_ns = max(self._pace.lead_ns, round(0.9 * self._lead_ns))
+        if ready_ns <= motion.trajectory.start_ns:
+            return False
+        self._lead_ns = min(max(self._lead_ns, 2 * took_ns), self._pace.longest_lead_ns)
+        self.late += 1
+        return True
+
     def _beginning(self, stamp_ns: int, joints: NDArray, now_ns: int) -> Begin:
         """A motion goes on from its forerunner, smooth in speed, if the arm follows that one."""
-        begin_ns = now_ns + self._pace.lead_ns
+        begin_ns = now_ns + self._lead_ns
         held_ns = self.command.behind_ns(stamp_ns, now_ns)
         running = self.command.running
-        if running is None or self._strays(joints, now_ns):
+        if running is None or self._strays(joints):
             held_ns = held_ns if running is None else 0
-            return Begin(begin_ns, Phase.at_rest(joints), held_ns=held_ns, now_ns=now_ns)
+            rest = Phase.at_rest(self._within_range(joints))
+            return Begin(begin_ns, rest, held_ns=held_ns, now_ns=now_ns)
         return Begin(
             begin_ns,
             self.command.at(begin_ns),
@@ -243,8 +289,14 @@ class Execution:
             now_ns,
         )
 
-    def _strays(self, joints: NDArray, now_ns: int) -> bool:
-        gap = self.command.at(now_ns).positions - joints
+    def _within_range(self, joints: NDArray) -> NDArray[np.float64]:
+        """Measured beyond their range, joints are still not commanded there."""
+        limits = self._limits
+        return np.clip(joints, limits.position_lower_rad, limits.position_upper_rad)
+
+    def _strays(self, joints: NDArray) -> bool:
+        """Whether the arm was elsewhere than it was told to be when `joints` were measured."""
+        gap = self.command.at(self._joints.stamp_ns).positions - joints
         return bool(np.max(np.abs(gap)) > self._pace.follow_rad)
 
     # --- stopping ---------------------------------------------------------------------------
@@ -260,42 +312,64 @@ class Execution:
         self._hold_pending = True
         if self.fresh_joints(now_ns) is not None:
             self._hold(now_ns)
+        else:
+            self._brake_blindly(now_ns)
+
+    def _brake_blindly(self, now_ns: int) -> None:
+        """To rest from what is commanded: nobody knows where the arm is, and the rest of the old
+        motion must not be carried out."""
+        if self.command.running is None or self.command.at(now_ns).resting:
+            return
+        try:
+            trajectory = gentle_stop(self.command.at(now_ns), now_ns, self._limits, self._body)
+        except ActionError:  # no number of a state that was checked leads here
+            return
+        self.command.replace(trajectory)
+        self._send(Hold(trajectory, self.reason))
 
     def _hold(self, now_ns: int) -> None:
-        assert self._joints is not None
+        joints = self.fresh_joints(now_ns)
+        assert joints is not None
         self._hold_pending = False
         if self.state is State.WAITING:
             self.state, self.reason = State.HOLDING, "joint states are back"
-        trajectory = self._to_rest(self._joints[1], now_ns)
+        for _ in range(HOLD_ATTEMPTS):
+            trajectory = self._to_rest(joints, now_ns)
+            if self._clock is None or self._clock() - now_ns <= LATE_NS:
+                break
+            now_ns = self._clock()  # the old motion went on meanwhile
         self._settle_at_ns = trajectory.end_ns + self._pace.settle_ns
         self.command.replace(trajectory)
         self._send(Hold(trajectory, self.reason))
 
     def _to_rest(self, joints: NDArray, now_ns: int) -> Trajectory:
         """From the command to rest; to the measured joints, where the command rests already."""
-        if self.command.running is None or self._strays(joints, now_ns):
+        joints = self._within_range(joints)
+        if self.command.running is None:
             return shaping.standing(joints, now_ns)
         phase = self.command.at(now_ns)
-        try:
-            if not phase.resting:
-                return shaping.stop(phase, now_ns, self._limits)
-            slow = self._limits.scaled(self._pace.soft_start_share)
-            return shaping.through(phase, now_ns, joints[None], np.zeros(1), slow)[0]
-        except ActionError:  # no number of a state that was checked leads here
-            return shaping.standing(joints, now_ns)
+        slow = self._limits.scaled(self._pace.soft_start_share)
+        if not self._strays(joints):
+            try:
+                if not phase.resting:
+                    return gentle_stop(phase, now_ns, self._limits, self._body)
+                return shaping.through(phase, now_ns, joints[None], np.zeros(1), slow)[0]
+            except ActionError:  # no number of a state that was checked leads here
+                pass
+        # Should the joint states lie, the arm must not be yanked to where they say it is.
+        return shaping.standing(joints, now_ns, shaping.reach_ns(phase, joints, slow))
 
     def _settle(self, now_ns: int) -> None:
         """The arm has come to rest: hold where it is measured, if that is not what it was told."""
-        assert self._joints is not None
+        joints = self.fresh_joints(now_ns)
+        assert joints is not None
         self._settle_at_ns = None
-        gap = self.command.at(now_ns).positions - self._joints[1]
+        gap = self.command.at(now_ns).positions - joints
         if np.max(np.abs(gap)) > self._pace.settle_rad:
-            trajectory = self._to_rest(self._joints[1], now_ns)
+            trajectory = self._to_rest(joints, now_ns)
             self.command.replace(trajectory)
             self._send(Hold(trajectory, self.reason))
 
     def fresh_joints(self, now_ns: int) -> NDArray | None:
         """The measured joints (n,) [rad]; None when they are missing or stale."""
-        if self._joints is None or now_ns - self._joints[0] > self._timeouts.joints_ns:
-            return None
-        return self._joints[1]
+        return self._joints.fresh(now_ns)

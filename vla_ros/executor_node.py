@@ -25,6 +25,8 @@ from vla_ros.points import arm_points, gripper_points
 from vla_ros.robot_parameters import ROBOT_PARAMETERS, robot_of
 from vla_ros.runtime import RELIABLE, SENSOR, Parameter, declare, run_node, subscribe_latched
 from vla_ros.servo import twist
+from vla_ros.stop_latch import StopLatch
+from vla_ros.streams import Streams
 
 OUTPUTS = ("trajectory", "twist")  # joint_trajectory_controller, MoveIt Servo
 DEFAULT, PACE = Timeouts(), Pace()
@@ -46,6 +48,13 @@ PARAMETERS = (
         0.02,
         5.0,
     ),
+    Parameter(
+        "heartbeat_timeout_s",
+        DEFAULT.heartbeat_ns / 1e9,
+        "Hold when policy_node, that beat while the arm moved, is silent for this long",
+        0.2,
+        30.0,
+    ),
     Parameter("soft_start_s", PACE.soft_start_s, "Ramp to full speed after a rest", 0.0, 30.0),
     Parameter("blend_s", PACE.blend_ns / 1e9, "A new chunk takes over within this", 0.0, 2.0),
     Parameter("lead_s", PACE.lead_ns / 1e9, "Planning and sending take this long", 0.0, 0.5),
@@ -57,6 +66,8 @@ PARAMETERS = (
 )
 WATCHDOG_RATE_HZ = 50.0
 DIAGNOSTICS_RATE_HZ = 2.0
+HEARTBEAT_RATE_HZ = 10.0
+JOINTS, CHUNKS, POLICY = "joint_states", "chunks", "policy_node"  # what the watchdogs watch
 
 
 class ExecutorNode(Node):
@@ -75,6 +86,7 @@ class ExecutorNode(Node):
             chunk_ns=round(values["chunk_timeout_s"] * 1e9),
             chunk_age_ns=round(values["max_chunk_age_s"] * 1e9),
             joints_ns=round(values["joint_timeout_s"] * 1e9),
+            heartbeat_ns=round(values["heartbeat_timeout_s"] * 1e9),
         )
         pace = Pace(
             soft_start_s=values["soft_start_s"],
@@ -83,12 +95,19 @@ class ExecutorNode(Node):
             follow_rad=values["follow_rad"],
         )
         self._body = Body(self._robot.arm, self._limits.keep_out, self._limits.clearance_m)
-        self._execution = Execution(self._body, self._limits, self._send, timeouts, pace)
+        self._execution = Execution(
+            self._body, self._limits, self._send, timeouts, pace, self._now_ns
+        )
         self._poses: MultiDOFJointTrajectory | None = None
         self._gripper: JointTrajectory | None = None
         self._latency_ms = 0.0
         self._bad_joints = ""
         self._logged: tuple[State, str] | None = None
+        self._streams = Streams((JOINTS, CHUNKS, POLICY))
+        self._told = ""
+        self._latch = StopLatch()
+        if self._latch.is_set:  # it was stopped when it died
+            self._execution.on_emergency_stop(self._now_ns())
 
         if values["output"] == "twist":
             self._twist = self.create_publisher(TwistStamped, topics.TWIST_COMMAND, RELIABLE)
@@ -101,6 +120,8 @@ class ExecutorNode(Node):
         )
         self._latency = self.create_publisher(Float64, topics.LOOP_LATENCY, RELIABLE)
         self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, RELIABLE)
+        self._state = self.create_publisher(String, topics.EXECUTOR_STATE, RELIABLE)
+        self.create_subscription(String, topics.POLICY_STATE, self._on_policy_state, RELIABLE)
         self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, SENSOR)
         self.create_subscription(
             MultiDOFJointTrajectory, topics.ACTION_CHUNK, self._on_poses, RELIABLE
@@ -111,6 +132,7 @@ class ExecutorNode(Node):
         self.create_service(Trigger, topics.EXECUTOR_RESET, self._on_reset)
         self.create_timer(1.0 / WATCHDOG_RATE_HZ, self._on_watchdog)
         self.create_timer(1.0 / DIAGNOSTICS_RATE_HZ, self._publish_diagnostics)
+        self.create_timer(1.0 / HEARTBEAT_RATE_HZ, self._tell_state)
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
@@ -124,7 +146,10 @@ class ExecutorNode(Node):
             self._bad_joints = str(error)
             return
         self._bad_joints = ""
-        self._execution.on_joints(positions, self._now_ns())
+        self._streams.on(JOINTS, self._now_ns())
+        now_ns = self._now_ns()
+        stamp_ns = messages.to_ns(message.header.stamp) or now_ns  # not all drivers stamp
+        self._execution.on_joints(positions, now_ns, stamp_ns)
 
     def _on_poses(self, message: MultiDOFJointTrajectory) -> None:
         self._poses = message
@@ -145,7 +170,12 @@ class ExecutorNode(Node):
         except ActionError as error:
             self._execution.on_invalid(str(error), self._now_ns())
             return
+        self._streams.on(CHUNKS, self._now_ns())
         self._execution.on_chunk(chunk, self._now_ns())
+
+    def _on_policy_state(self, _message: String) -> None:
+        self._streams.on(POLICY, self._now_ns())
+        self._execution.on_heartbeat(self._now_ns())
 
     def _on_instruction(self, message: String) -> None:
         self._execution.on_instruction(message.data, self._now_ns())
@@ -153,9 +183,12 @@ class ExecutorNode(Node):
     def _on_emergency_stop(self, message: Bool) -> None:
         if message.data:
             self._execution.on_emergency_stop(self._now_ns())
+            self._latch.set()
 
     def _on_reset(self, _request, response: Trigger.Response) -> Trigger.Response:
         response.success = self._execution.reset()
+        if response.success:
+            self._latch.clear()
         response.message = (
             "holding until the next action chunk"
             if response.success
@@ -166,11 +199,23 @@ class ExecutorNode(Node):
     def _on_watchdog(self) -> None:
         self._execution.tick(self._now_ns())
         state = (self._execution.state, self._execution.reason)
+        if self._execution.state.value != self._told:
+            self._tell_state()
         if state != self._logged and state[0] is not State.MOVING:
             self._logged = state
             self.get_logger().info(f"{state[0].value}: {state[1]}", throttle_duration_sec=0.5)
 
+    def on_callback_error(self, error: Exception) -> None:
+        """A fault of ours, or a message nobody thought of: the work ends, the node goes on."""
+        self._execution.on_invalid(
+            f"internal error: {type(error).__name__}: {error}", self._now_ns()
+        )
+
     # --- what goes out ----------------------------------------------------------------------
+
+    def _tell_state(self) -> None:
+        self._told = self._execution.state.value
+        self._state.publish(String(data=self._told))
 
     def _send(self, command: Motion | Hold) -> None:
         if self._arm_command is not None:
@@ -217,8 +262,10 @@ class ExecutorNode(Node):
             "accepted": execution.accepted,
             "refused": execution.refused,
             "limited": execution.limited,
+            "late": execution.late,
             "speed_share": f"{execution.speed_share(self._now_ns()):.2f}",
             "latency_ms": f"{self._latency_ms:.1f}",
+            **self._streams.values(self._now_ns()),
         }
         text = f"{execution.state.value}: {reason}" if reason else execution.state.value
         self._diagnostics.publish(

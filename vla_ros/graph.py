@@ -19,8 +19,13 @@ from sim.variants import STANDARD, check_variant
 from vla_ros.errors import UserError
 
 PACKAGE = "vla_ros"
+RESPAWN_DELAY_S = 1.0  # before a node that died is started anew
+HOPELESS = (2,)  # status of a `UserError`: a node that ends so would end so again
+# Names a folder that lasts as long as the graph: what a node must still know after its death.
+RUN_FOLDER = "VLA_ROS_RUN_FOLDER"
 
 FAST_DDS_PROFILES = Path(__file__).with_name("fast_dds.xml")  # says itself what it is for
+FAST_DDS_UDP = Path(__file__).with_name("fast_dds_udp.xml")
 # A user who has set one of these has chosen the transports.
 FAST_DDS_CHOICES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS")
 
@@ -102,7 +107,10 @@ def describe(choices: Mapping[str, str] | None = None, cores: int | None = None)
             environment=single,
         ),
         NodeDescription(
-            "executor_node", "executor_node", "vla_ros.executor_node", environment=single
+            "executor_node",
+            "executor_node",
+            "vla_ros.executor_node",
+            environment={**single, **independent_environment()},
         ),
         _driver(values, cores),
     )
@@ -193,3 +201,11 @@ def shared_environment(present: Mapping[str, str] | None = None) -> dict[str, st
     if not any(present.get(name) for name in FAST_DDS_CHOICES):
         wanted["FASTDDS_DEFAULT_PROFILES_FILE"] = str(FAST_DDS_PROFILES)
     return {name: present.get(name) or value for name, value in wanted.items()}
+
+
+def independent_environment(present: Mapping[str, str] | None = None) -> dict[str, str]:
+    """For the executor: no memory shared with processes that may hang, unless a user has chosen."""
+    present = os.environ if present is None else present
+    if any(present.get(name) for name in FAST_DDS_CHOICES):
+        return {}
+    return {"FASTDDS_DEFAULT_PROFILES_FILE": str(FAST_DDS_UDP)}

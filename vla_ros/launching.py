@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironment
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from vla_ros.graph import PACKAGE, Argument, Graph
+from vla_ros.graph import HOPELESS, PACKAGE, RESPAWN_DELAY_S, RUN_FOLDER, Argument, Graph
 
 Describe = Callable[[Mapping[str, str]], Graph]
 
@@ -39,9 +40,9 @@ def start(context: Any, arguments: Sequence[Argument], describe: Describe) -> li
         argument.name: LaunchConfiguration(argument.name).perform(context) for argument in arguments
     }
     description = describe(chosen)
-    environment = [
-        SetEnvironmentVariable(name, value) for name, value in description.environment.items()
-    ]
+    run_folder = tempfile.mkdtemp(prefix="vla_ros_run_")
+    variables = {**description.environment, RUN_FOLDER: run_folder}
+    environment = [SetEnvironmentVariable(name, value) for name, value in variables.items()]
     nodes = [
         Node(
             package=PACKAGE,
@@ -51,9 +52,21 @@ def start(context: Any, arguments: Sequence[Argument], describe: Describe) -> li
             remappings=list(node.remappings),
             additional_env=dict(node.environment),
             output="screen",
-            # Half a graph is of no use: the robot would hold for ever.
-            on_exit=Shutdown(reason=f"{node.name} ended"),
+            respawn=True,
+            respawn_delay=RESPAWN_DELAY_S,
+            on_exit=_end_if_hopeless(node.name),
         )
         for node in description.nodes
     ]
     return [*environment, *nodes]
+
+
+def _end_if_hopeless(name: str) -> Callable[[Any, Any], Shutdown | None]:
+    """A node that dies is started anew, while the robot holds. One that a user's mistake ended
+    would end so again, and half a graph is of no use."""
+
+    def on_exit(event: Any, _context: Any) -> Shutdown | None:
+        hopeless = event.returncode in HOPELESS
+        return Shutdown(reason=f"{name} ended") if hopeless else None
+
+    return on_exit

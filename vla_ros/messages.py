@@ -85,6 +85,19 @@ def image_from_message(message: Image, expected_size_px: int = 0) -> NDArray[np.
     return image[..., ::-1].copy() if message.encoding == "bgr8" else image
 
 
+def check_contrast(image: NDArray[np.uint8], least: float) -> None:
+    """Raise `ObservationError` for a picture that shows nothing: a lens is covered, a light is off.
+
+    `least` is the range of brightness (0 to 255) that nine tenths of the pixels have to span.
+    """
+    dark, bright = np.percentile(image[::8, ::8], (5, 95))
+    if bright - dark < least:
+        raise ObservationError(
+            f"image: expected a contrast of {least:g} or more, got {bright - dark:g}: "
+            "is the lens covered?"
+        )
+
+
 def camera_info(fovy_deg: float, height: int, width: int, stamp_ns: int, frame: str) -> CameraInfo:
     """A pinhole camera without distortion whose vertical field of view is `fovy_deg`."""
     focal_px = height / 2 / np.tan(np.deg2rad(fovy_deg) / 2)

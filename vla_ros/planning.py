@@ -16,11 +16,13 @@ from scipy.spatial.transform import Rotation
 from policies.alignment import first_remaining
 from policies.interface import ActionError
 from vla_ros import shaping
-from vla_ros.checks import BodyLike, Violation, violations
+from vla_ros.checks import BodyLike, Violation, tool_violations, violations
 from vla_ros.limits import Limits
 from vla_ros.trajectory import Phase, Trajectory
 
 ATTEMPTS = 6  # to go slow enough
+STOP_ATTEMPTS = 3  # to brake gently enough for the tool
+LEAST_BRAKING = 0.5  # of what the joints could: to stop is more important
 SLOWEST = 0.05  # share of the speed that was wanted: slower is no motion any more
 LEAST_SINGULAR = 0.1  # share of the speed next to `Limits.stop_condition`
 
@@ -92,6 +94,28 @@ def plan(chunk: PoseChunk, begin: Begin, limits: Limits, body: BodyLike) -> Moti
         gripper=np.clip(chunk.gripper[first : first + len(waypoints)], 0.0, 1.0),
         notes=tuple(notes),
     )
+
+
+def gentle_stop(phase: Phase, now_ns: int, limits: Limits, body: BodyLike) -> Trajectory:
+    """Every joint to rest, as fast as the limits of the joints and, as far as possible, of the
+    tool's acceleration and jerk allow. Boxes have no say: it has to stop."""
+    trajectory, share = shaping.stop(phase, now_ns, limits), 1.0
+    for _ in range(STOP_ATTEMPTS):
+        found = [each for each in tool_violations(trajectory, limits, body) if each.order >= 2]
+        if not found or share == LEAST_BRAKING:
+            break
+        share *= 0.95 * min(each.allowed / each.found for each in found)
+        share = max(share, LEAST_BRAKING)
+        gentler = replace(
+            limits,
+            acceleration_rad_s2=limits.acceleration_rad_s2 * share,
+            jerk_rad_s3=limits.jerk_rad_s3 * share,
+        )
+        try:
+            trajectory = shaping.stop(phase, now_ns, gentler)
+        except shaping.ShapingError:  # it has more acceleration than that already
+            break
+    return trajectory
 
 
 def validate(chunk: PoseChunk) -> None:

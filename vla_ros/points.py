@@ -11,6 +11,7 @@ from vla_ros.planning import Motion
 from vla_ros.trajectory import Trajectory
 
 LEAST_NS = 1_000_000  # from now: what is nearer is past when it arrives
+ARM_LEAST_NS = 10_000_000  # for the arm: what is nearer it would be yanked to, if it comes late
 GRIPPER_TIME_NS = 20_000_000  # in which an opening is reached; it is wanted all along its row
 
 
@@ -25,17 +26,22 @@ class Points:
 
 def arm_points(trajectory: Trajectory, now_ns: int) -> Points:
     """Positions [rad] and velocities [rad/s] that are still to come; at least the last."""
-    ahead, times_ns = _remaining(trajectory.start_ns + trajectory.times_ns, now_ns)
+    least_ns = ARM_LEAST_NS
+    if trajectory.unsent_ns:
+        least_ns = max(least_ns, trajectory.start_ns + trajectory.unsent_ns - now_ns)
+    ahead, times_ns = _remaining(trajectory.start_ns + trajectory.times_ns, now_ns, least_ns)
     return Points(times_ns, trajectory.positions[ahead], trajectory.velocities[ahead])
 
 
 def gripper_points(motion: Motion, now_ns: int) -> Points:
     """Openings (k, 1), 0 to 1."""
-    ahead, times_ns = _remaining(motion.gripper_ns + GRIPPER_TIME_NS, now_ns)
+    ahead, times_ns = _remaining(motion.gripper_ns + GRIPPER_TIME_NS, now_ns, LEAST_NS)
     return Points(times_ns, motion.gripper[ahead][:, None])
 
 
-def _remaining(instants_ns: NDArray[np.int64], now_ns: int) -> tuple[NDArray, NDArray[np.int64]]:
-    ahead = instants_ns > now_ns + LEAST_NS
+def _remaining(
+    instants_ns: NDArray[np.int64], now_ns: int, least_ns: int
+) -> tuple[NDArray, NDArray[np.int64]]:
+    ahead = instants_ns > now_ns + least_ns
     ahead[-1] = True
-    return ahead, np.maximum(instants_ns[ahead] - now_ns, LEAST_NS)
+    return ahead, np.maximum(instants_ns[ahead] - now_ns, least_ns)

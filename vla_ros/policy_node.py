@@ -22,6 +22,7 @@ from policies.interface import (
     ToolLimits,
     UnfitPolicyError,
 )
+from policies.remote.settings import is_remote
 from sim.kinematics import Kinematics
 from vla_ros import messages, topics
 from vla_ros.errors import UserError
@@ -40,6 +41,7 @@ from vla_ros.runtime import (
     run_node,
     subscribe_latched,
 )
+from vla_ros.streams import Streams
 from vla_ros.synchronizer import StreamError, Synchronizer
 
 PARAMETERS = (
@@ -52,6 +54,7 @@ PARAMETERS = (
     Parameter("quantization", "", f"Of its weights: {', '.join(QUANTIZATIONS)}; empty: none"),
     Parameter("cameras", [""], "Cameras to use; empty: those the policy looks at"),
     Parameter("image_size_px", 224, "Expected width and height of images; 0: any", 0, 4096),
+    Parameter("least_contrast", 8.0, "Refuse darker images, of 255; 0: none", 0.0, 255.0),
     Parameter("rate_hz", 10.0, "Most predictions a second", 0.1, 100.0),
     Parameter(
         "request_margin_s",
@@ -76,6 +79,10 @@ PARAMETERS = (
     Parameter("autostart", True, "Configure and activate at once, without a lifecycle manager"),
 )
 DIAGNOSTICS_RATE_HZ = 2.0
+HEARTBEAT_RATE_HZ = 10.0
+EXECUTOR_SILENT_NS = 1_000_000_000  # an executor that was heard is gone when silent for longer
+JOINTS, EXECUTOR = "joint_states", "executor_node"  # what the watchdogs watch, and the cameras
+RETRY_S = 3.0  # autostart: the machine that computes the policy may come back
 
 
 class PolicyNode(LifecycleNode):
@@ -96,9 +103,12 @@ class PolicyNode(LifecycleNode):
         self._imagined: Any = None  # publisher of what a planner expects
         self._used_stamp_ns = 0
         self._health = ("WARN", "not configured")
+        self._streams = Streams((JOINTS, EXECUTOR))
         self._refused_images = 0
         self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, RELIABLE)
         self.create_timer(1.0 / DIAGNOSTICS_RATE_HZ, self._publish_diagnostics)
+        self._state = self.create_publisher(String, topics.POLICY_STATE, RELIABLE)
+        self.create_timer(1.0 / HEARTBEAT_RATE_HZ, self._tell_state)
         if self._values["autostart"]:
             self._start_timer = self.create_timer(0.0, self._autostart)
 
@@ -108,6 +118,8 @@ class PolicyNode(LifecycleNode):
         self._start_timer.cancel()
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
+        elif is_remote(self._values["policy"]):
+            self._start_timer = self.create_timer(RETRY_S, self._autostart)
 
     def on_configure(self, state: State) -> TransitionCallbackReturn:
         values = self._values
@@ -129,6 +141,7 @@ class PolicyNode(LifecycleNode):
         self._synchronizer = Synchronizer(
             cameras, round(values["tolerance_s"] * 1e9), round(values["max_age_s"] * 1e9)
         )
+        self._streams = Streams((*cameras, JOINTS, EXECUTOR))
         self._poses = self.create_lifecycle_publisher(
             MultiDOFJointTrajectory, topics.ACTION_CHUNK, RELIABLE
         )
@@ -146,6 +159,7 @@ class PolicyNode(LifecycleNode):
             )
         self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, SENSOR)
         subscribe_latched(self, String, topics.INSTRUCTION, self._on_instruction)
+        self.create_subscription(String, topics.EXECUTOR_STATE, self._on_executor_state, RELIABLE)
         self._loop = InferenceLoop(
             self._policy,
             self._next_observation,
@@ -211,10 +225,12 @@ class PolicyNode(LifecycleNode):
     def _on_image(self, camera: str, message: Image) -> None:
         try:
             image = messages.image_from_message(message, self._values["image_size_px"])
+            messages.check_contrast(image, self._values["least_contrast"])
         except ObservationError as error:
             self._refused_images += 1
             self._report("ERROR", f"camera {camera!r}: {error}")
             return
+        self._streams.on(camera, self._now_ns())
         with self._lock:
             if self._synchronizer is not None:
                 self._synchronizer.add_image(camera, messages.to_ns(message.header.stamp), image)
@@ -227,6 +243,7 @@ class PolicyNode(LifecycleNode):
         except JointsError as error:
             self._report("ERROR", f"{topics.JOINT_STATES}: {error}")
             return
+        self._streams.on(JOINTS, self._now_ns())
         with self._lock:
             if self._synchronizer is not None:
                 self._synchronizer.add_joints(messages.to_ns(message.header.stamp), joints)
@@ -234,6 +251,13 @@ class PolicyNode(LifecycleNode):
     def _on_instruction(self, message: String) -> None:
         with self._lock:
             self._instruction = message.data
+
+    def _on_executor_state(self, _message: String) -> None:
+        self._streams.on(EXECUTOR, self._now_ns())
+
+    def on_callback_error(self, error: Exception) -> None:
+        """A fault of ours, or a message nobody thought of: the executor holds without chunks."""
+        self._report("ERROR", f"internal error: {type(error).__name__}: {error}")
 
     # --- the loop's thread ------------------------------------------------------------------
 
@@ -246,8 +270,12 @@ class PolicyNode(LifecycleNode):
             if not instruction:
                 self._report("OK", "the instruction is empty: nothing to do")
                 return None
+            silent_ns = self._streams.age_ns(EXECUTOR, self._now_ns())
+            if silent_ns is not None and silent_ns > EXECUTOR_SILENT_NS:
+                self._report("ERROR", "executor_node is silent: nothing is asked of the policy")
+                return None
             try:
-                snapshot = self._synchronizer.newest(self.get_clock().now().nanoseconds)
+                snapshot = self._synchronizer.newest(self._now_ns())
             except StreamError as error:
                 self._report("ERROR", str(error))
                 return None
@@ -273,6 +301,12 @@ class PolicyNode(LifecycleNode):
 
     # --- health -----------------------------------------------------------------------------
 
+    def _now_ns(self) -> int:
+        return self.get_clock().now().nanoseconds
+
+    def _tell_state(self) -> None:
+        self._state.publish(String(data=self._health[0]))
+
     def _report(self, level: str, text: str) -> None:
         if level == "ERROR" and self._health != (level, text):
             self.get_logger().error(text, throttle_duration_sec=1.0)
@@ -286,7 +320,8 @@ class PolicyNode(LifecycleNode):
             values["prediction_ms"] = f"{self._loop.latency_ms:.1f}"
             for name, value in self._loop.diagnostics.items():
                 values[name] = f"{value:.3f}" if isinstance(value, float) else value
-        stamp_ns = self.get_clock().now().nanoseconds
+        stamp_ns = self._now_ns()
+        values |= self._streams.values(stamp_ns)
         self._diagnostics.publish(
             messages.diagnostics("policy_node", level, text, values, stamp_ns)
         )

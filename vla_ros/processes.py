@@ -1,7 +1,8 @@
 """Starts a graph's processes with nothing but Python, and sees that none outlives its parent.
 
 Each process leads a group of its own, so that Ctrl-C reaches only the parent, which then ends them
-in order; on Linux the kernel kills them when the parent dies without a chance to.
+in order; on Linux the kernel kills them when the parent dies without a chance to. If wanted, what
+dies is started anew, as ROS's launch does with `respawn`.
 """
 
 from __future__ import annotations
@@ -9,16 +10,18 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from vla_ros.graph import Graph, NodeDescription
+from vla_ros.graph import HOPELESS, RESPAWN_DELAY_S, RUN_FOLDER, Graph, NodeDescription
 
 ROOT = Path(__file__).resolve().parent.parent
 SIGNALS_AND_PATIENCE_S = ((signal.SIGINT, 4.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0))
@@ -26,6 +29,7 @@ PR_SET_PDEATHSIG = 1
 DOMAINS = 100  # ROS_DOMAIN_ID 1 to 100: their ports lie below those Linux gives out by itself
 PORT_BASE, PORTS_PER_DOMAIN = 7400, 250  # of DDS
 LAST_LINES = 20
+MOST_QUICK_DEATHS, QUICK_S = 4, 10.0  # so often within so long after its start: it is given up
 
 
 def command_line(node: NodeDescription, parameter_files: Sequence[str] = ()) -> list[str]:
@@ -52,20 +56,32 @@ class Processes:
         on_line: Callable[[str, str], None] = lambda name, line: print(f"[{name}] {line}"),
         environment: Mapping[str, str] | None = None,
         commands: Mapping[str, Sequence[str]] | None = None,
+        respawn: bool = False,
     ) -> None:
-        """`commands` starts nodes of these names with other command lines."""
+        """`commands` starts nodes of these names with other command lines; with `respawn` a node
+        that dies is started anew."""
         self._graph = graph
         self._on_line = on_line
         self._environment = dict(environment or {})
         self._commands = dict(commands or {})
         self._processes: dict[str, subprocess.Popen] = {}
         self._readers: list[threading.Thread] = []
+        self._respawn = respawn
+        self._lock = threading.Lock()  # no process starts while all are ended
+        self._stopping = threading.Event()
+        self._run_folder = ""
         self.last_lines: dict[str, list[str]] = {}
+        self.restarts: dict[str, int] = {node.name: 0 for node in graph.nodes}
+        self._given_up: set[str] = set()
 
     def __enter__(self) -> Processes:
+        self._run_folder = tempfile.mkdtemp(prefix="vla_ros_run_")
         try:
             for node in self._graph.nodes:
-                self._start(node)
+                process = self._start(node)
+                reader = threading.Thread(target=self._tend, args=(node, process), daemon=True)
+                reader.start()
+                self._readers.append(reader)
         except BaseException:
             self.stop()
             raise
@@ -79,7 +95,7 @@ class Processes:
     ) -> None:
         self.stop()
 
-    def _start(self, node: NodeDescription) -> None:
+    def _start(self, node: NodeDescription) -> subprocess.Popen:
         python_path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         environment = {
             **os.environ,
@@ -87,6 +103,7 @@ class Processes:
             **self._graph.environment,
             **node.environment,
             **self._environment,
+            RUN_FOLDER: self._run_folder,
         }
         process = subprocess.Popen(
             list(self._commands.get(node.name, command_line(node, self._graph.parameter_files))),
@@ -101,9 +118,30 @@ class Processes:
         )
         self._processes[node.name] = process
         self.last_lines[node.name] = []
-        reader = threading.Thread(target=self._read, args=(node.name, process), daemon=True)
-        reader.start()
-        self._readers.append(reader)
+        return process
+
+    def _tend(self, node: NodeDescription, process: subprocess.Popen) -> None:
+        """Pass on what a node prints; when it has died, start it anew, if that is wanted.
+
+        The thread lives as long as what it starts: Linux would kill that with the thread.
+        """
+        quick_deaths = 0
+        while True:
+            started_s = time.monotonic()
+            self._read(node.name, process)
+            status = process.wait()
+            quick_deaths = quick_deaths + 1 if time.monotonic() - started_s < QUICK_S else 0
+            hopeless = status in HOPELESS or quick_deaths >= MOST_QUICK_DEATHS
+            if not self._respawn or hopeless or self._stopping.is_set():
+                self._given_up.add(node.name)
+                return
+            self._on_line(node.name, f"ended with status {status}; it is started anew")
+            self._stopping.wait(RESPAWN_DELAY_S)
+            with self._lock:
+                if self._stopping.is_set():
+                    return
+                process = self._start(node)
+                self.restarts[node.name] += 1
 
     def _read(self, name: str, process: subprocess.Popen) -> None:
         assert process.stdout is not None
@@ -119,12 +157,21 @@ class Processes:
         return {name: process.pid for name, process in self._processes.items()}
 
     def ended(self) -> dict[str, int]:
-        """Exit statuses of the processes that run no more; negative: the signal that ended them."""
+        """Exit statuses of the processes that run no more; negative: the signal that ended them.
+
+        Those that are about to be started anew do not count.
+        """
         statuses = {name: process.poll() for name, process in self._processes.items()}
-        return {name: status for name, status in statuses.items() if status is not None}
+        return {
+            name: status
+            for name, status in statuses.items()
+            if status is not None and (not self._respawn or name in self._given_up)
+        }
 
     def stop(self) -> None:
         """End every process: politely, then less so."""
+        with self._lock:
+            self._stopping.set()
         for number, patience_s in SIGNALS_AND_PATIENCE_S:
             running = [process for process in self._processes.values() if process.poll() is None]
             for process in running:
@@ -139,6 +186,7 @@ class Processes:
             _signal_group(process.pid, signal.SIGKILL)  # what a node may have started itself
         for reader in self._readers:
             reader.join(1.0)
+        shutil.rmtree(self._run_folder, ignore_errors=True)
 
 
 def _signal_group(pid: int, number: int) -> None:

@@ -12,7 +12,14 @@ from collections.abc import Mapping
 from policies.factory import DEFAULT_POLICY
 from vla_ros import topics
 from vla_ros.errors import UserError
-from vla_ros.graph import Argument, Graph, NodeDescription, check_choices, shared_environment
+from vla_ros.graph import (
+    Argument,
+    Graph,
+    NodeDescription,
+    check_choices,
+    independent_environment,
+    shared_environment,
+)
 from vla_ros.robots import TOPICS, Robot, RobotError, load_robot
 
 OUTPUTS = ("trajectory", "twist")  # as in `vla_ros.executor_node`, which needs ROS
@@ -45,7 +52,7 @@ def describe(choices: Mapping[str, str] | None = None, cores: int | None = None)
             "vla_ros.executor_node",
             {**which, "output": values["output"]},
             renamed,
-            {"OMP_NUM_THREADS": "1"},
+            {"OMP_NUM_THREADS": "1", **independent_environment()},
         ),
         NodeDescription(
             "policy_node",

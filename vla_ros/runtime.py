@@ -91,7 +91,7 @@ def run_node(make_node: Callable[[], Any], arguments: list[str] | None = None) -
         node = make_node()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        executor.spin()
+        _spin(executor, node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except UserError as error:
@@ -102,6 +102,23 @@ def run_node(make_node: Callable[[], Any], arguments: list[str] | None = None) -
             node.destroy_node()
         rclpy.try_shutdown()
     sys.exit(status)
+
+
+def _spin(executor: SingleThreadedExecutor, node: Any) -> None:
+    """A node that has `on_callback_error` is told of what its callbacks raise, and goes on."""
+    survive = getattr(node, "on_callback_error", None)
+    while executor.context.ok():
+        try:
+            executor.spin_once()
+        except (ExternalShutdownException, UserError):
+            raise
+        except Exception as error:
+            if survive is None:
+                raise
+            node.get_logger().error(
+                f"internal error: {type(error).__name__}: {error}", throttle_duration_sec=1.0
+            )
+            survive(error)
 
 
 @contextmanager

@@ -70,10 +70,23 @@ def stop(start: Phase, start_ns: int, limits: Limits) -> Trajectory:
     return _sample(start, start_ns, [_solve(request, limits.joints)])
 
 
-def standing(joints: NDArray[np.float64], start_ns: int) -> Trajectory:
-    """Stay at `joints` (n,) [rad]."""
-    still = np.tile(np.asarray(joints, dtype=float), (2, 1))
-    return Trajectory(start_ns, still, np.zeros_like(still), np.zeros_like(still))
+def standing(joints: NDArray[np.float64], start_ns: int, reach_ns: int = 0) -> Trajectory:
+    """Stay at `joints` (n,) [rad]; the controller may take `reach_ns` to be there."""
+    rows = 2 + math.ceil(reach_ns / SAMPLE_NS)
+    still = np.tile(np.asarray(joints, dtype=float), (rows, 1))
+    return Trajectory(start_ns, still, np.zeros_like(still), np.zeros_like(still), reach_ns)
+
+
+def reach_ns(start: Phase, joints: NDArray[np.float64], limits: Limits) -> int:
+    """How long a controller that stands at `start` should take to `joints` (n,) [rad]: its cubic
+    polynomial, from rest to rest, then keeps speed, acceleration and jerk."""
+    way = np.abs(joints - start.positions)
+    times_s = (
+        1.5 * way / limits.allowed_velocity_rad_s,
+        np.sqrt(6 * way / limits.acceleration_rad_s2),
+        np.cbrt(12 * way / limits.jerk_rad_s3),
+    )
+    return round(float(np.max(times_s)) * 1e9)
 
 
 def passing_velocities(

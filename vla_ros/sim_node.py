@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
@@ -124,20 +123,22 @@ class SimNode(Node):
                 self._infos[name].publish(messages.camera_info(fovy_deg, size, size, now_ns, frame))
 
     def _on_arm(self, message: JointTrajectory) -> None:
-        self._follow(self.simulation.arm, message, self.simulation.commanded[:7])
+        self._follow(self.simulation.arm, message, slice(0, 7))
 
     def _on_gripper(self, message: JointTrajectory) -> None:
-        self._follow(self.simulation.gripper, message, self.simulation.commanded[7:])
+        self._follow(self.simulation.gripper, message, slice(7, None))
         efforts = [effort for point in message.points for effort in point.effort]
         if efforts:
             self.simulation.limit_grip(max(efforts))
 
-    def _follow(self, follower, message: JointTrajectory, commanded: np.ndarray) -> None:
+    def _follow(self, follower, message: JointTrajectory, which: slice) -> None:
         points = [
             (messages.to_ns(point.time_from_start), point.positions) for point in message.points
         ]
         velocities = [point.velocities for point in message.points]
         start_ns = messages.to_ns(message.header.stamp)
+        self.simulation.advance_to(self._now_ns())  # what is commanded now, not at the last tick
+        commanded = self.simulation.commanded[which]
         try:
             follower.accept(
                 message.joint_names, points, start_ns, self._now_ns(), commanded, velocities

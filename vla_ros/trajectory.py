@@ -40,6 +40,7 @@ class Trajectory:
     positions: NDArray[np.float64]  # (m, n) [rad]
     velocities: NDArray[np.float64]  # (m, n) [rad/s]
     accelerations: NDArray[np.float64]  # (m, n) [rad/s^2]
+    unsent_ns: int = 0  # of its beginning: the controller finds its own way to what follows
 
     @property
     def times_ns(self) -> NDArray[np.int64]:

@@ -96,6 +96,7 @@ def test_a_killed_policy_leaves_the_arm_holding_where_it_is(wandering):
     operator.instruct("wander")
     arm.wait(lambda: arm.moves, "waiting for the arm to move")
     os.kill(processes.pids["policy_node"], signal.SIGKILL)
-    arm.wait(lambda: "no usable action chunk" in arm.health(), "waiting for the hold")
+    # On a busy machine joint states may be late as well, and that the reason.
+    arm.wait(lambda: not arm.health().startswith("moving"), "waiting for the hold")
     arm.wait_for_rest()
     assert processes.ended() == {"policy_node": -signal.SIGKILL}

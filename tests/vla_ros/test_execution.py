@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 
 from sim import robot
+from vla_ros import shaping
 from vla_ros.body import Body
-from vla_ros.checks import violations
+from vla_ros.checks import tool_violations, violations
 from vla_ros.execution import Execution, Hold, Pace, State
 from vla_ros.limits import FR3_LIMITS
-from vla_ros.planning import Motion, PoseChunk
+from vla_ros.planning import Motion, PoseChunk, gentle_stop
+from vla_ros.points import arm_points
+from vla_ros.trajectory import Phase
 
 MS = 1_000_000
 START = 1_000_000 * MS
@@ -284,12 +287,19 @@ def test_chunks_wait_until_the_arm_has_come_to_rest(moving):
 
 def test_an_arm_that_does_not_follow_starts_anew_from_where_it_is(moving):
     stuck = HOME - [0.5, 0, 0, 0, 0, 0, 0]
-    moving.wait(100, stuck)
+    for share in np.linspace(0.2, 1.0, 5):  # as fast as an arm can be pushed
+        moving.wait(20, HOME + share * (stuck - HOME))
     position, rotation = BODY.forward(stuck)
-    moving.chunk(
-        positions=(position + [0.01, 0, 0])[None],
-        quaternions=rotation.as_quat(scalar_first=True)[None],
-    )
+    there = {
+        "positions": (position + [0.01, 0, 0])[None],
+        "quaternions": rotation.as_quat(scalar_first=True)[None],
+    }
+    moving.chunk(**there)
+    assert isinstance(moving.last, Hold)  # not yanked there in motion
+    assert "more than 0.2 rad from its command" in moving.execution.reason
+    np.testing.assert_array_equal(moving.last.joints, stuck)
+    moving.wait(3000, stuck)
+    moving.chunk(**there)
     assert isinstance(moving.last, Motion), moving.execution.reason
     np.testing.assert_array_equal(moving.last.trajectory.positions[0], stuck)
 
@@ -331,3 +341,174 @@ def test_a_clock_that_leaps_ahead_holds_until_joints_are_seen_again(moving):
 
 def test_names_of_the_arm_are_the_limits_order():
     assert len(robot.JOINT_NAMES) == len(FR3_LIMITS.velocity_rad_s)
+
+
+# --- heartbeat, lateness, joint states that lie ---------------------------------------------
+
+
+def keep_moving(it, ms, beats):
+    """Chunks at 10 Hz, with or without heartbeats of who sends them."""
+    for _ in range(ms // 100):
+        it.wait(100)
+        if beats:
+            it.execution.on_heartbeat(it.now)
+        it.chunk(age_ms=20)
+
+
+def test_a_policy_node_that_falls_silent_is_held_for(moving):
+    keep_moving(moving, 300, beats=True)
+    keep_moving(moving, 900, beats=False)
+    assert moving.state is State.MOVING
+    keep_moving(moving, 200, beats=False)
+    assert moving.state is State.HOLDING
+    assert "policy_node is silent for more than 1000 ms" in moving.execution.reason
+
+
+def test_who_never_beat_while_the_arm_moved_need_not(moving):
+    keep_moving(moving, 2000, beats=False)
+    assert moving.state is State.MOVING
+
+
+def test_a_motion_that_was_planned_too_late_is_not_sent_and_the_next_begins_later():
+    it = Robot()
+    it.execution._clock = lambda: it.now + took
+    took = 0
+    it.wait(40)
+    it.execution.on_instruction("pick up the red cube", it.now)
+    it.wait(100)
+    it.chunk()
+    assert it.execution.accepted == 1
+    took = 80 * MS  # longer than the lead of 30 ms
+    it.wait(100)
+    it.chunk()
+    assert (it.execution.accepted, it.execution.late) == (1, 1)
+    assert it.state is State.MOVING  # the old motion goes on
+    it.wait(100)
+    it.chunk()
+    assert (it.execution.accepted, it.execution.late) == (2, 1)
+    assert it.last.trajectory.start_ns - it.now >= took
+
+
+def test_the_lead_shrinks_again_but_not_below_what_was_asked_for():
+    it = Robot()
+    it.execution._clock = lambda: it.now
+    it.execution._lead_ns = 300 * MS
+    it.wait(40)
+    it.execution.on_instruction("pick up the red cube", it.now)
+    leads = []
+    for _ in range(40):
+        it.wait(100)
+        it.chunk(age_ms=20)
+        leads.append(it.last.trajectory.start_ns - it.now)
+    assert leads[0] > 200 * MS
+    assert leads[-1] == Pace().lead_ns
+    assert it.execution.late == 0
+
+
+def test_old_joint_states_are_no_joint_states(moving):
+    for _ in range(15):
+        moving.now += 20 * MS
+        moving.execution.on_joints(HOME, moving.now, moving.now - 400 * MS)
+        moving.execution.tick(moving.now)
+    assert moving.state is State.WAITING
+    assert "joint states are 400 ms old; nothing is sent" in moving.execution.reason
+
+
+def test_joint_states_that_leap_end_the_work_and_nothing_is_sent(moving):
+    moving.wait(240, HOME + 1.0)
+    assert moving.state is State.WAITING
+    assert "leapt by 1.00 rad; nothing is sent" in moving.execution.reason
+    count = len(moving.sent)
+    moving.wait(1000, HOME + 1.0)
+    assert len(moving.sent) == count
+
+
+def test_without_joint_states_it_brakes_from_what_is_commanded():
+    """Not carrying out the rest of a motion that nobody watches."""
+    it = Robot(Pace(soft_start_s=0.0))
+    it.wait(40)
+    it.execution.on_instruction("pick up the red cube", it.now)
+    it.wait(100)
+    it.chunk(
+        positions=HOME_POSITION + [[0, 0.06 * i, 0] for i in range(1, 6)],
+        times_ns=np.arange(1, 6) * 100 * MS,
+        quaternions=np.tile(DOWN, (5, 1)),
+        gripper=np.ones(5),
+    )
+    motion = it.last.trajectory
+    it.wait(220, joints=None)
+    assert it.state is State.WAITING
+    brake = it.last
+    assert isinstance(brake, Hold)
+    speed = motion.at(brake.trajectory.start_ns).velocities
+    assert np.abs(speed).max() > 0.1
+    np.testing.assert_array_equal(brake.trajectory.velocities[0], speed)
+    assert not brake.trajectory.velocities[-1].any()
+    assert brake.trajectory.end_ns < motion.end_ns
+    assert violations(brake.trajectory, FR3_LIMITS, BODY) == []
+
+
+def test_an_arm_that_is_elsewhere_is_not_yanked_there(moving):
+    """An encoder that lies for so long that it is believed."""
+    elsewhere = HOME + [0.8, 0, 0, 0, 0, 0, 0]
+    moving.wait(2600, elsewhere)
+    assert moving.state is State.HOLDING
+    np.testing.assert_array_equal(moving.last.joints, elsewhere)
+    points = arm_points(moving.last.trajectory, moving.last.trajectory.start_ns)
+    within_s = points.times_ns[0] / 1e9
+    slow = 0.2 * FR3_LIMITS.allowed_velocity_rad_s[0]
+    assert 1.5 * 0.8 / within_s <= slow * 1.001  # the top speed of a cubic from rest to rest
+    assert 6 * 0.8 / within_s**2 <= FR3_LIMITS.acceleration_rad_s2[0]
+    np.testing.assert_array_equal(points.positions[0], elsewhere)
+
+
+def test_braking_is_gentle_for_the_tool():
+    """Joints that brake as hard as they can would brake the tool harder than it may."""
+    limits = FR3_LIMITS
+    speeds = np.array([1.5, 0.0, 1.5, -1.5, 0.0, 1.5, 1.5])
+    phase = Phase(HOME, speeds, np.zeros(7))
+    hard = shaping.stop(phase, START, limits)
+    assert "tool acceleration" in [each.limit for each in tool_violations(hard, limits, BODY)]
+    gentle = gentle_stop(phase, START, limits, BODY)
+    assert "tool acceleration" not in [each.limit for each in tool_violations(gentle, limits, BODY)]
+    assert not gentle.velocities[-1].any()
+    assert gentle.end_ns - hard.end_ns < 300 * MS
+
+
+def test_an_internal_error_while_planning_holds(moving):
+    class Broken:
+        def __getattr__(self, name):
+            raise RuntimeError("no such luck")
+
+    moving.execution._body = Broken()
+    moving.chunk()
+    assert moving.execution.refused == 1
+    assert moving.state is State.HOLDING
+    assert "RuntimeError: no such luck" in moving.execution.reason
+
+
+def test_a_clock_that_goes_back_while_it_comes_to_rest_ends_nothing_else(moving):
+    """What was to be held afterwards is forgotten with the command."""
+    moving.execution.on_emergency_stop(moving.now)
+    moving.now -= 200 * MS
+    moving.wait(1000)
+    assert moving.state is State.STOPPED
+
+
+def test_what_is_measured_beyond_a_joints_range_is_not_commanded(moving):
+    beyond = FR3_LIMITS.position_upper_rad + 0.15
+    moving.execution.on_instruction("", moving.now)  # nothing to do: soon believed
+    moving.wait(3000, beyond)
+    np.testing.assert_array_equal(moving.execution.fresh_joints(moving.now), beyond)
+    for command, _ in moving.sent:
+        assert np.all(command.trajectory.positions <= FR3_LIMITS.position_upper_rad + 1e-9)
+    np.testing.assert_array_equal(moving.last.joints, FR3_LIMITS.position_upper_rad)
+
+
+def test_a_leap_is_doubted_for_long_while_there_is_an_instruction(moving):
+    """Also while the arm holds: it would go on with what it believes."""
+    moving.wait(300, joints=None)
+    assert moving.state is State.WAITING
+    moving.wait(1000, HOME + 1.0)
+    assert moving.state is State.WAITING
+    assert moving.execution.fresh_joints(moving.now) is None

@@ -37,7 +37,8 @@ def make_node():
     nodes = []
 
     def make(*parameters):
-        arguments = ["--ros-args", *(word for each in parameters for word in ("-p", each))]
+        chosen = ("lead_s:=0.2", *parameters)  # however long planning takes on a busy machine
+        arguments = ["--ros-args", *(word for each in chosen for word in ("-p", each))]
         rclpy.init(args=arguments, signal_handler_options=rclpy.SignalHandlerOptions.NO)
         nodes.append(ExecutorNode())
         node = nodes[-1]
@@ -132,3 +133,75 @@ def test_twists_are_stamped_in_the_base_frame_and_zero_when_it_holds(make_node):
 def test_parameters_that_mean_nothing_are_refused(make_node, parameter, reason):
     with pytest.raises(UserError, match=reason):
         make_node(parameter)
+
+
+def diagnostics(node):
+    node._diagnostics = Recorder()
+    node._publish_diagnostics()
+    return {each.key: each.value for each in node._diagnostics.sent[0].status[0].values}
+
+
+def test_the_diagnostics_have_ages_and_rates_of_every_stream(make_node):
+    node = make_node()
+    values = diagnostics(node)
+    assert {values[f"{name}_age_ms"] for name in ("joint_states", "chunks", "policy_node")} == {
+        "never"
+    }
+    go(node, "fr3")
+    node._on_policy_state(None)
+    values = diagnostics(node)
+    for name in ("joint_states", "chunks", "policy_node"):
+        assert float(values[f"{name}_age_ms"]) < 5000
+    assert float(values["joint_states_hz"]) > 0
+
+
+def test_an_emergency_stop_outlives_the_executor(make_node, monkeypatch, tmp_path):
+    from std_msgs.msg import Bool
+    from std_srvs.srv import Trigger
+
+    from vla_ros.execution import State
+    from vla_ros.executor_node import ExecutorNode
+    from vla_ros.graph import RUN_FOLDER
+
+    monkeypatch.setenv(RUN_FOLDER, str(tmp_path))
+    node = make_node()
+    node._on_emergency_stop(Bool(data=True))
+    other = ExecutorNode()  # as after a restart
+    assert other._execution.state is State.STOPPED
+    assert other._on_reset(None, Trigger.Response()).success
+    other.destroy_node()
+    third = ExecutorNode()
+    assert third._execution.state is State.WAITING
+    third.destroy_node()
+
+
+def test_stamps_of_joint_states_count_unless_there_are_none(make_node):
+    node = make_node()
+    robot = load_robot("fr3")
+    names = (*robot.joint_names, *robot.gripper.joints)
+    values = np.concatenate([robot.arm.home_rad, [0.04, 0.04]])
+    node._on_joints(messages.joint_state(names, values, values * 0, node._now_ns() - 800 * MS))
+    assert node._execution.fresh_joints(node._now_ns()) is None
+    node._on_joints(messages.joint_state(names, values, values * 0, 0))
+    assert node._execution.fresh_joints(node._now_ns()) is not None
+
+
+def test_an_internal_error_ends_the_work(make_node):
+    node = make_node()
+    node._arm_command = Recorder()
+    go(node, "fr3")
+    node.on_callback_error(ZeroDivisionError("division by zero"))
+    assert "internal error: ZeroDivisionError: division by zero" in node._execution.reason
+    assert node._execution.state.value == "holding"
+
+
+def test_the_state_is_told_on_every_change(make_node):
+    node = make_node()
+    node._state = Recorder()
+    node._on_watchdog()
+    node._on_watchdog()
+    assert [each.data for each in node._state.sent] == ["waiting"]
+    node._arm_command = Recorder()
+    go(node, "fr3")
+    node._on_watchdog()
+    assert [each.data for each in node._state.sent] == ["waiting", "moving"]

@@ -7,7 +7,15 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from vla_ros import executor_node, graph, policy_node, recorder_node, sim_node, teleop_node
+from vla_ros import (
+    executor_node,
+    graph,
+    policy_node,
+    recorder_node,
+    robot_graph,
+    sim_node,
+    teleop_node,
+)
 from vla_ros.errors import UserError
 from vla_ros.graph import describe
 from vla_ros.processes import command_line
@@ -104,6 +112,18 @@ def test_the_transport_that_carries_images_is_set_unless_the_user_chose_one():
     chosen = graph.shared_environment({"FASTDDS_BUILTIN_TRANSPORTS": "UDPv4", "MUJOCO_GL": ""})
     assert "FASTDDS_DEFAULT_PROFILES_FILE" not in chosen
     assert chosen["MUJOCO_GL"] == "egl"
+
+
+def test_the_executor_shares_no_memory_with_processes_that_may_hang(monkeypatch):
+    for name in graph.FAST_DDS_CHOICES:
+        monkeypatch.delenv(name, raising=False)
+    for description in (describe(), robot_graph.describe()):
+        path = node(description, "executor_node").environment["FASTDDS_DEFAULT_PROFILES_FILE"]
+        kinds = [each.text for each in ElementTree.parse(path).iter() if each.tag.endswith("}type")]
+        assert kinds == ["UDPv4"]
+        assert "FASTDDS_DEFAULT_PROFILES_FILE" not in node(description, "policy_node").environment
+    monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA")  # a user who has chosen
+    assert "FASTDDS_DEFAULT_PROFILES_FILE" not in node(describe(), "executor_node").environment
 
 
 def test_the_policy_leaves_a_core_to_the_simulator():

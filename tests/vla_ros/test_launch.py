@@ -94,6 +94,7 @@ def test_nodes_and_environment_are_those_of_the_graph(launch_file, name, choices
     environment = {
         a.args[0]: a.args[1] for a in actions if type(a).__name__ == "SetEnvironmentVariable"
     }
+    assert Path(environment.pop(graph.RUN_FOLDER)).is_dir()
     assert environment == dict(description.environment)
     nodes = [action for action in actions if type(action).__name__ == "Node"]
     assert len(nodes) == len(description.nodes)
@@ -104,6 +105,17 @@ def test_nodes_and_environment_are_those_of_the_graph(launch_file, name, choices
         assert action.kwargs["parameters"] == [dict(node.parameters)]
         assert action.kwargs["remappings"] == list(node.remappings)
         assert action.kwargs["additional_env"] == dict(node.environment)
+
+
+def test_a_node_that_dies_is_started_anew_unless_a_user_must_mend_something(launch_file):
+    *_, node = start(launch_file("robot"), defaults("robot"))
+    assert node.kwargs["respawn"] is True
+    assert node.kwargs["respawn_delay"] == graph.RESPAWN_DELAY_S
+    killed, user_error = (types.SimpleNamespace(returncode=status) for status in (-9, 2))
+    assert node.kwargs["on_exit"](killed, None) is None
+    shutdown = node.kwargs["on_exit"](user_error, None)
+    assert type(shutdown).__name__ == "Shutdown"
+    assert shutdown.kwargs["reason"] == "policy_node ended"
 
 
 @pytest.mark.parametrize(

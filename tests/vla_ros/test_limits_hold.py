@@ -99,8 +99,10 @@ class Robot:
             self.execution.on_instruction("", self.now)
             self.execution.on_instruction("go on", self.now)
         elif chunk["event"] == "stray":
-            self.offset = 0.3 if self.offset == 0.0 else 0.0
-            self.execution.on_joints(self.joints, self.now)
+            step = 0.075 if self.offset == 0.0 else -0.075
+            for _ in range(4):  # as fast as an arm can be pushed
+                self.offset = round(self.offset + step, 3)
+                self.wait(20)
         self.wait(chunk["wait_ms"])
 
 

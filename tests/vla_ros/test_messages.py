@@ -98,3 +98,15 @@ def test_halves_that_do_not_fit_are_refused(chunk):
     gripper.joint_names = ["finger"]
     with pytest.raises(ActionError, match="joint_names"):
         messages.chunk_from_messages(poses, gripper)
+
+
+@pytest.mark.parametrize(("low", "high", "fits"), [(0, 255, True), (0, 3, False), (120, 130, True)])
+def test_a_picture_needs_contrast(low, high, fits):
+    image = np.random.default_rng(0).integers(low, high + 1, (64, 64, 3), dtype=np.uint8)
+    image[0, 0] = 255  # a hot pixel is no contrast
+    if fits:
+        messages.check_contrast(image, 8.0)
+        return
+    with pytest.raises(ObservationError, match="is the lens covered"):
+        messages.check_contrast(image, 8.0)
+    messages.check_contrast(image, 0.0)

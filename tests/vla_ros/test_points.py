@@ -17,7 +17,7 @@ MOTION = Motion(0, TRAJECTORY, TIMES, TIMES, ROW_TIMES, np.array([1.0, 0.5, 0.0]
 
 
 @pytest.mark.parametrize(
-    ("now_ms", "first", "times_ms"), [(970, 0, 30), (1000, 1, 20), (1031, 2, 9), (1039.5, 3, 20.5)]
+    ("now_ms", "first", "times_ms"), [(970, 0, 30), (1000, 1, 20), (1029, 2, 11), (1031, 3, 29)]
 )
 def test_points_count_from_when_they_go_out(now_ms, first, times_ms):
     points = arm_points(TRAJECTORY, round(now_ms * MS))
@@ -30,7 +30,7 @@ def test_points_count_from_when_they_go_out(now_ms, first, times_ms):
 def test_a_motion_that_is_over_still_says_where_it_ended():
     points = arm_points(TRAJECTORY, 10**12)
     np.testing.assert_array_equal(points.positions, ROWS[-1:])
-    assert points.times_ns.tolist() == [MS]
+    assert points.times_ns.tolist() == [10 * MS]
 
 
 def test_an_opening_is_wanted_from_its_row_on():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vla_ros import processes
-from vla_ros.graph import Graph, NodeDescription
+from vla_ros.graph import RUN_FOLDER, Graph, NodeDescription
 from vla_ros.processes import Processes, private_domain
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ STUBBORN = [
 ]
 PARENT = """
 import sys, time
-from vla_ros.graph import Graph, NodeDescription
+from vla_ros.graph import RUN_FOLDER, Graph, NodeDescription
 from vla_ros.processes import Processes
 graph = Graph((NodeDescription("one", "one", "one"), NodeDescription("two", "two", "two")), {})
 sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -89,6 +89,58 @@ def test_a_program_that_does_not_exist_ends_the_others():
     with pytest.raises(FileNotFoundError), it:
         pass
     assert not alive(it.pids["one"])
+
+
+@pytest.fixture
+def quickly(monkeypatch):
+    monkeypatch.setattr(processes, "RESPAWN_DELAY_S", 0.05)
+
+
+def test_a_node_that_dies_is_started_anew_and_the_others_live_on(quickly):
+    commands = {"one": SLEEPER, "two": SLEEPER}
+    with Processes(graph("one", "two"), lambda *_: None, commands=commands, respawn=True) as it:
+        before = it.pids
+        os.kill(before["one"], signal.SIGKILL)
+        wait_until(lambda: it.restarts["one"] == 1)
+        assert it.ended() == {}
+        assert alive(it.pids["one"])
+        assert it.pids["one"] != before["one"]
+        assert it.pids["two"] == before["two"]
+        pids = [*it.pids.values(), before["one"]]
+    assert not any(alive(pid) for pid in pids)
+    assert it.restarts == {"one": 1, "two": 0}
+
+
+@pytest.mark.parametrize(("status", "restarts"), [(2, 0), (1, processes.MOST_QUICK_DEATHS - 1)])
+def test_what_would_end_again_is_given_up(quickly, status, restarts):
+    commands = {"one": [sys.executable, "-c", f"raise SystemExit({status})"]}
+    with Processes(graph("one"), lambda *_: None, commands=commands, respawn=True) as it:
+        wait_until(it.ended)
+        assert it.ended() == {"one": status}
+        assert it.restarts == {"one": restarts}
+
+
+def test_a_node_that_dies_while_all_are_ended_stays_dead(quickly):
+    with Processes(graph("one"), lambda *_: None, commands={"one": SLEEPER}, respawn=True) as it:
+        pid = it.pids["one"]
+    time.sleep(0.3)
+    assert it.restarts == {"one": 0}
+    assert not alive(pid)
+
+
+def test_the_nodes_share_a_folder_that_lasts_as_long_as_they_do(quickly):
+    show = f"import os, time; print(os.environ['{RUN_FOLDER}'], flush=True); time.sleep(600)"
+    lines = []
+    commands = {"one": [sys.executable, "-c", show]}
+    with Processes(
+        graph("one"), lambda name, line: lines.append(line), commands=commands, respawn=True
+    ) as it:
+        wait_until(lambda: lines)
+        assert Path(lines[0]).is_dir()
+        os.kill(it.pids["one"], signal.SIGKILL)
+        wait_until(lambda: len(lines) == 3)  # and that it is started anew
+        assert lines[2] == lines[0]
+    assert not Path(lines[0]).exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is Linux's")

@@ -86,7 +86,7 @@ def command(
         if verbose:
             console.print(f"[{name}] {line}", style="dim", markup=False, highlight=False)
 
-    with log, Processes(graph, on_line, environment) as processes:
+    with log, Processes(graph, on_line, environment, respawn=True) as processes:
         status = run(plan, policy, output, processes, console)
     if status:
         raise typer.Exit(status)

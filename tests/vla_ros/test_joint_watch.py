@@ -1,0 +1,113 @@
+"""Joint states that are old, from the future or leap are not believed."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vla_ros.joint_watch import LEAP_RESTING_NS, LEAP_WORKING_NS, MARGIN_RAD, JointWatch
+from vla_ros.limits import FR3_LIMITS
+
+MS = 1_000_000
+HOME = np.zeros(7)
+TIMEOUT = 200 * MS
+NOW = 10**12
+
+
+@pytest.fixture
+def watch():
+    it = JointWatch(FR3_LIMITS.velocity_rad_s, TIMEOUT)
+    assert it.add(HOME, NOW, NOW, working=False)
+    return it
+
+
+def feed(watch, positions, for_ms, working, begin_ns=NOW, period_ms=16):
+    """How long after `begin_ns` [ms] the positions were believed; None: never."""
+    for passed_ms in range(period_ms, for_ms, period_ms):
+        now_ns = begin_ns + passed_ms * MS
+        if watch.add(positions, now_ns, now_ns, working):
+            return passed_ms
+    return None
+
+
+def test_what_is_believed_is_fresh_until_the_time_out(watch):
+    np.testing.assert_array_equal(watch.fresh(NOW + TIMEOUT), HOME)
+    assert watch.fresh(NOW + TIMEOUT + 1) is None
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "problem"),
+    [(201, "201 ms old"), (-201, "201 ms ahead of this machine's clock"), (3_600_000, "old")],
+)
+def test_old_and_future_ones_are_not_believed_however_often_they_come(watch, age_ms, problem):
+    now_ns = NOW
+    for _ in range(30):
+        now_ns += 16 * MS
+        assert not watch.add(HOME, now_ns - age_ms * MS, now_ns, working=True)
+    assert problem in watch.problem
+    assert watch.fresh(now_ns) is None
+
+
+def test_an_arm_at_full_speed_is_believed(watch):
+    positions = HOME
+    for index in range(1, 50):
+        positions = positions + FR3_LIMITS.velocity_rad_s * 0.016
+        now_ns = NOW + index * 16 * MS
+        assert watch.add(positions, now_ns, now_ns, working=True)
+
+
+def test_a_leap_at_work_is_doubted_for_long_and_one_at_rest_for_a_moment(watch):
+    leapt = HOME + [0, 0.4, 0, 0, 0, 0, 0]
+    believed_ms = feed(watch, leapt, 4000, working=True)
+    assert believed_ms * MS >= LEAP_WORKING_NS
+    other = JointWatch(FR3_LIMITS.velocity_rad_s, TIMEOUT)
+    other.add(HOME, NOW, NOW, working=False)
+    believed_ms = feed(other, leapt, 4000, working=False)
+    assert LEAP_RESTING_NS <= believed_ms * MS <= LEAP_RESTING_NS + 40 * MS
+
+
+def test_the_reason_says_by_how_much_it_leapt(watch):
+    assert not watch.add(HOME + 0.5, NOW, NOW, working=True)
+    assert watch.problem == "joint states leapt by 0.50 rad"
+    assert watch.add(HOME + MARGIN_RAD / 2, NOW, NOW, working=True)
+    assert watch.problem == ""
+
+
+def test_a_wild_encoder_is_never_believed(watch):
+    generator = np.random.default_rng(0)
+    for index in range(1, 300):
+        now_ns = NOW + index * 16 * MS
+        wild = HOME + generator.choice([-1, 1]) * generator.uniform(0.7, 3.0)
+        assert not watch.add(wild, now_ns, now_ns, working=True)
+
+
+def test_good_ones_between_wild_ones_are_believed(watch):
+    for index in range(1, 100):
+        now_ns = NOW + index * 16 * MS
+        believed = watch.add(HOME if index % 3 else HOME + 1.0, now_ns, now_ns, working=True)
+        assert believed == bool(index % 3)
+
+
+def test_when_the_clock_went_back_anything_is_news(watch):
+    watch.forget()
+    assert watch.fresh(NOW) is None
+    assert watch.add(HOME + 1.0, 5, 5, working=True)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.floats(-3, 3), st.integers(-400, 400), st.booleans()), max_size=60))
+def test_what_is_fresh_never_goes_faster_than_the_arm(story):
+    """Whatever comes within the time a leap at work is doubted."""
+    it = JointWatch(FR3_LIMITS.velocity_rad_s, TIMEOUT)
+    it.add(HOME, NOW, NOW, working=True)
+    known, known_ns = HOME, NOW
+    for index, (angle, age_ms, _) in enumerate(story, start=1):
+        now_ns = NOW + index * 16 * MS
+        it.add(HOME + angle, now_ns - age_ms * MS, now_ns, working=True)
+        fresh = it.fresh(now_ns)
+        if fresh is not None and fresh is not known:
+            passed_s = (now_ns - known_ns) / 1e9
+            assert np.all(
+                np.abs(fresh - known) <= MARGIN_RAD + FR3_LIMITS.velocity_rad_s * passed_s
+            )
+            known, known_ns = fresh, now_ns

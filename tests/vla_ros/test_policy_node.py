@@ -1,0 +1,216 @@
+"""The policy node's life: transitions fail cleanly, and it watches its streams and the executor."""
+
+import os
+
+import numpy as np
+import pytest
+
+from policies.interface import ActionChunk
+from policies.remote.errors import ConnectionLostError
+from sim import robot
+from vla_ros import messages
+from vla_ros.graph import shared_environment
+
+MS = 1_000_000
+NAMES = robot.JOINT_NAMES + robot.FINGER_JOINT_NAMES
+
+
+class Still:
+    """A policy that stays where it is."""
+
+    name = "still"
+    cameras = ("front",)
+
+    def __init__(self):
+        self.resets = 0
+        self.closed = False
+
+    def reset(self, seed=None):
+        self.resets += 1
+
+    def predict_chunk(self, observation):
+        return ActionChunk(np.array([[0.0] * 6 + [1.0]]), observation.stamp_ns, 0.1)
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def make_node():
+    import rclpy
+
+    from vla_ros.policy_node import PolicyNode
+    from vla_ros.processes import private_environment
+
+    before = dict(os.environ)
+    os.environ.update({**shared_environment(), **private_environment()})
+    nodes = []
+
+    def make(load, *parameters):
+        words = [word for each in ("autostart:=false", *parameters) for word in ("-p", each)]
+        rclpy.init(
+            args=["--ros-args", *words], signal_handler_options=rclpy.SignalHandlerOptions.NO
+        )
+        nodes.append(PolicyNode(load))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+    rclpy.try_shutdown()
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def state(node):
+    return node._state_machine.current_state[1]
+
+
+def subscriptions(node):
+    return sorted(each.topic_name for each in node.subscriptions)
+
+
+def joints(node, stamp_ns):
+    values = np.concatenate([robot.HOME_RAD, [0.04, 0.04]])
+    node._on_joints(messages.joint_state(NAMES, values, values * 0, stamp_ns))
+
+
+def image(node, stamp_ns, brightness=255):
+    pixels = np.random.default_rng(0).integers(0, brightness + 1, (224, 224, 3), dtype=np.uint8)
+    node._on_image("front", messages.image_to_message(pixels, stamp_ns, "front"))
+
+
+def test_a_configuration_that_fails_leaves_nothing_and_can_be_tried_again(make_node):
+    problems = [OSError("no such file"), None]
+    policy = Still()
+
+    def load(parameters):
+        problem = problems.pop(0)
+        if problem is not None:
+            raise problem
+        return policy
+
+    node = make_node(load)
+    before = subscriptions(node)
+    assert node.trigger_configure().name == "FAILURE"
+    assert state(node) == "unconfigured"
+    assert subscriptions(node) == before
+    assert "cannot load policy" in node._health[1]
+    assert "no such file" in node._health[1]
+    assert node.trigger_configure().name == "SUCCESS"
+    assert state(node) == "inactive"
+
+
+def test_a_policy_that_does_not_fit_is_closed_and_nothing_is_left(make_node):
+    policy = Still()
+    policy.cameras = ("rear",)
+    node = make_node(lambda parameters: policy, 'cameras:=["front"]')
+    before = subscriptions(node)
+    assert node.trigger_configure().name == "FAILURE"
+    assert state(node) == "unconfigured"
+    assert "still looks at ['rear']" in node._health[1]
+    assert policy.closed
+    assert subscriptions(node) == before
+
+
+def test_a_life_there_and_back_twice_leaves_as_much_as_there_was(make_node):
+    policies = []
+
+    def load(parameters):
+        policies.append(Still())
+        return policies[-1]
+
+    node = make_node(load)
+    before = subscriptions(node)
+    for _ in range(2):
+        assert node.trigger_configure().name == "SUCCESS"
+        assert node.trigger_activate().name == "SUCCESS"
+        assert state(node) == "active"
+        assert "/front/image_raw" in subscriptions(node)
+        assert node.trigger_deactivate().name == "SUCCESS"
+        assert node.trigger_cleanup().name == "SUCCESS"
+        assert state(node) == "unconfigured"
+        assert subscriptions(node) == before
+    assert [policy.closed for policy in policies] == [True, True]
+
+
+def test_deactivating_first_ends_the_work(make_node):
+    """Nothing is published after it, even by a policy that is at work just then."""
+    node = make_node(lambda parameters: Still())
+    node.trigger_configure()
+    node.trigger_activate()
+    order = []
+    stop = node._loop.stop
+    node._loop.stop = lambda *args, **kwargs: order.append("work ended") or stop(*args, **kwargs)
+    node._poses.on_deactivate = lambda state: order.append("publisher off")
+    node.trigger_deactivate()
+    assert order == ["work ended", "publisher off"]
+
+
+def test_a_remote_policy_is_tried_again_until_its_machine_is_back(make_node, monkeypatch):
+    import rclpy
+
+    from vla_ros import policy_node
+
+    monkeypatch.setattr(policy_node, "RETRY_S", 0.05)
+    problems = [ConnectionLostError("nobody there"), ConnectionLostError("nobody there")]
+
+    def load(parameters):
+        if problems:
+            raise problems.pop()
+        return Still()
+
+    node = make_node(load, "policy:=ws://127.0.0.1:1", "autostart:=true")
+    for _ in range(200):
+        rclpy.spin_once(node, timeout_sec=0.05)
+        if state(node) == "active":
+            break
+    assert state(node) == "active"
+    assert problems == []
+
+
+def test_a_silent_executor_is_said_and_nothing_is_asked(make_node):
+    node = make_node(lambda parameters: Still())
+    node.trigger_configure()
+    node._on_instruction(messages_string("go"))
+    now_ns = node._now_ns()
+    joints(node, now_ns)
+    image(node, now_ns)
+    assert node._next_observation() is not None  # never heard: there may be another executor
+    node._streams.on("executor_node", node._now_ns() - 1500 * MS)
+    joints(node, node._now_ns())
+    image(node, node._now_ns())
+    assert node._next_observation() is None
+    assert "executor_node is silent" in node._health[1]
+    node._on_executor_state(messages_string("holding"))
+    assert node._next_observation() is not None
+
+
+def test_a_dark_picture_is_no_observation(make_node):
+    node = make_node(lambda parameters: Still())
+    node.trigger_configure()
+    node._on_instruction(messages_string("go"))
+    joints(node, node._now_ns())
+    image(node, node._now_ns(), brightness=3)
+    assert "is the lens covered?" in node._health[1]
+    assert node._next_observation() is None
+    assert "nothing has arrived yet" in node._health[1]
+
+
+def test_the_diagnostics_have_ages_and_rates_of_every_stream(make_node):
+    node = make_node(lambda parameters: Still())
+    node.trigger_configure()
+    image(node, node._now_ns())
+    sent = []
+    node._diagnostics = type("Recorder", (), {"publish": lambda self, each: sent.append(each)})()
+    node._publish_diagnostics()
+    values = {each.key: each.value for each in sent[0].status[0].values}
+    assert float(values["front_age_ms"]) < 5000
+    assert values["joint_states_age_ms"] == "never"
+    assert {"front_hz", "joint_states_hz", "executor_node_age_ms"} <= set(values)
+
+
+def messages_string(text):
+    from std_msgs.msg import String
+
+    return String(data=text)

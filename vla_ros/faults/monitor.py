@@ -1,0 +1,209 @@
+"""Looks at every command that goes to the robot, and measures it against the robot's limits.
+
+It shares no code with the executor and its checks, only the limits' numbers: what the controller
+will follow is rebuilt from the message (a cubic spline through positions and velocities, or a
+straight line) and differentiated. No ROS, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicHermiteSpline
+
+from vla_ros.limits import Limits
+from vla_ros.robots import Robot
+
+STEP_S = 0.005  # at which the tool's way is sampled
+ROUNDING = 1e-3  # of a joint's limit
+TOOL_ROUNDING = 0.02  # of a tool's limit: differences between samples
+WORKSPACE_ROUNDING_M = 0.002
+JITTER_S = 0.1  # commands carry no time of their own, so each may come so much early or late
+JUMP_RAD = 0.03  # from where the arm is told to be, or is, to where a new command begins
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A limit and how much of it a command uses."""
+
+    limit: str
+    found: float
+    allowed: float
+    tolerance: float = 0.0  # on top of `allowed`
+
+    @property
+    def excess(self) -> float:
+        """By which share of the limit the command is beyond it; 0: it is not."""
+        if np.isnan(self.found):
+            return np.inf
+        if self.found <= self.allowed + self.tolerance:
+            return 0.0
+        return (self.found - self.allowed) / self.allowed if self.allowed > 0 else np.inf
+
+    def __str__(self) -> str:
+        return f"{self.limit}: {self.found:.4g}, at most {self.allowed:.4g}"
+
+
+@dataclass(frozen=True)
+class JointCommand:
+    """A JointTrajectory as plain numbers."""
+
+    names: Sequence[str]
+    times_ns: NDArray[np.int64]  # (k,) from when it was sent
+    positions: Sequence[Sequence[float]]  # k rows, of any length: it may be malformed
+    velocities: Sequence[Sequence[float]]  # k rows, or empty ones
+    efforts: Sequence[Sequence[float]]
+    sent_ns: int
+
+
+class CommandMonitor:
+    """Remembers the last command of the arm: a new one has to begin where that one is."""
+
+    def __init__(
+        self, robot: Robot, forward: Callable[[NDArray], tuple[NDArray, object]], limits: Limits
+    ) -> None:
+        """`forward` gives the tool's position (3,) [m] for joints (n,) [rad]."""
+        self._robot = robot
+        self._forward = forward
+        self._limits = limits
+        self._last: tuple[int, CubicHermiteSpline] | None = None
+
+    def arm(self, command: JointCommand, measured: Sequence[NDArray]) -> list[Measure]:
+        """All limits of the arm; `measured` are its joints (n,) [rad] of the last `JITTER_S`."""
+        wrong = _malformed(command, self._robot.joint_names, with_velocities=True)
+        if wrong:
+            return wrong
+        order = [list(command.names).index(name) for name in self._robot.joint_names]
+        positions = np.asarray(command.positions, float)[:, order]
+        velocities = np.asarray(command.velocities, float)[:, order]
+        times_s = command.times_ns / 1e9
+        found = self._joints(times_s, positions, velocities)
+        found.append(self._jump(command.sent_ns, times_s[0], positions[0], measured))
+        ends = np.vstack([positions[0], positions]), np.vstack([velocities[0] * 0, velocities])
+        spline = CubicHermiteSpline(np.concatenate([[0.0], times_s]), *ends)
+        self._last = (command.sent_ns, spline)
+        return found + self._tool(spline, times_s)
+
+    def gripper(self, command: JointCommand) -> list[Measure]:
+        gripper = self._robot.gripper
+        wrong = _malformed(command, gripper.joints, with_velocities=False)
+        if wrong:
+            return wrong
+        positions = np.asarray(command.positions, float)
+        low, high = sorted((gripper.closed, gripper.opened))
+        outside = float(np.maximum(low - positions, positions - high).max())
+        efforts = [abs(effort) for row in command.efforts for effort in row]
+        return [
+            Measure("gripper beyond its travel", max(0.0, outside), 0.0, 1e-6),
+            Measure(
+                "gripper effort beyond",
+                max(0.0, max(efforts, default=0.0) - self._limits.gripper_effort_n),
+                0.0,
+                1e-6,
+            ),
+        ]
+
+    def twist(self, linear: NDArray, angular: NDArray) -> list[Measure]:
+        """(3,) [m/s] and (3,) [rad/s]."""
+        limits = self._limits
+        return [
+            Measure("tool speed", float(np.linalg.norm(linear)), limits.speed_m_s, 1e-6),
+            Measure("tool turning", float(np.linalg.norm(angular)), limits.turn_rad_s, 1e-6),
+        ]
+
+    def _joints(self, times_s: NDArray, positions: NDArray, velocities: NDArray) -> list[Measure]:
+        limits = self._limits
+        outside = np.maximum(
+            limits.position_lower_rad - positions, positions - limits.position_upper_rad
+        )
+        found = [
+            Measure("joint beyond its range", max(0.0, float(outside.max())), 0.0, 1e-3),
+            Measure("speed at the end", float(np.abs(velocities[-1]).max()), 0.0, 1e-6),
+            _worst("joint velocity", np.abs(velocities).max(axis=0), limits.allowed_velocity_rad_s),
+        ]
+        if len(times_s) < 2:
+            return found
+        spline = CubicHermiteSpline(times_s, positions, velocities)
+        # A cubic's acceleration is greatest at an end: just inside every piece. Its velocity may be
+        # so in between.
+        edges = np.concatenate([times_s[:-1] + 1e-9, times_s[1:] - 1e-9])
+        dense = np.concatenate([edges, *(times_s[:-1] + s * np.diff(times_s) for s in QUARTERS)])
+        for name, order, allowed in (
+            ("joint velocity", 1, limits.allowed_velocity_rad_s),
+            ("joint acceleration", 2, limits.acceleration_rad_s2),
+            ("joint jerk", 3, limits.jerk_rad_s3),
+        ):
+            found.append(_worst(name, np.abs(spline(dense, order)).max(axis=0), allowed))
+        return found
+
+    def _jump(
+        self, now_ns: int, first_s: float, first: NDArray, measured: Sequence[NDArray]
+    ) -> Measure:
+        """From where the arm is told to be at the first point, or from where it is."""
+        known = [np.asarray(joints) for joints in measured]
+        if self._last is not None:
+            begun_ns, spline = self._last
+            instants = (now_ns - begun_ns) / 1e9 + first_s + np.linspace(-JITTER_S, JITTER_S, 41)
+            known += list(spline(np.clip(instants, 0.0, spline.x[-1])))
+        if not known:
+            return Measure("jump at the start", 0.0, JUMP_RAD)
+        # What the arm can do until the first point is no jump.
+        on_the_way = self._limits.allowed_velocity_rad_s * first_s
+        jumps = [float((np.abs(joints - first) - on_the_way).max()) for joints in known]
+        return Measure("jump at the start", max(0.0, min(jumps)), JUMP_RAD)
+
+    def _tool(self, spline: CubicHermiteSpline, times_s: NDArray) -> list[Measure]:
+        limits = self._limits
+        instants_s = np.arange(times_s[0], times_s[-1] + 1e-9, STEP_S)
+        values = np.stack([self._forward(joints)[0] for joints in spline(instants_s)])
+        excess_m = float(limits.workspace.excess_m(values).max())
+        found = [
+            Measure("out of the workspace", excess_m, limits.overshoot_m, WORKSPACE_ROUNDING_M)
+        ]
+        for name, allowed in (
+            ("tool speed", limits.speed_m_s),
+            ("tool acceleration", limits.acceleration_m_s2),
+            ("tool jerk", limits.jerk_m_s3),
+        ):
+            values = np.diff(values, axis=0) / STEP_S
+            if len(values) == 0:
+                break
+            largest = float(np.linalg.norm(values, axis=1).max())
+            found.append(Measure(name, largest, allowed, TOOL_ROUNDING * allowed))
+        return found
+
+
+QUARTERS = (0.25, 0.5, 0.75)
+
+
+def worst(measures: Sequence[Measure]) -> Measure | None:
+    """The one furthest beyond its limit; None: all are kept."""
+    beyond = [each for each in measures if each.excess > 0]
+    return max(beyond, key=lambda each: each.excess) if beyond else None
+
+
+def _worst(limit: str, values: NDArray, allowed: NDArray) -> Measure:
+    """Of all joints the one that uses the most of its limit."""
+    row = int(np.argmax(np.where(np.isnan(values), np.inf, values / allowed)))
+    return Measure(limit, float(values[row]), float(allowed[row]), ROUNDING * float(allowed[row]))
+
+
+def _malformed(command: JointCommand, names: Sequence[str], with_velocities: bool) -> list[Measure]:
+    """What makes the other questions meaningless: one measure without any allowance, or none."""
+    wanted = len(names)
+    rows = [command.positions, *([command.velocities] if with_velocities else [])]
+    reasons = []
+    if sorted(command.names) != sorted(names):
+        reasons.append("joint names")
+    if len(command.times_ns) == 0:
+        reasons.append("no points")
+    elif command.times_ns[0] <= 0 or np.any(np.diff(command.times_ns) <= 0):
+        reasons.append("times that do not rise")
+    if any(len(row) != wanted for part in rows for row in part):
+        reasons.append("numbers per point")
+    elif not all(np.all(np.isfinite(row)) for part in (*rows, command.efforts) for row in part):
+        reasons.append("numbers that are not finite")
+    return [Measure(f"malformed command: {', '.join(reasons)}", 1.0, 0.0)] if reasons else []

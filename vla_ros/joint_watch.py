@@ -1,0 +1,87 @@
+"""Which joint states are believed: not old, nor from the future, nor further on than an arm gets.
+
+A stream that leaps is doubted: an encoder or a driver lies, or somebody else moved the arm. A leap
+while the arm has work to do is believed when it has lasted for `LEAP_WORKING_NS`, else sooner. No
+ROS, no clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+MARGIN_RAD = 0.1  # on top of what the arm can have moved
+LEAP_WORKING_NS = 2_000_000_000
+LEAP_RESTING_NS = 100_000_000
+
+
+@dataclass(frozen=True)
+class _Doubt:
+    since_ns: int
+    patience_ns: int
+    last_ns: int
+    positions: NDArray[np.float64]
+
+
+class JointWatch:
+    """The last joint state that was believed, and why the newest is not."""
+
+    def __init__(self, velocity_rad_s: NDArray[np.float64], timeout_ns: int) -> None:
+        """`velocity_rad_s` (n,): the fastest that the joints turn."""
+        self._velocity_rad_s = np.asarray(velocity_rad_s, float)
+        self._timeout_ns = timeout_ns
+        self._known: tuple[int, NDArray[np.float64]] | None = None  # (arrival [ns], (n,) [rad])
+        self._doubt: _Doubt | None = None
+        self.stamp_ns = 0  # of the state that is known
+        self.problem = ""
+
+    def add(self, positions: NDArray, stamp_ns: int, now_ns: int, working: bool) -> bool:
+        """Measured positions (n,) [rad] arrive; False: they are not believed."""
+        positions = np.asarray(positions, dtype=float)
+        age_ns = now_ns - stamp_ns
+        if abs(age_ns) > self._timeout_ns:
+            when = "old" if age_ns > 0 else "ahead of this machine's clock"
+            self.problem = f"joint states are {abs(age_ns) / 1e6:.0f} ms {when}"
+            return False
+        # While it is doubted, a leap does not become likelier by the time that passes.
+        until_ns = now_ns if self._doubt is None else self._doubt.since_ns
+        if (
+            self._known is not None
+            and not self._follows(positions, until_ns, *self._known)
+            and not self._outlasts_doubt(positions, now_ns, working)
+        ):
+            leap_rad = float(np.abs(positions - self._known[1]).max())
+            self.problem = f"joint states leapt by {leap_rad:.2f} rad"
+            return False
+        self._known, self._doubt, self.problem = (now_ns, positions), None, ""
+        self.stamp_ns = stamp_ns
+        return True
+
+    def fresh(self, now_ns: int) -> NDArray[np.float64] | None:
+        """The measured joints (n,) [rad]; None when they are missing or stale."""
+        if self._known is None or now_ns - self._known[0] > self._timeout_ns:
+            return None
+        return self._known[1]
+
+    def forget(self) -> None:
+        """The clock went back: nothing is known of when anything was."""
+        self._known = self._doubt = None
+
+    def _follows(
+        self, positions: NDArray, now_ns: int, then_ns: int, before: NDArray[np.float64]
+    ) -> bool:
+        passed_s = min(now_ns - then_ns, self._timeout_ns) / 1e9
+        return bool(
+            np.all(np.abs(positions - before) <= MARGIN_RAD + self._velocity_rad_s * passed_s)
+        )
+
+    def _outlasts_doubt(self, positions: NDArray, now_ns: int, working: bool) -> bool:
+        doubt = self._doubt
+        if doubt is None or not self._follows(positions, now_ns, doubt.last_ns, doubt.positions):
+            patience_ns = LEAP_WORKING_NS if working else LEAP_RESTING_NS
+            self._doubt = _Doubt(now_ns, patience_ns, now_ns, positions)
+            return False
+        self._doubt = _Doubt(doubt.since_ns, doubt.patience_ns, now_ns, positions)
+        return now_ns - doubt.since_ns >= doubt.patience_ns
