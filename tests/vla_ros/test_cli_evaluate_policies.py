@@ -151,7 +151,12 @@ def test_the_number_of_workers_changes_nothing(vla_ros, model, tmp_path):
         )
         assert code == 0, errors
         rows.append(json.loads(file.read_text())["rows"])
-    assert rows[0] == rows[1]
+    for one, other in zip(*rows, strict=True):  # last digits are the process's own
+        signals = one.pop("signals"), other.pop("signals")
+        assert signals[0] == pytest.approx(signals[1], rel=1e-4)
+        for name in ("probability", "ever"):
+            assert one.pop(name) == pytest.approx(other.pop(name), rel=1e-4)
+        assert one == other
 
 
 @pytest.mark.parametrize(
