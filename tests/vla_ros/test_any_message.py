@@ -14,7 +14,7 @@ from sim import robot
 from vla_ros import messages
 from vla_ros.body import Body
 from vla_ros.execution import Execution
-from vla_ros.faults.monitor import CommandMonitor, JointCommand, worst
+from vla_ros.faults.monitor import CommandMonitor, worst
 from vla_ros.graph import shared_environment
 from vla_ros.joints import JointsError, positions_by_name
 from vla_ros.limits import FR3_LIMITS
@@ -170,32 +170,17 @@ def deliver(node, event):
 
 def violations(node):
     """What an independent monitor says of everything that went out."""
+    from vla_ros.faults.rig import joint_command
+
     monitor = CommandMonitor(FR3, BODY.forward, FR3_LIMITS)
     found = []
     for message in node._arm_command.sent:
         points = message.points
-        times_ns = [messages.to_ns(each.time_from_start) for each in points]
-        command = JointCommand(
-            message.joint_names,
-            np.array(times_ns, np.int64),
-            [list(each.positions) for each in points],
-            [list(each.velocities) for each in points],
-            (),
-            0,
-        )
+        command = joint_command(message, 0)
         # Where each begins is `test_limits_hold`'s; here the arm is wherever it was told to be.
         found.append(worst(monitor.arm(command, [np.asarray(points[0].positions)])))
     for message in node._gripper_command.sent:
-        points = message.points
-        times_ns = [messages.to_ns(each.time_from_start) for each in points]
-        command = JointCommand(
-            message.joint_names,
-            np.array(times_ns, np.int64),
-            [list(each.positions) for each in points],
-            (),
-            [list(each.effort) for each in points],
-            0,
-        )
+        command = joint_command(message, 0)
         found.append(worst(monitor.gripper(command)))
     return [str(each) for each in found if each is not None]
 

@@ -186,7 +186,7 @@ class Rig(Node):
         self._answers_ns.append(clock_ns - messages.to_ns(message.header.stamp))
 
     def _on_arm(self, message: JointTrajectory, info: Info) -> None:
-        command = _plain(message, _sent_ns(info))
+        command = joint_command(message, _sent_ns(info))
         self.watch.commands += 1
         self.watch.last_command_ns = command.sent_ns
         if len(command.times_ns):
@@ -197,7 +197,7 @@ class Rig(Node):
 
     def _on_gripper(self, message: JointTrajectory, info: Info) -> None:
         self.watch.commands += 1
-        self._judge(self._monitor.gripper(_plain(message, _sent_ns(info))))
+        self._judge(self._monitor.gripper(joint_command(message, _sent_ns(info))))
 
     def _on_twist(self, message: TwistStamped) -> None:
         self.watch.commands += 1
@@ -228,7 +228,8 @@ def _sent_ns(info: Info) -> int:
     return info["source_timestamp"] - time.time_ns() + time.monotonic_ns()
 
 
-def _plain(message: JointTrajectory, sent_ns: int) -> JointCommand:
+def joint_command(message: JointTrajectory, sent_ns: int) -> JointCommand:
+    """What went out, as the monitor looks at it."""
     points = message.points
     return JointCommand(
         names=list(message.joint_names),
