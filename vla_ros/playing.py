@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from vla_ros.errors import UserError
 from world_models.env import ImaginedEnv
+from world_models.timing import frame_figures
 
 # Key -> (axis of the action, direction), as the front camera sees it: it looks at the robot, so
 # that its right is the base's +y, and what comes nearer goes along +x.
@@ -136,13 +137,12 @@ class Played:
 
     def figures(self) -> dict[str, Any]:
         """As plain values."""
-        times, success = np.array(self.times_ms), self.success_probabilities
+        success = self.success_probabilities
+        none = dict.fromkeys(("frames_per_s", "frame_ms_p50", "frame_ms_p95"))
         return {
-            "frames": len(times),
+            "frames": len(self.times_ms),
             "resets": self.resets,
-            "frames_per_s": float(1e3 / times.mean()) if len(times) else None,
-            "frame_ms_p50": float(np.percentile(times, 50)) if len(times) else None,
-            "frame_ms_p95": float(np.percentile(times, 95)) if len(times) else None,
+            **(frame_figures(self.times_ms) if self.times_ms else none),
             "success_probability_last": success[-1] if success else None,
             "success_probability_max": max(success, default=None),
         }
