@@ -18,13 +18,13 @@ from scipy.spatial.transform import Rotation
 from policies.alignment import end_times_ns
 from policies.chunks import absolute_poses
 from policies.interface import ActionChunk, ActionError, Observation, Policy
+from vla_ros.pacing import Pacer
 from vla_ros.planning import PoseChunk
 from vla_ros.robots import FR3, Gripper
 from vla_ros.synchronizer import Snapshot
 
 RECENT = 10  # answers whose latency counts
 WAIT_S = 0.1  # the thread looks this often whether it should end
-RATE_TOLERANCE = 0.8  # cameras jitter: an image this share of a period after the last is taken
 
 
 class Forward(Protocol):
@@ -90,14 +90,13 @@ class InferenceLoop:
         self._publish = publish
         self._is_current = is_current
         self._report = report
-        self._period_ns = 1e9 / rate_hz
+        self._pacer = Pacer(rate_hz)
         self._wake = threading.Event()
         self._running = threading.Event()
         self._thread: threading.Thread | None = None
         self._margin_ns = None if margin_s is None else round(margin_s * 1e9)
         self._recent_ms: deque[float] = deque(maxlen=RECENT)
         self._chunk_end_ns = 0
-        self._last_stamp_ns = 0
         self._instruction: str | None = None
         self.latency_ms = 0.0  # of the last prediction
         self.diagnostics: Mapping[str, float] = {}  # what the last chunk says about itself
@@ -134,11 +133,9 @@ class InferenceLoop:
             observation = self._next_observation()
             if observation is None:
                 return
-            if 0 <= observation.stamp_ns - self._last_stamp_ns < RATE_TOLERANCE * self._period_ns:
+            if not self._pacer.allows(observation.stamp_ns) or not self._is_due(observation):
                 return
-            if not self._is_due(observation):
-                return
-            self._last_stamp_ns = observation.stamp_ns
+            self._pacer.take(observation.stamp_ns)
             if observation.instruction != self._instruction:
                 self._instruction = observation.instruction
                 self._policy.reset()
@@ -164,4 +161,4 @@ class InferenceLoop:
         if not self._recent_ms:
             return True
         latest_ns = self._chunk_end_ns - round(max(self._recent_ms) * 1e6) - self._margin_ns
-        return observation.stamp_ns + round(self._period_ns) > latest_ns
+        return observation.stamp_ns + self._pacer.period_ns > latest_ns
