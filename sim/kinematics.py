@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from sim.arm_model import ArmModel, fr3
+from sim.ik_step import IkStep
 
 
 class Kinematics:
@@ -34,11 +35,11 @@ class Kinematics:
         self._addresses = self._model.jnt_qposadr[joints]
         self.lower_rad, self.upper_rad = self._model.jnt_range[joints].T.copy()  # (n,) each
         posture_cost = np.full(self._model.nv, 2e-3)
-        self._posture_task = mink.PostureTask(self._model, cost=posture_cost)
+        posture_task = mink.PostureTask(self._model, cost=posture_cost)
         home = np.zeros(self._model.nq)
         home[self._addresses] = arm.home_rad
-        self._posture_task.set_target(home)
-        self._limits = [mink.ConfigurationLimit(self._model)]
+        posture_task.set_target(home)
+        self._step = IkStep(self._configuration, self._frame_task, posture_task, damping=1e-5)
         self._iterations = iterations
 
     def forward(self, joint_positions: NDArray) -> tuple[NDArray, Rotation]:
@@ -60,12 +61,8 @@ class Kinematics:
         self._frame_task.set_target(
             mink.SE3.from_rotation_and_translation(mink.SO3(quaternion), np.asarray(position))
         )
-        tasks = [self._frame_task, self._posture_task]
         for _ in range(self._iterations):
-            velocity = mink.solve_ik(
-                self._configuration, tasks, 1.0, "daqp", limits=self._limits, damping=1e-5
-            )
-            self._configuration.integrate_inplace(velocity, 1.0)
+            self._step()
         solution = np.clip(self._configuration.q[self._addresses], self.lower_rad, self.upper_rad)
         return solution, float(np.linalg.norm(self._tool_position[self._tool] - position))
 
