@@ -121,7 +121,7 @@ class TabletopEnv(gymnasium.Env):
         action = np.asarray(action, dtype=np.float64)
         if action.shape != (ACTION_DIM,):
             raise ValueError(f"action: expected shape ({ACTION_DIM},), got {action.shape}")
-        if not np.all(np.isfinite(action)):
+        if not np.isfinite(action).all():
             raise ValueError(f"action: expected finite numbers, got {action}")
         carry_out(world, self.kinematics, action, duration_s)
 

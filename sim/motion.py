@@ -22,7 +22,7 @@ def carry_out(
     duration_s: float = 1.0 / CONTROL_RATE_HZ,
 ) -> None:
     """Displace the tool from its measured pose by `action` (7,), clipped, within `duration_s`."""
-    action = np.clip(action, ACTION_LOW, ACTION_HIGH)
+    action = action.clip(ACTION_LOW, ACTION_HIGH)
     joints, _ = kinematics.inverse(
         world.joint_positions,
         world.ee_position + action[:3] - world.base_position,
