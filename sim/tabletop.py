@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from sim import furniture, robot
+from sim import furniture, quaternions, robot
 from sim.compile import compile_scene
+from sim.quaternions import Quaternion
 from sim.rendering import explain
 from sim.scene import CAMERAS, Scene, SceneError
 
@@ -214,8 +215,12 @@ class Tabletop:
 
     @property
     def ee_rotation(self) -> Rotation:
-        matrix = self.data.site_xmat[self._tcp].reshape(3, 3)
-        return Rotation.from_matrix(matrix, assume_valid=True)  # MuJoCo's are orthogonal
+        return Rotation.from_matrix(self.data.site_xmat[self._tcp].reshape(3, 3))
+
+    @property
+    def ee_quaternion(self) -> Quaternion:
+        """`ee_rotation` for the control loop, to which SciPy's checks are dear."""
+        return quaternions.from_matrix(self.data.site_xmat[self._tcp])
 
     def item_position(self, name: str) -> NDArray:
         """(3,) [m], centre of an item (bowl: its base), a handle, a cap, the middle of grains."""
