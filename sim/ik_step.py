@@ -39,12 +39,13 @@ class IkStep:
         self._jacobian = np.zeros((6 + size, size))
         self._jacobian[6:], _, _ = posture.compute_qp_residual(configuration)
         self._error = np.zeros(6 + size)
-        # matrix @ dq <= gain * (bounds + sign * q): the upper limits, then the lower ones.
-        self._matrix, room = limit.compute_qp_inequalities(configuration, 1.0)
+        # matrix @ dq <= room: for the upper limits, then for the lower ones.
+        self._matrix, _ = limit.compute_qp_inequalities(configuration, 1.0)
         self._upper, self._lower = limit.upper[limit.indices], limit.lower[limit.indices]
-        self._room = np.zeros(len(room))
-        self._unbounded = np.full(len(room), NO_BOUND)
-        self._sense = np.zeros(len(room), dtype=np.intc)  # inequalities, all of them
+        rows = 2 * len(limit.indices)
+        self._room = np.zeros(rows)
+        self._unbounded = np.full(rows, NO_BOUND)
+        self._sense = np.zeros(rows, dtype=np.intc)  # inequalities, all of them
 
     def __call__(self) -> None:
         """Move the configuration; raises `mink.NoSolutionFound`."""
