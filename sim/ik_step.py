@@ -39,11 +39,15 @@ class IkStep:
         self._jacobian = np.zeros((6 + size, size))
         self._jacobian[6:], _, _ = posture.compute_qp_residual(configuration)
         self._error = np.zeros(6 + size)
+        self._hessian = np.zeros((size, size))
+        self._diagonal = self._hessian.reshape(-1)[:: size + 1]  # a view
         # matrix @ dq <= room: for the upper limits, then for the lower ones.
         self._matrix, _ = limit.compute_qp_inequalities(configuration, 1.0)
-        self._upper, self._lower = limit.upper[limit.indices], limit.lower[limit.indices]
-        rows = 2 * len(limit.indices)
+        self._indices = limit.indices
+        self._upper, self._lower = limit.upper[self._indices], limit.lower[self._indices]
+        rows = 2 * len(self._indices)
         self._room = np.zeros(rows)
+        self._above, self._below = np.split(self._room, 2)  # views
         self._unbounded = np.full(rows, NO_BOUND)
         self._sense = np.zeros(rows, dtype=np.intc)  # inequalities, all of them
 
@@ -54,15 +58,19 @@ class IkStep:
         jacobian, error, q = self._jacobian, self._error, self._configuration.data.qpos
         jacobian[:6], error[:6], damping = self._frame.compute_qp_residual(self._configuration)
         np.multiply(self._posture.cost, self._posture.target_q - q, out=error[6:])
-        hessian = jacobian.T @ jacobian  # (nv, nv)
-        hessian.flat[:: len(hessian) + 1] += self._damping + damping
-        limited = q[self._limit.indices]
-        half = len(limited)
-        np.subtract(self._upper, limited, out=self._room[:half])
-        np.subtract(limited, self._lower, out=self._room[half:])
+        np.matmul(jacobian.T, jacobian, out=self._hessian)
+        self._diagonal += self._damping + damping
+        limited = q[self._indices]
+        np.subtract(self._upper, limited, out=self._above)
+        np.subtract(limited, self._lower, out=self._below)
         self._room *= self._limit.gain
         step, _, status, _ = daqp.solve(
-            hessian, -(error @ jacobian), self._matrix, self._room, self._unbounded, self._sense
+            self._hessian,
+            -(error @ jacobian),
+            self._matrix,
+            self._room,
+            self._unbounded,
+            self._sense,
         )
         if status <= 0:
             return self._with_mink()  # and its error
