@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 from policies.alignment import end_times_ns
 from policies.chunks import absolute_poses
 from policies.interface import ActionChunk, ActionError, Observation, Policy
+from vla_ros.pacing import Pacer
 from vla_ros.planning import PoseChunk
 from vla_ros.robots import FR3, Gripper
 from vla_ros.synchronizer import Snapshot
@@ -25,7 +26,6 @@ from vla_ros.synchronizer import Snapshot
 LONGEST_S = 600.0  # of a chunk
 RECENT = 10  # answers whose latency counts
 WAIT_S = 0.1  # the thread looks this often whether it should end
-RATE_TOLERANCE = 0.8  # cameras jitter: an image this share of a period after the last is taken
 
 
 class Forward(Protocol):
@@ -97,14 +97,13 @@ class InferenceLoop:
         self._publish = publish
         self._is_current = is_current
         self._report = report
-        self._period_ns = 1e9 / rate_hz
+        self._pacer = Pacer(rate_hz)
         self._wake = threading.Event()
         self._running = threading.Event()
         self._thread: threading.Thread | None = None
         self._margin_ns = None if margin_s is None else round(margin_s * 1e9)
         self._recent_ms: deque[float] = deque(maxlen=RECENT)
-        self._chunk_end_ns = 0
-        self._last_stamp_ns = 0
+        self._chunk_ns = (0, 0)  # when the last one begins and ends
         self._instruction: str | None = None
         self.latency_ms = 0.0  # of the last prediction
         self.diagnostics: Mapping[str, float] = {}  # what the last chunk says about itself
@@ -117,6 +116,7 @@ class InferenceLoop:
 
     def start(self) -> None:
         """Not while it is `at_work`: there would be two."""
+        self._chunk_ns = (0, 0)
         self._running.set()
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
@@ -144,9 +144,11 @@ class InferenceLoop:
         """One prediction, if there is something new to see."""
         try:
             observation = self._next_observation()
-            if observation is None or not self._is_due(observation):
+            if observation is None:
                 return
-            self._last_stamp_ns = observation.stamp_ns
+            if not self._pacer.allows(observation.stamp_ns) or not self._is_due(observation):
+                return
+            self._pacer.take(observation.stamp_ns)
             if observation.instruction != self._instruction:
                 self._instruction = observation.instruction
                 self._policy.reset()
@@ -158,23 +160,17 @@ class InferenceLoop:
             poses = to_pose_chunk(chunk, observation)
             if self._running.is_set() and self._is_current(observation):
                 self.count += 1
-                self._chunk_end_ns = poses.stamp_ns + int(poses.times_ns[-1])
+                self._chunk_ns = (poses.stamp_ns, poses.stamp_ns + int(poses.times_ns[-1]))
                 self._publish(poses, chunk.actions)
                 self._report("OK", "running")
         except Exception as error:  # a policy may be anybody's code: its failure must not end us
             self._report("ERROR", f"{type(error).__name__}: {error}")
 
     def _is_due(self, observation: Observation) -> bool:
-        """Not too soon after the last; with a margin, not before the answer to a later one could
-        come too late."""
-        passed_ns = observation.stamp_ns - self._last_stamp_ns
-        if passed_ns < 0:  # the clock went back: whatever was planned is planned anew
-            return True
-        if passed_ns < RATE_TOLERANCE * self._period_ns:
-            return False
+        """Whether the answer to a later observation could come too late."""
         if self._margin_ns is None or observation.instruction != self._instruction:
             return True
-        if not self._recent_ms:
+        if not self._recent_ms or observation.stamp_ns < self._chunk_ns[0]:  # the clock went back
             return True
-        latest_ns = self._chunk_end_ns - round(max(self._recent_ms) * 1e6) - self._margin_ns
-        return observation.stamp_ns + round(self._period_ns) > latest_ns
+        latest_ns = self._chunk_ns[1] - round(max(self._recent_ms) * 1e6) - self._margin_ns
+        return observation.stamp_ns + self._pacer.period_ns > latest_ns
