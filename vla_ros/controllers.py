@@ -71,8 +71,8 @@ class TrajectoryFollower:
         if self._times_ns is None or self._positions is None:
             return None
         if self._spline is not None:
-            end_s = float(self._spline.x[-1])
-            position = self._spline(min((now_ns - self._times_ns[0]) / 1e9, end_s))
+            elapsed_s = (now_ns - self._times_ns[0]) / 1e9  # below 0: the clock was set back
+            position = self._spline(np.clip(elapsed_s, 0.0, self._spline.x[-1]))
             return np.clip(position, self._lower, self._upper)
         elapsed = (self._times_ns - self._times_ns[0]).astype(float)
         instant = float(now_ns - self._times_ns[0])
@@ -84,7 +84,9 @@ class TrajectoryFollower:
 
     def _speed(self, now_ns: int) -> NDArray[np.float64]:
         """(n,) of the command at `now_ns`, as far as velocities were given."""
-        if self._spline is None or self._times_ns is None or now_ns >= self._times_ns[-1]:
+        if self._spline is None or self._times_ns is None:
+            return np.zeros(len(self._names))
+        if not self._times_ns[0] <= now_ns < self._times_ns[-1]:
             return np.zeros(len(self._names))
         return self._spline((now_ns - self._times_ns[0]) / 1e9, 1)
 

@@ -5,15 +5,24 @@ The executor has `test_any_message.py`, the policy's node `test_any_message_poli
 
 import json
 import os
+import sys
+import types
 from concurrent import futures
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import TwistStamped
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import Transform, TwistStamped
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from std_msgs.msg import Float64, String
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+from std_msgs.msg import Bool, Float64, String
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import (
+    JointTrajectory,
+    JointTrajectoryPoint,
+    MultiDOFJointTrajectory,
+    MultiDOFJointTrajectoryPoint,
+)
 
 from sim import robot
 from vla_ros import messages
@@ -154,7 +163,7 @@ def test_no_command_breaks_the_simulated_robot(make_node):
         node._publish_diagnostics()
         times_ns = np.array([200 * MS])
         node._on_arm(messages.joint_trajectory(robot.JOINT_NAMES, times_ns, HOME[None, :7]))
-        wait(240)
+        wait(600)  # it may be 0.2 s ahead of a clock that was set back
         np.testing.assert_allclose(node.simulation.commanded[:7], HOME[:7], atol=1e-9)
         assert np.all(np.isfinite(node.simulation.measure().positions))
 
@@ -296,3 +305,174 @@ def test_no_message_breaks_teleoperation(make_node):
             validate(messages.chunk_from_messages(poses, gripper))
 
     any_story()
+
+
+# --- recording ------------------------------------------------------------------------------
+
+
+class Files:
+    """Takes what would be appended to a dataset."""
+
+    encoder_options = {"crf": "18", "preset": "ultrafast"}
+
+    def __init__(self, folder):
+        self.folder, self.appended = folder, []
+        (folder / "meta").mkdir(exist_ok=True)
+
+    @property
+    def episodes(self):
+        return len(self.appended)
+
+    def append(self, episodes):
+        self.appended += episodes
+
+    def close(self):
+        pass
+
+
+def test_no_message_breaks_the_recorder(make_node, tmp_path, monkeypatch):
+    for name in ("lerobot", "lerobot.datasets", "lerobot.datasets.lerobot_dataset"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))  # it takes seconds
+    from vla_ros.recorder_node import RecorderNode
+    from vla_ros.recording.recorder import Recorder as Recording
+
+    node = make_node(RecorderNode, f"output:={tmp_path}", "cameras:=[front, wrist]")
+    ages_ms = st.sampled_from([0, 0, 0, 100, 900, -900, -3_600_000])
+    shapes = st.sampled_from([(16, 16), (1, 1), (15, 17), (1, 20_000)])
+    cameras = st.sampled_from(["front", "wrist"])
+    events = st.one_of(
+        st.tuples(st.just("image"), st.tuples(cameras, shapes, ages_ms)),
+        st.tuples(st.just("far image"), st.tuples(cameras, seconds)),
+        st.tuples(st.just("joint"), st.tuples(st.integers(0, 8), numbers, ages_ms)),
+        st.tuples(st.just("far joints"), seconds),
+        st.tuples(st.just("arm"), trajectories()),
+        st.tuples(st.just("gripper"), trajectories(FINGERS, [0.04, 0.04])),
+        st.tuples(st.just("instruction"), st.one_of(st.just("go"), texts)),
+        st.tuples(st.just("success"), st.booleans()),
+        st.tuples(st.just("discard"), st.none()),
+        st.tuples(st.just("clock"), jumps_ms),
+        st.tuples(st.just("run"), st.sampled_from([300, 800])),
+    )
+
+    def see(camera, shape, stamp_ns):
+        node._on_image(
+            camera, messages.image_to_message(np.zeros((*shape, 3), np.uint8), stamp_ns, camera)
+        )
+
+    def measure(values, stamp_ns):
+        node._on_joints(messages.joint_state(NAMES, values, np.zeros(0), stamp_ns))
+
+    def run(ms):
+        for _ in range(ms // 50):
+            node.now_ns += 50 * MS
+            measure(HOME, node.now_ns)
+            for camera in ("wrist", "front"):
+                see(camera, (16, 16), node.now_ns)
+
+    def deliver(kind, value):
+        if kind == "image":
+            see(value[0], value[1], node.now_ns - value[2] * MS)
+        elif kind == "far image":
+            see(value[0], (16, 16), value[1] * 10**9)
+        elif kind == "joint":
+            joints = HOME.copy()
+            joints[value[0]] = value[1]
+            measure(joints, node.now_ns - value[2] * MS)
+        elif kind == "far joints":
+            measure(HOME, value * 10**9)
+        elif kind in ("arm", "gripper"):
+            names = FINGERS if kind == "gripper" else robot.JOINT_NAMES
+            node._on_command(names, value)
+        elif kind == "instruction":
+            node._on_instruction(String(data=value))
+        elif kind == "success":
+            node._on_success(Bool(data=value))
+        elif kind == "discard":
+            node._on_discard(None, Trigger.Response())
+        elif kind == "clock":
+            node.now_ns += value * MS
+        else:
+            run(value)
+
+    @settings(max_examples=60, **SETTINGS)
+    @given(st.lists(events, min_size=1, max_size=10))
+    def any_story(story):
+        files = Files(tmp_path)
+        node.recorder = Recording(node._settings, lambda shapes: files, node._log)
+        node.now_ns = START_NS
+        run(300)
+        node._on_instruction(String(data="begin"))
+        run(400)
+        for kind, value in story:
+            deliver(kind, value)
+            node._publish_diagnostics()
+        node._on_instruction(String(data=""))
+        node.now_ns += 3600 * 10**9
+        run(3000)  # whatever was believed of the clock
+        before = len(files.appended)
+        node._on_instruction(String(data="lift it"))
+        run(1000)
+        node._on_instruction(String(data=""))
+        assert len(files.appended) == before + 1, node.recorder.last
+        for episode in files.appended:
+            assert all(np.all(np.isfinite(each)) for each in episode.columns.values())
+
+    any_story()
+
+
+# --- those who watch ------------------------------------------------------------------------
+
+
+@st.composite
+def chunk_messages(draw):
+    """What `/policy/action_chunk` and `/policy/gripper_chunk` may hold, numbers of any kind."""
+    poses, gripper = MultiDOFJointTrajectory(), JointTrajectory()
+    time_of(poses.header.stamp, draw(seconds), draw(nanoseconds))
+    for _ in range(draw(st.integers(0, 2))):
+        transform = Transform()
+        for part, names in ((transform.translation, "xyz"), (transform.rotation, "wxyz")):
+            for name in names:
+                setattr(part, name, draw(numbers))
+        point = MultiDOFJointTrajectoryPoint(transforms=[transform] * draw(st.integers(0, 2)))
+        poses.points.append(point)
+        gripper.points.append(JointTrajectoryPoint(positions=draw(st.lists(numbers, max_size=2))))
+    return poses, gripper
+
+
+statuses = st.one_of(texts, st.sampled_from([NESTED, "null", "[1]", "{}"]), answers.map(json.dumps))
+healths = st.builds(
+    lambda level, name, text: DiagnosticArray(
+        status=[DiagnosticStatus(level=bytes([level]), name=name, message=text)]
+    ),
+    st.integers(0, 255),
+    texts,
+    texts,
+)
+
+
+@settings(max_examples=60, **SETTINGS)
+@given(chunks=chunk_messages(), status=statuses, health=healths, latency=numbers)
+def test_no_message_breaks_those_who_watch(watchers, chunks, status, health, latency):
+    operator, watch = watchers
+    for node in watchers:
+        node._on_gripper(chunks[1])
+        node._on_chunk(chunks[0])
+        node._on_health(health)
+    operator._on_joints(messages.joint_state(NAMES, HOME, np.zeros(0), START_NS))
+    operator._on_status(String(data=status))
+    watch._on_latency(Float64(data=latency))
+    watch.state.set_instruction(status)
+    json.dumps(watch.state.snapshot(0.0), allow_nan=False)  # or the page could not read it
+    assert operator.status == {}
+    assert operator._health_text()
+
+
+@pytest.fixture
+def watchers(make_node):
+    from vla_ros.operator_node import OperatorNode
+    from vla_ros.watch_node import WatchNode
+
+    operator = make_node(OperatorNode)
+    watch = WatchNode(("front",))
+    yield operator, watch
+    watch.destroy_node()
