@@ -392,7 +392,7 @@ def test_a_motion_that_was_planned_too_late_is_not_sent_and_the_next_begins_late
 def test_the_lead_shrinks_again_but_not_below_what_was_asked_for():
     it = Robot()
     it.execution._clock = lambda: it.now
-    it.execution._lead_ns = 300 * MS
+    it.execution._motions._lead_ns = 300 * MS
     it.wait(40)
     it.execution.on_instruction("pick up the red cube", it.now)
     leads = []
