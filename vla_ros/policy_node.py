@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,17 +19,14 @@ from vla_ros.imagined import Imagining, picture_of
 from vla_ros.inference import InferenceLoop, observe
 from vla_ros.joints import JointsError, positions_by_name
 from vla_ros.planning import PoseChunk
+from vla_ros.policy_inputs import NOTHING_HEARD, PolicyInputs
 from vla_ros.policy_loading import check_cameras, check_fit, load_from_factory, tool_limits
 from vla_ros.policy_parameters import PARAMETERS
 from vla_ros.robot_parameters import robot_of
 from vla_ros.runtime import NEWEST, RELIABLE, SENSOR, declare, run_node, subscribe_latched
-from vla_ros.streams import Streams
-from vla_ros.synchronizer import StreamError, Synchronizer
 
 DIAGNOSTICS_RATE_HZ = 2.0
 HEARTBEAT_RATE_HZ = 10.0
-EXECUTOR_SILENT_NS = 1_000_000_000  # an executor that was heard is gone when silent for longer
-JOINTS, EXECUTOR = "joint_states", "executor_node"  # what the watchdogs watch, and the cameras
 RETRY_S = 3.0  # autostart: the machine that computes the policy may come back
 
 
@@ -44,16 +40,12 @@ class PolicyNode(LifecycleNode):
         self._robot = robot_of(self._values)
         self._joint_names = self._robot.joint_names + self._robot.gripper.joints
         self._kinematics = Kinematics(arm=self._robot.arm)
-        self._lock = threading.Lock()  # guards the instruction, the synchronizer, the streams
-        self._synchronizer: Synchronizer | None = None
-        self._instruction = ""
+        self._inputs: PolicyInputs | None = None
         self._loop: InferenceLoop | None = None
         self._policy: Policy | None = None
         self._chunk_publishers: list[LifecyclePublisher] = []  # only while configured
         self._imagined: Any = None  # one of them: of what a planner expects
-        self._used_stamp_ns = 0
         self._health = ("WARN", "not configured")
-        self._streams = Streams((JOINTS, EXECUTOR))
         self._refused_images = 0
         self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, RELIABLE)
         self.create_timer(1.0 / DIAGNOSTICS_RATE_HZ, self._publish_diagnostics)
@@ -90,10 +82,8 @@ class PolicyNode(LifecycleNode):
     def _begin(self, policy: Policy, cameras: tuple[str, ...]) -> None:
         """Everything that `_clear` ends."""
         values = self._values
-        self._synchronizer = Synchronizer(
-            cameras, round(values["tolerance_s"] * 1e9), round(values["max_age_s"] * 1e9)
-        )
-        self._streams = Streams((*cameras, JOINTS, EXECUTOR))
+        inputs = PolicyInputs(cameras, values["tolerance_s"], values["max_age_s"])
+        self._inputs = inputs
         self._poses = self._publisher(MultiDOFJointTrajectory, topics.ACTION_CHUNK)
         self._gripper = self._publisher(JointTrajectory, topics.GRIPPER_CHUNK)
         if isinstance(policy, Imagining):
@@ -112,7 +102,7 @@ class PolicyNode(LifecycleNode):
             policy,
             self._next_observation,
             self._publish_chunk,
-            lambda observation: observation.instruction == self._instruction,
+            lambda observation: observation.instruction == inputs.instruction,
             self._report,
             values["rate_hz"],
             values["request_margin_s"] or None,
@@ -181,10 +171,7 @@ class PolicyNode(LifecycleNode):
         for publisher in self._chunk_publishers:
             self.destroy_lifecycle_publisher(publisher)
         self._chunk_publishers.clear()
-        self._loop = self._imagined = None
-        with self._lock:
-            self._synchronizer, self._instruction, self._used_stamp_ns = None, "", 0
-            self._streams = Streams((JOINTS, EXECUTOR))
+        self._loop = self._imagined = self._inputs = None
         self._drop_policy()
 
     def _drop_policy(self) -> None:
@@ -200,7 +187,7 @@ class PolicyNode(LifecycleNode):
     # --- what arrives -----------------------------------------------------------------------
 
     def _on_image(self, camera: str, message: Image) -> None:
-        if self._synchronizer is None:
+        if self._inputs is None:
             return
         try:
             image = messages.image_from_message(message, self._values["image_size_px"])
@@ -209,31 +196,27 @@ class PolicyNode(LifecycleNode):
             self._refused_images += 1
             self._report("ERROR", f"camera {camera!r}: {error}")
             return
-        self._streams.on(camera, self._now_ns())
-        with self._lock:
-            if self._synchronizer is not None:
-                self._synchronizer.add_image(camera, messages.to_ns(message.header.stamp), image)
+        self._inputs.add_image(camera, messages.to_ns(message.header.stamp), image, self._now_ns())
         if self._loop is not None:
             self._loop.notify()
 
     def _on_joints(self, message: JointState) -> None:
+        if self._inputs is None:
+            return
         try:
             joints = positions_by_name(message.name, message.position, self._joint_names)
         except JointsError as error:
             self._report("ERROR", f"{topics.JOINT_STATES}: {error}")
             return
-        self._streams.on(JOINTS, self._now_ns())
-        with self._lock:
-            if self._synchronizer is not None:
-                self._synchronizer.add_joints(messages.to_ns(message.header.stamp), joints)
+        self._inputs.add_joints(messages.to_ns(message.header.stamp), joints, self._now_ns())
 
     def _on_instruction(self, message: String) -> None:
-        with self._lock:
-            self._instruction = message.data
+        if self._inputs is not None:
+            self._inputs.on_instruction(message.data)
 
     def _on_executor_state(self, _message: String) -> None:
-        with self._lock:
-            self._streams.on(EXECUTOR, self._now_ns())
+        if self._inputs is not None:
+            self._inputs.on_executor(self._now_ns())
 
     def on_callback_error(self, error: Exception) -> None:
         """A fault of ours, or a message nobody thought of: the executor holds without chunks."""
@@ -243,26 +226,9 @@ class PolicyNode(LifecycleNode):
 
     def _next_observation(self) -> Observation | None:
         """The newest synchronized observation not used yet; None: nothing to do."""
-        with self._lock:
-            instruction = self._instruction
-            if self._synchronizer is None:
-                return None
-            if not instruction:
-                self._report("OK", "the instruction is empty: nothing to do")
-                return None
-            silent_ns = self._streams.age_ns(EXECUTOR, self._now_ns())
-            if silent_ns is not None and silent_ns > EXECUTOR_SILENT_NS:
-                self._report("ERROR", "executor_node is silent: nothing is asked of the policy")
-                return None
-            try:
-                snapshot = self._synchronizer.newest(self._now_ns())
-            except StreamError as error:
-                self._report("ERROR", str(error))
-                return None
-        if snapshot.stamp_ns == self._used_stamp_ns:
-            return None
-        self._used_stamp_ns = snapshot.stamp_ns
-        return observe(snapshot, instruction, self._kinematics, self._robot.gripper)
+        inputs = self._inputs
+        found = None if inputs is None else inputs.newest(self._now_ns(), self._report)
+        return found and observe(*found, self._kinematics, self._robot.gripper)
 
     def _publish_chunk(self, chunk: PoseChunk, _actions) -> None:
         poses, gripper = messages.chunk_to_messages(chunk)
@@ -302,7 +268,8 @@ class PolicyNode(LifecycleNode):
             for name, value in self._loop.diagnostics.items():
                 values[name] = f"{value:.3f}" if isinstance(value, float) else value
         stamp_ns = self._now_ns()
-        values |= self._streams.values(stamp_ns)
+        streams = NOTHING_HEARD if self._inputs is None else self._inputs.streams
+        values |= streams.values(stamp_ns)
         self._diagnostics.publish(
             messages.diagnostics("policy_node", level, text, values, stamp_ns)
         )

@@ -234,7 +234,7 @@ def test_a_silent_executor_is_said_and_nothing_is_asked(make_node):
     joints(node, now_ns)
     image(node, now_ns)
     assert node._next_observation() is not None  # never heard: there may be another executor
-    node._streams.on("executor_node", node._now_ns() - 1500 * MS)
+    node._inputs.streams.on("executor_node", node._now_ns() - 1500 * MS)
     joints(node, node._now_ns())
     image(node, node._now_ns())
     assert node._next_observation() is None
