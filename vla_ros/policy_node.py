@@ -58,6 +58,7 @@ class PolicyNode(LifecycleNode):
     # --- lifecycle --------------------------------------------------------------------------
 
     def _autostart(self) -> None:
+        self._start_timer.cancel()
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
         elif is_remote(self._values["policy"]):
