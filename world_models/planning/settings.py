@@ -34,8 +34,8 @@ class PlannerSettings:
     search_steps: int = 1  # of decoding a frame during the search
     final_steps: int = 4  # the best are judged once more with these
     finalists: int = 4
-    # Share by which a score must exceed that of the policy's chunk: a model's scores are uncertain,
-    # and the best of many candidates is the one that it is most wrong about. The gate asks for none.
+    # Share by which a score must exceed that of the policy's chunk: a model is uncertain, and the
+    # best of many candidates is the one that it is most wrong about. The gate asks for none.
     least_gain: float = 0.0
     gate_threshold: float = 0.7  # predicted failure above which the policy's chunk is not executed
     max_holds: int = 3  # in a row; then the better of what there is goes out
