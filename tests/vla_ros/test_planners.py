@@ -33,7 +33,7 @@ def test_a_choice_travels_to_workers_and_is_described(folder):
     assert choice.cameras == ("front",)
     assert choice.described() == {
         "planner": "icem", "world_model": folder, "deadline_ms": 50.0, "horizon_actions": 4,
-        "candidates": 32, "iterations": 3,
+        "candidates": 32, "iterations": 3, "least_gain": 0.0,
     }  # fmt: skip
     assert choice.settings().horizon_frames == 2
 
@@ -240,7 +240,7 @@ def test_the_node_publishes_what_it_expects_and_how_wrong_that_was(ros, folder):
         node._imagined.publish = pictures.append
         node._poses.publish = chunks.append
         node._diagnostics.publish = told.append
-        node._instruction = values["instruction"]
+        node._inputs.on_instruction(values["instruction"])
         node._loop._running.set()
         for stamp_ns in (1_000_000_000, 1_200_000_000):
             seen = to_observation(values, stamp_ns)
