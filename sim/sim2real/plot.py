@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 from sim.evaluation import wilson_interval
 from sim.sim2real.correlation import PolicyRates
+
+MARKERS = "os^vDPX*"
 
 
 def plot_rates(
@@ -22,20 +25,18 @@ def plot_rates(
     """
     from matplotlib.figure import Figure  # no global state, no display
 
-    figure = Figure(figsize=(5.5, 5.5), layout="constrained")
+    figure = Figure(figsize=(8.0, 5.0), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.8", zorder=0)
-    for row in rates:
+    for row, marker in zip(rates, cycle(MARKERS), strict=False):
         axes.errorbar(
             row.simulation,
             row.real,
             xerr=_spread(row.simulation, row.simulation_episodes),
             yerr=_spread(row.real, row.real_episodes),
-            fmt="o",
+            fmt=marker,
             capsize=2,
-        )
-        axes.annotate(
-            row.policy, (row.simulation, row.real), xytext=(6, 4), textcoords="offset points"
+            label=row.policy,
         )
     figures = [
         f"{name} {result[key]:.2f}"
@@ -48,6 +49,7 @@ def plot_rates(
     axes.set_xlim(-0.05, 1.05)
     axes.set_ylim(-0.05, 1.05)
     axes.set_aspect("equal")
+    figure.legend(loc="outside right upper", frameon=False)  # names in the plot would overlap
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150, format="png")
 
