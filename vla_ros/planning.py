@@ -20,6 +20,7 @@ from vla_ros.checks import BodyLike, Violation, tool_violations, violations
 from vla_ros.limits import Limits
 from vla_ros.trajectory import Phase, Trajectory
 
+SAME_OPENING = 0.1  # openings that differ by less are the same wish
 ATTEMPTS = 6  # to go slow enough
 STOP_ATTEMPTS = 3  # to brake gently enough for the tool
 LEAST_BRAKING = 0.5  # of what the joints could: to stop is more important
@@ -61,6 +62,7 @@ class Begin:
     held_ns: int = 0  # by how much the arm stood still or fell behind since the observation
     blend_ns: int = 0  # in which the new motion takes over from the running one
     now_ns: int | None = None  # the present; None: `time_ns`
+    seen: NDArray[np.float64] | None = None  # (n,) [rad], the arm when the observation was made
 
 
 def plan(chunk: PoseChunk, begin: Begin, limits: Limits, body: BodyLike) -> Motion:
@@ -72,11 +74,10 @@ def plan(chunk: PoseChunk, begin: Begin, limits: Limits, body: BodyLike) -> Moti
     """
     validate(chunk)
     notes: list[str] = []
-    ends_ns = chunk.stamp_ns + chunk.times_ns + begin.held_ns
-    first = first_remaining(ends_ns, begin.time_ns)
+    tool, _ = body.forward(begin.phase.positions)
+    first, ends_ns = _remaining(chunk, begin, tool, body)
     positions = _inside_workspace(chunk.positions, limits, notes)[first:]
     rotations = Rotation.from_quat(chunk.quaternions[first:], scalar_first=True)
-    tool, _ = body.forward(begin.phase.positions)
     _check_steps(np.vstack([tool, positions]), limits.step_m * (first + 1))
     waypoints = _waypoints(begin.phase.positions, positions, rotations, limits, body, notes)
     times_s = np.maximum(ends_ns[first : first + len(waypoints)] - begin.time_ns, 0) / 1e9
@@ -145,6 +146,37 @@ def singular_share(condition: float, limits: Limits) -> float:
     then falling to `LEAST_SINGULAR` at `stop_condition`."""
     span = limits.stop_condition - limits.slow_condition
     return float(np.clip((limits.stop_condition - condition) / span, LEAST_SINGULAR, 1.0))
+
+
+def _remaining(
+    chunk: PoseChunk, begin: Begin, tool: NDArray, body: BodyLike
+) -> tuple[int, NDArray[np.int64]]:
+    """The first pose still to be done, and when (k,) [ns] each should be.
+
+    An arm in motion that cannot turn at once gets past poses faster than its plan says. It does not
+    go back to them: of those whose time has passed on the clock, a pose is done when `tool` (3,) [m]
+    is beyond it in the direction in which the chunk comes to it. One at which the fingers move is
+    not.
+    """
+    clock_ns = chunk.stamp_ns + chunk.times_ns
+    ends_ns = clock_ns + begin.held_ns
+    first = first_remaining(ends_ns, begin.time_ns)
+    if begin.seen is None:
+        return first, ends_ns
+    seen, _ = body.forward(begin.seen)
+    path = np.vstack([seen, chunk.positions])  # (k + 1, 3), row i + 1 is pose i
+    moves = np.diff(path, axis=0)
+    done = first
+    while done < first_remaining(clock_ns, begin.time_ns):
+        still = abs(chunk.gripper[done + 1] - chunk.gripper[done]) < SAME_OPENING
+        if not still or np.dot(tool - path[done + 1], moves[done]) <= 0.0:
+            break
+        done += 1
+    if done > first:
+        share = np.dot(tool - path[done], moves[done]) / max(np.dot(moves[done], moves[done]), 1e-9)
+        left_ns = (1.0 - np.clip(share, 0.0, 1.0)) * (ends_ns[done] - ends_ns[done - 1])
+        ends_ns = ends_ns - max(0, int(ends_ns[done] - begin.time_ns - left_ns))
+    return done, ends_ns
 
 
 # --- waypoints ------------------------------------------------------------------------------
