@@ -21,6 +21,8 @@ USED_ACCELERATION = 0.8  # of the limits
 USED_JERK = 0.8
 USED_VELOCITY = 0.98  # of the allowed velocity
 PASSING_SHARE = 0.6  # of that acceleration between two waypoints: it begins and ends at none
+ROUNDS = 8  # to find speeds that suit the time which the slowest joint needs
+LONGER = 1.3
 LONGEST_S = 20.0  # a motion that takes longer is none that was wanted
 
 
@@ -40,14 +42,33 @@ def through(
     Waypoint i is reached `times_s[i]` (k,) [s] after `start_ns`, or as soon after as the limits
     allow; what comes later is late by as much. The second result are the times (k,) [s] it takes.
     """
-    durations_s = np.diff(times_s, prepend=0.0)
-    speeds = passing_velocities(start, waypoints, durations_s, limits)
+    wanted_s = np.maximum(np.diff(times_s, prepend=0.0), 1e-3)
+    durations_s, pieces, best_s = wanted_s, [], np.inf
+    for _ in range(ROUNDS):
+        speeds = passing_velocities(start, waypoints, durations_s, limits)
+        tried = _pieces(start, waypoints, wanted_s, speeds, limits)
+        took_s = np.array([piece.duration for piece in tried])
+        if took_s.sum() < best_s:
+            pieces, best_s = tried, took_s.sum()
+        if np.all(took_s <= 1.02 * durations_s + 1e-3):
+            break
+        longer_s = np.maximum(LONGER * durations_s, durations_s + 0.02)
+        durations_s = np.maximum(durations_s, np.minimum(took_s, longer_s))
+    trajectory = _sample(start, start_ns, pieces)
+    trajectory.positions[-1] = waypoints[-1]  # to the last digit
+    return trajectory, np.cumsum([piece.duration for piece in pieces])
+
+
+def _pieces(
+    start: Phase, waypoints: NDArray, durations_s: NDArray, speeds: NDArray, limits: Limits
+) -> list[ruckig.Trajectory]:
+    """From waypoint to waypoint, each (n,) passed at its speed (n,) [rad/s]."""
     pieces, phase = [], start
     for waypoint, speed, duration_s in zip(waypoints, speeds, durations_s, strict=True):
         request = _request(phase, limits)
         request.target_position, request.target_velocity = waypoint, speed
         request.target_acceleration = np.zeros(limits.joints)
-        request.minimum_duration = max(float(duration_s), 1e-3)
+        request.minimum_duration = float(duration_s)
         try:
             piece = _solve(request, limits.joints)
         except ShapingError:  # some speeds at the end have no numerical solution; rest always has
@@ -55,10 +76,8 @@ def through(
             request.minimum_duration = None
             piece = _solve(request, limits.joints)
         pieces.append(piece)
-        phase = _phase(pieces[-1], pieces[-1].duration)
-    trajectory = _sample(start, start_ns, pieces)
-    trajectory.positions[-1] = waypoints[-1]  # to the last digit
-    return trajectory, np.cumsum([piece.duration for piece in pieces])
+        phase = _phase(piece, piece.duration)
+    return pieces
 
 
 def stop(start: Phase, start_ns: int, limits: Limits) -> Trajectory:
