@@ -82,7 +82,9 @@ def plan(chunk: PoseChunk, begin: Begin, limits: Limits, body: BodyLike) -> Moti
     waypoints = _waypoints(begin.phase.positions, positions, rotations, limits, body, notes)
     times_s = np.maximum(ends_ns[first : first + len(waypoints)] - begin.time_ns, 0) / 1e9
     waypoints = _blended(waypoints, times_s, begin)
-    trajectory, reached_s = _shaped(begin, waypoints, times_s, limits, body, notes)
+    gripper = np.clip(chunk.gripper[first : first + len(waypoints)], 0.0, 1.0)
+    still = len(gripper) > 1 and abs(gripper[1] - gripper[0]) < SAME_OPENING
+    trajectory, reached_s = _shaped(begin, waypoints, times_s, limits, body, notes, still)
     now_ns = begin.time_ns if begin.now_ns is None else begin.now_ns
     reached_ns = np.round(reached_s * 1e9).astype(np.int64)
     gripper_ns = np.concatenate([[now_ns], begin.time_ns + reached_ns[:-1]])
@@ -92,7 +94,7 @@ def plan(chunk: PoseChunk, begin: Begin, limits: Limits, body: BodyLike) -> Moti
         reached_ns=reached_ns,
         meant_ns=np.round(times_s * 1e9).astype(np.int64),
         gripper_ns=gripper_ns,
-        gripper=np.clip(chunk.gripper[first : first + len(waypoints)], 0.0, 1.0),
+        gripper=gripper,
         notes=tuple(notes),
     )
 
@@ -284,6 +286,7 @@ def _shaped(
     limits: Limits,
     body: BodyLike,
     notes: list[str],
+    may_miss_first: bool,
 ) -> tuple[Trajectory, NDArray[np.float64]]:
     """The fastest tried motion that passes every check, and when [s] it is at each waypoint.
 
@@ -295,7 +298,12 @@ def _shaped(
     target_s, share, order = times_s, 1.0, 1
     for attempt in range(ATTEMPTS):
         trajectory, reached_s = shaping.through(
-            begin.phase, begin.time_ns, waypoints, target_s, _slower(limits, share, order)
+            begin.phase,
+            begin.time_ns,
+            waypoints,
+            target_s,
+            _slower(limits, share, order),
+            may_miss_first,
         )
         if attempt == 0 and singular < 1.0:
             slower = singular

@@ -23,6 +23,7 @@ USED_VELOCITY = 0.98  # of the allowed velocity
 PASSING_SHARE = 0.6  # of that acceleration between two waypoints: it begins and ends at none
 ROUNDS = 8  # to find speeds that suit the time which the slowest joint needs
 LONGER = 1.3
+MISS_GAIN_S = 0.1
 LONGEST_S = 20.0  # a motion that takes longer is none that was wanted
 
 
@@ -36,27 +37,46 @@ def through(
     waypoints: NDArray[np.float64],
     times_s: NDArray[np.float64],
     limits: Limits,
+    may_miss_first: bool = False,
 ) -> tuple[Trajectory, NDArray[np.float64]]:
     """From `start` through `waypoints` (k, n) [rad], at rest at the last one.
 
     Waypoint i is reached `times_s[i]` (k,) [s] after `start_ns`, or as soon after as the limits
     allow; what comes later is late by as much. The second result are the times (k,) [s] it takes.
     """
+    pieces, reached_s = _fastest(start, waypoints, times_s, limits)
+    if may_miss_first and len(waypoints) > 1:
+        others, later_s = _fastest(start, waypoints[1:], times_s[1:], limits)
+        if later_s[-1] < reached_s[-1] - MISS_GAIN_S:
+            passed_s = later_s[0] * times_s[0] / times_s[1]
+            pieces, reached_s = others, np.concatenate([[passed_s], later_s])
+    trajectory = _sample(start, start_ns, pieces)
+    trajectory.positions[-1] = waypoints[-1]  # to the last digit
+    return trajectory, reached_s
+
+
+def _fastest(
+    start: Phase, waypoints: NDArray, times_s: NDArray, limits: Limits
+) -> tuple[list[ruckig.Trajectory], NDArray[np.float64]]:
+    """The pieces of the fastest motion found, and when (k,) [s] each of them ends.
+
+    All joints reach a waypoint together. One that must turn there needs longer than was wanted, and
+    the others, at speeds meant for the shorter time, would run past it and come back for a run-up.
+    So the speeds are chosen anew for longer times, until they suit.
+    """
     wanted_s = np.maximum(np.diff(times_s, prepend=0.0), 1e-3)
-    durations_s, pieces, best_s = wanted_s, [], np.inf
+    durations_s, pieces, fastest_s = wanted_s, [], np.full(1, np.inf)
     for _ in range(ROUNDS):
         speeds = passing_velocities(start, waypoints, durations_s, limits)
         tried = _pieces(start, waypoints, wanted_s, speeds, limits)
         took_s = np.array([piece.duration for piece in tried])
-        if took_s.sum() < best_s:
-            pieces, best_s = tried, took_s.sum()
+        if took_s.sum() < fastest_s.sum():
+            pieces, fastest_s = tried, took_s
         if np.all(took_s <= 1.02 * durations_s + 1e-3):
             break
         longer_s = np.maximum(LONGER * durations_s, durations_s + 0.02)
         durations_s = np.maximum(durations_s, np.minimum(took_s, longer_s))
-    trajectory = _sample(start, start_ns, pieces)
-    trajectory.positions[-1] = waypoints[-1]  # to the last digit
-    return trajectory, np.cumsum([piece.duration for piece in pieces])
+    return pieces, np.cumsum(fastest_s)
 
 
 def _pieces(
