@@ -43,6 +43,7 @@ def evaluation_of(condition: str, options: argparse.Namespace) -> Evaluation:
             deadline_ms=None if simulated else options.deadline_ms,
             candidates=options.candidates,
             iterations=options.iterations,
+            least_gain=options.least_gain,
             device=options.device,
         )
     return Evaluation(
@@ -144,6 +145,7 @@ def main() -> None:
     parser.add_argument("--deadline-ms", type=float, help="of a decision; none: no deadline")
     parser.add_argument("--candidates", type=int, default=PlannerChoice.candidates)
     parser.add_argument("--iterations", type=int, default=PlannerChoice.iterations)
+    parser.add_argument("--least-gain", type=float, default=PlannerChoice.least_gain)
     parser.add_argument("--planner", action="append", choices=PLANNERS, help="not all of them")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1)
@@ -177,7 +179,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     """What the results depend on, but for the planner."""
     names = (
         "policy", "world_model", "env", "episodes", "seed", "variant", "deadline_ms", "candidates",
-        "iterations", "device", "workers",
+        "iterations", "least_gain", "device", "workers",
     )  # fmt: skip
     model = options.world_model
     return {

@@ -5,10 +5,10 @@
 "bare" does what the environment did to the simulation and nothing else: the same number of
 `mj_step`, each with the very commands that the environment gave it, and the same images with
 `mujoco.Renderer`. "step" is `env.step`; "replay" is the environment's own advance and images with
-the joint targets already known, so that step - replay is the price of inverse kinematics and of
-asking whether the task is done. All take turns, episode by episode, so that a busy machine slows
-them alike; the ratios are of processor time, medians over the episodes. Last, how
-environments in processes of their own add up.
+the joint targets already known, so that step - replay is the price of inverse kinematics, of the
+other measurements and of asking whether the task is done. All take turns, episode by episode, so
+that a busy machine slows them alike; the ratios are of processor time, medians over the episodes.
+Last, how environments in processes of their own add up.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from policies.interface import ACTION_DIM, Observation
 from policies.spaces import observation_of, observation_space
 from sim.kinematics import Kinematics
 from sim.motion import ACTION_HIGH, ACTION_LOW, CONTROL_RATE_HZ, carry_out
+from sim.quaternions import canonical
 from sim.randomization import NOMINAL
 from sim.randomization.world import RandomizedTabletop
 from sim.scene import CAMERAS
@@ -121,7 +122,7 @@ class TabletopEnv(gymnasium.Env):
         action = np.asarray(action, dtype=np.float64)
         if action.shape != (ACTION_DIM,):
             raise ValueError(f"action: expected shape ({ACTION_DIM},), got {action.shape}")
-        if not np.all(np.isfinite(action)):
+        if not np.isfinite(action).all():
             raise ValueError(f"action: expected finite numbers, got {action}")
         carry_out(world, self.kinematics, action, duration_s)
 
@@ -175,7 +176,7 @@ class TabletopEnv(gymnasium.Env):
             "joint_positions": world.joint_positions,
             "gripper_opening": np.array([world.gripper_opening]),
             "ee_position": world.ee_position - world.base_position,
-            "ee_quaternion": world.ee_rotation.as_quat(canonical=True, scalar_first=True),
+            "ee_quaternion": canonical(world.ee_quaternion),
             "instruction": episode.instruction,
         }
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.kinematics import Kinematics, displaced
+from sim.kinematics import Kinematics
+from sim.quaternions import displaced
 from sim.tabletop import Tabletop
 
 CONTROL_RATE_HZ = 10.0
@@ -22,10 +23,10 @@ def carry_out(
     duration_s: float = 1.0 / CONTROL_RATE_HZ,
 ) -> None:
     """Displace the tool from its measured pose by `action` (7,), clipped, within `duration_s`."""
-    action = np.clip(action, ACTION_LOW, ACTION_HIGH)
-    joints, _ = kinematics.inverse(
+    action = action.clip(ACTION_LOW, ACTION_HIGH)
+    joints, _ = kinematics.reach(
         world.joint_positions,
         world.ee_position + action[:3] - world.base_position,
-        displaced(world.ee_rotation, action[3:6]),
+        displaced(world.ee_quaternion, action[3:6]),
     )
     world.advance(duration_s, joints, float(action[6]))

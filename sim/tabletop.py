@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from sim import furniture, robot
+from sim import furniture, quaternions, robot
 from sim.compile import compile_scene
+from sim.quaternions import Quaternion
 from sim.rendering import explain
 from sim.scene import CAMERAS, Scene, SceneError
 
@@ -70,6 +71,7 @@ class Tabletop:
         }
         self._tcp = self.model.site(robot.TCP_SITE).id
         self.base_position = self.model.body(robot.BASE_BODY).pos.copy()  # (3,) [m]
+        self._untouching = b""  # pairs of geoms in contact, none of them the robot's and an item's
         self.observer: Callable[[], None] | None = None  # is called after every physics step
         self.reset(robot.HOME_RAD)
 
@@ -125,31 +127,28 @@ class Tabletop:
         The command's speed is limited to a share of the joints' limits; `gripper` is the wanted
         opening [0, 1]. What is None stays as it was commanded.
         """
-        steps = max(1, round(duration_s / self.model.opt.timestep))
+        timestep = self.model.opt.timestep
+        steps = max(1, round(duration_s / timestep))
         increment = np.zeros(7)
         if joint_target is not None:
-            target = np.clip(joint_target, robot.POSITION_LOWER_RAD, robot.POSITION_UPPER_RAD)
-            limit = COMMAND_SPEED_FRACTION * robot.VELOCITY_LIMIT_RAD_S * self.model.opt.timestep
-            increment = np.clip((target - self._command) / steps, -limit, limit)
-        finger_target = (
-            self.data.ctrl[7]
-            if gripper is None
-            else np.clip(gripper, 0.0, 1.0) * robot.FINGER_TRAVEL_M
-        )
-        lead = LEAD_S * increment / self.model.opt.timestep  # (7,) [rad]
-        finger_step = robot.GRIPPER_SPEED_LIMIT_M_S * self.model.opt.timestep
-        commands = np.tile(increment, (steps + 1, 1))
+            target = np.asarray(joint_target).clip(
+                robot.POSITION_LOWER_RAD, robot.POSITION_UPPER_RAD
+            )
+            limit = COMMAND_SPEED_FRACTION * robot.VELOCITY_LIMIT_RAD_S * timestep
+            increment = ((target - self._command) / steps).clip(-limit, limit)
+        lead = LEAD_S * increment / timestep  # (7,) [rad]
+        finger_step = robot.GRIPPER_SPEED_LIMIT_M_S * timestep
+        commands = np.full((steps + 1, 7), increment)
         commands[0] = self._command
         np.add.accumulate(commands, out=commands)  # (steps + 1, 7) [rad]
         leading = commands + lead
         # Python's own numbers and a view: NumPy's calls would take longer than the physics.
-        control, finger, finger_goal = (
-            self.data.ctrl,
-            float(self.data.ctrl[7]),
-            float(finger_target),
-        )
-        for step in range(1, steps + 1):
-            control[:7] = leading[step]
+        control = self.data.ctrl
+        finger = finger_goal = float(control[7])
+        if gripper is not None:
+            finger_goal = min(max(float(gripper), 0.0), 1.0) * robot.FINGER_TRAVEL_M
+        for command in leading[1:]:
+            control[:7] = command
             if finger != finger_goal:
                 finger += min(max(finger_goal - finger, -finger_step), finger_step)
                 control[7:9] = finger
@@ -170,6 +169,9 @@ class Tabletop:
 
     def _note_first_touch(self) -> None:
         geoms = self.data.contact.geom[: self.data.ncon]  # (n, 2)
+        pairs = geoms.tobytes()
+        if pairs == self._untouching:
+            return
         on_robot = self._robot_geoms[geoms]
         for row in np.flatnonzero(on_robot[:, 0] != on_robot[:, 1]):
             other = geoms[row, 1] if on_robot[row, 0] else geoms[row, 0]
@@ -177,6 +179,7 @@ class Tabletop:
             if name is not None:
                 self.first_touched = name
                 return
+        self._untouching = pairs
 
     # --- measurements -----------------------------------------------------------------------
 
@@ -202,7 +205,8 @@ class Tabletop:
     @property
     def gripper_opening(self) -> float:
         """[0, 1], 0 = closed."""
-        return float(np.clip(self.data.qpos[7:9].mean() / robot.FINGER_TRAVEL_M, 0.0, 1.0))
+        left, right = self.data.qpos[7:9].tolist()
+        return min(max((left + right) / 2 / robot.FINGER_TRAVEL_M, 0.0), 1.0)
 
     @property
     def ee_position(self) -> NDArray:
@@ -212,6 +216,11 @@ class Tabletop:
     @property
     def ee_rotation(self) -> Rotation:
         return Rotation.from_matrix(self.data.site_xmat[self._tcp].reshape(3, 3))
+
+    @property
+    def ee_quaternion(self) -> Quaternion:
+        """`ee_rotation` for the control loop, to which SciPy's checks are dear."""
+        return quaternions.from_matrix(self.data.site_xmat[self._tcp])
 
     def item_position(self, name: str) -> NDArray:
         """(3,) [m], centre of an item (bowl: its base), a handle, a cap, the middle of grains."""

@@ -15,6 +15,8 @@ from scipy.interpolate import CubicHermiteSpline
 
 from vla_ros.joints import JointsError, positions_by_name
 
+FASTEST = 100.0  # [rad/s] or [m/s]; no joint does that, and polynomials would overflow
+
 
 class TrajectoryError(ValueError):
     """A trajectory the controller refuses; the message says why."""
@@ -53,22 +55,24 @@ class TrajectoryFollower:
                 f"{(now_ns - times_ns[-1]) / 1e6:.0f} ms ago"
             )
         speeds = self._speeds(names, points, velocities)
-        speed_now = self._speed(now_ns)
-        self._times_ns = np.concatenate([[now_ns], times_ns[ahead]])
-        self._positions = np.concatenate([[np.asarray(commanded, float)], positions[ahead]])
-        self._spline = None
+        times_ns = np.concatenate([[now_ns], times_ns[ahead]])
+        positions = np.concatenate([[np.asarray(commanded, float)], positions[ahead]])
+        spline = None
         if speeds is not None:
-            times_s = (self._times_ns - now_ns) / 1e9
-            rates = np.concatenate([[speed_now], speeds[ahead]])
-            self._spline = CubicHermiteSpline(times_s, self._positions, rates)
+            rates = np.concatenate([[self._speed(now_ns)], speeds[ahead]])
+            try:
+                spline = CubicHermiteSpline((times_ns - now_ns) / 1e9, positions, rates)
+            except ValueError as error:  # so far ahead that seconds do not tell the times apart
+                raise TrajectoryError(f"time_from_start: {error}") from error
+        self._times_ns, self._positions, self._spline = times_ns, positions, spline
 
     def sample(self, now_ns: int) -> NDArray[np.float64] | None:
         """The command (n,) at `now_ns`; None while there has been no trajectory."""
         if self._times_ns is None or self._positions is None:
             return None
         if self._spline is not None:
-            end_s = float(self._spline.x[-1])
-            position = self._spline(min((now_ns - self._times_ns[0]) / 1e9, end_s))
+            elapsed_s = (now_ns - self._times_ns[0]) / 1e9  # below 0: the clock was set back
+            position = self._spline(np.clip(elapsed_s, 0.0, self._spline.x[-1]))
             return np.clip(position, self._lower, self._upper)
         elapsed = (self._times_ns - self._times_ns[0]).astype(float)
         instant = float(now_ns - self._times_ns[0])
@@ -80,7 +84,9 @@ class TrajectoryFollower:
 
     def _speed(self, now_ns: int) -> NDArray[np.float64]:
         """(n,) of the command at `now_ns`, as far as velocities were given."""
-        if self._spline is None or self._times_ns is None or now_ns >= self._times_ns[-1]:
+        if self._spline is None or self._times_ns is None:
+            return np.zeros(len(self._names))
+        if not self._times_ns[0] <= now_ns < self._times_ns[-1]:
             return np.zeros(len(self._names))
         return self._spline((now_ns - self._times_ns[0]) / 1e9, 1)
 
@@ -95,6 +101,10 @@ class TrajectoryFollower:
         if len(speeds) != len(points):
             raise TrajectoryError(
                 f"velocities: expected a row for each of {len(points)} points, got {len(speeds)}"
+            )
+        if np.max(np.abs(speeds)) > FASTEST:
+            raise TrajectoryError(
+                f"velocities: expected at most {FASTEST:g}, got {np.max(np.abs(speeds)):g}"
             )
         return np.stack(speeds)
 

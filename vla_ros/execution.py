@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.interface import ActionError
-from vla_ros import shaping
 from vla_ros.checks import BodyLike
 from vla_ros.command import Command
 from vla_ros.joint_watch import JointWatch
 from vla_ros.limits import Limits
-from vla_ros.planning import Begin, Motion, PoseChunk, gentle_stop, plan
-from vla_ros.trajectory import Phase, Trajectory
+from vla_ros.motions import Motions, Pace
+from vla_ros.planning import Motion, PoseChunk
+from vla_ros.trajectory import Trajectory
 
 
 class State(Enum):
@@ -44,23 +44,7 @@ class Timeouts:
     heartbeat_ns: int = 1_000_000_000  # since the policy node's last: then hold
 
 
-LATE_NS = 20_000_000  # a way of braking that took longer to find begins where the arm was
-HOLD_ATTEMPTS = 3  # then it goes out late
 CLOCK_JITTER_NS = 50_000_000  # by which a clock may go back while it is adjusted
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How motions begin and follow each other."""
-
-    soft_start_s: float = 1.0  # after standing still the speed ramps to full within this
-    soft_start_share: float = 0.2  # of the speed limits, at first
-    lead_ns: int = 30_000_000  # planning and sending take this long; the old motion goes on
-    longest_lead_ns: int = 300_000_000  # on a machine where planning has taken longer
-    blend_ns: int = 50_000_000  # in which a new motion takes over from the old one
-    follow_rad: float = 0.2  # an arm further than this from its command does not follow it
-    settle_ns: int = 100_000_000  # after coming to rest the measured pose is held
-    settle_rad: float = 0.005  # unless the command is this near to it
 
 
 @dataclass(frozen=True)
@@ -89,15 +73,11 @@ class Execution:
         clock: Callable[[], int] | None = None,
     ) -> None:
         """`clock` tells the time after planning; None: planning takes no time, as in simulation."""
-        self._clock = clock
-        self._body = body
-        self._limits = limits
         self._send = send
         self._timeouts = timeouts or Timeouts()
         self._pace = pace or Pace()
-        self._lead_ns = self._pace.lead_ns
         self._joints = JointWatch(limits.velocity_rad_s, self._timeouts.joints_ns)
-        self.command = Command()
+        self._motions = Motions(body, limits, self._pace, self._joints, clock)
         self._instruction = ""
         self._instruction_ns = 0
         self._last_chunk_ns = 0
@@ -111,7 +91,16 @@ class Execution:
         self.accepted = 0  # chunks that moved the robot
         self.refused = 0  # chunks that did not
         self.limited = 0  # chunks that a limit changed
-        self.late = 0  # chunks whose motion was ready when it should have begun already
+
+    @property
+    def command(self) -> Command:
+        """What the arm has been told."""
+        return self._motions.command
+
+    @property
+    def late(self) -> int:
+        """Chunks whose motion was ready when it should have begun already."""
+        return self._motions.late
 
     # --- what arrives -----------------------------------------------------------------------
 
@@ -156,25 +145,21 @@ class Execution:
                 )
             if self.state is not State.MOVING and self.command.end_ns > now_ns:
                 return  # it comes to rest first, and then begins softly
-            if self.state is State.MOVING and self._strays(joints):
+            if self.state is State.MOVING and self._motions.strays(joints):
                 raise ActionError(
                     f"the arm is more than {self._pace.follow_rad:g} rad from its command"
                 )
             if self.state is not State.MOVING:
                 self._moving_since_ns = now_ns
-            motion = plan(
-                chunk,
-                self._beginning(chunk.stamp_ns, joints, now_ns),
-                self._limits.scaled(self.speed_share(now_ns)),
-                self._body,
-            )
+            moving, share = self.state is State.MOVING, self.speed_share(now_ns)
+            motion = self._motions.follow(chunk, joints, now_ns, moving, share)
         except ActionError as error:
             self._refuse(str(error), now_ns)
             return
         except Exception as error:  # what a library makes of strange numbers must not end us
             self._refuse(f"{type(error).__name__}: {error}", now_ns)
             return
-        if self._is_late(motion, now_ns):
+        if motion is None:
             return  # it no longer joins the old motion, which goes on to its end at rest
         self.accepted += 1
         self.limited += bool(motion.notes)
@@ -241,7 +226,7 @@ class Execution:
         self._newest_ns = now_ns
         if back_ns <= CLOCK_JITTER_NS:
             return
-        self.command = Command()
+        self._motions.forget()
         self._joints.forget()
         self._instruction_ns = min(self._instruction_ns, now_ns)
         self._last_chunk_ns = min(self._last_chunk_ns, now_ns)
@@ -259,46 +244,6 @@ class Execution:
         passed_s = (now_ns - self._moving_since_ns) / 1e9
         first = self._pace.soft_start_share
         return float(np.clip(first + (1 - first) * passed_s / self._pace.soft_start_s, first, 1.0))
-
-    def _is_late(self, motion: Motion, now_ns: int) -> bool:
-        """Whether planning took longer than it may; the next motion then begins later."""
-        ready_ns = now_ns if self._clock is None else self._clock()
-        took_ns = ready_ns - now_ns
-        self._lead_ns = max(self._pace.lead_ns, round(0.9 * self._lead_ns))
-        if ready_ns <= motion.trajectory.start_ns:
-            return False
-        self._lead_ns = min(max(self._lead_ns, 2 * took_ns), self._pace.longest_lead_ns)
-        self.late += 1
-        return True
-
-    def _beginning(self, stamp_ns: int, joints: NDArray, now_ns: int) -> Begin:
-        """A motion goes on from its forerunner, smooth in speed, if the arm follows that one."""
-        begin_ns = now_ns + self._lead_ns
-        held_ns = self.command.behind_ns(stamp_ns, now_ns)
-        running = self.command.running
-        if running is None or self._strays(joints):
-            held_ns = held_ns if running is None else 0
-            rest = Phase.at_rest(self._within_range(joints))
-            return Begin(begin_ns, rest, held_ns=held_ns, now_ns=now_ns)
-        return Begin(
-            begin_ns,
-            self.command.at(begin_ns),
-            running if self.state is State.MOVING else None,
-            held_ns,
-            self._pace.blend_ns,
-            now_ns,
-            self.command.at(stamp_ns).positions,
-        )
-
-    def _within_range(self, joints: NDArray) -> NDArray[np.float64]:
-        """Measured beyond their range, joints are still not commanded there."""
-        limits = self._limits
-        return np.clip(joints, limits.position_lower_rad, limits.position_upper_rad)
-
-    def _strays(self, joints: NDArray) -> bool:
-        """Whether the arm was elsewhere than it was told to be when `joints` were measured."""
-        gap = self.command.at(self._joints.stamp_ns).positions - joints
-        return bool(np.max(np.abs(gap)) > self._pace.follow_rad)
 
     # --- stopping ---------------------------------------------------------------------------
 
@@ -319,14 +264,9 @@ class Execution:
     def _brake_blindly(self, now_ns: int) -> None:
         """To rest from what is commanded: nobody knows where the arm is, and the rest of the old
         motion must not be carried out."""
-        if self.command.running is None or self.command.at(now_ns).resting:
-            return
-        try:
-            trajectory = gentle_stop(self.command.at(now_ns), now_ns, self._limits, self._body)
-        except ActionError:  # no number of a state that was checked leads here
-            return
-        self.command.replace(trajectory)
-        self._send(Hold(trajectory, self.reason))
+        trajectory = self._motions.brake(now_ns)
+        if trajectory is not None:
+            self._hold_along(trajectory)
 
     def _hold(self, now_ns: int) -> None:
         joints = self.fresh_joints(now_ns)
@@ -334,31 +274,9 @@ class Execution:
         self._hold_pending = False
         if self.state is State.WAITING:
             self.state, self.reason = State.HOLDING, "joint states are back"
-        for _ in range(HOLD_ATTEMPTS):
-            trajectory = self._to_rest(joints, now_ns)
-            if self._clock is None or self._clock() - now_ns <= LATE_NS:
-                break
-            now_ns = self._clock()  # the old motion went on meanwhile
+        trajectory = self._motions.to_rest_in_time(joints, now_ns)
         self._settle_at_ns = trajectory.end_ns + self._pace.settle_ns
-        self.command.replace(trajectory)
-        self._send(Hold(trajectory, self.reason))
-
-    def _to_rest(self, joints: NDArray, now_ns: int) -> Trajectory:
-        """From the command to rest; to the measured joints, where the command rests already."""
-        joints = self._within_range(joints)
-        if self.command.running is None:
-            return shaping.standing(joints, now_ns)
-        phase = self.command.at(now_ns)
-        slow = self._limits.scaled(self._pace.soft_start_share)
-        if not self._strays(joints):
-            try:
-                if not phase.resting:
-                    return gentle_stop(phase, now_ns, self._limits, self._body)
-                return shaping.through(phase, now_ns, joints[None], np.zeros(1), slow)[0]
-            except ActionError:  # no number of a state that was checked leads here
-                pass
-        # Should the joint states lie, the arm must not be yanked to where they say it is.
-        return shaping.standing(joints, now_ns, shaping.reach_ns(phase, joints, slow))
+        self._hold_along(trajectory)
 
     def _settle(self, now_ns: int) -> None:
         """The arm has come to rest: hold where it is measured, if that is not what it was told."""
@@ -367,9 +285,11 @@ class Execution:
         self._settle_at_ns = None
         gap = self.command.at(now_ns).positions - joints
         if np.max(np.abs(gap)) > self._pace.settle_rad:
-            trajectory = self._to_rest(joints, now_ns)
-            self.command.replace(trajectory)
-            self._send(Hold(trajectory, self.reason))
+            self._hold_along(self._motions.to_rest(joints, now_ns))
+
+    def _hold_along(self, trajectory: Trajectory) -> None:
+        self.command.replace(trajectory)
+        self._send(Hold(trajectory, self.reason))
 
     def fresh_joints(self, now_ns: int) -> NDArray | None:
         """The measured joints (n,) [rad]; None when they are missing or stale."""

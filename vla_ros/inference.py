@@ -23,6 +23,7 @@ from vla_ros.planning import PoseChunk
 from vla_ros.robots import FR3, Gripper
 from vla_ros.synchronizer import Snapshot
 
+LONGEST_S = 600.0  # of a chunk
 RECENT = 10  # answers whose latency counts
 WAIT_S = 0.1  # the thread looks this often whether it should end
 
@@ -51,9 +52,15 @@ def observe(
 
 
 def to_pose_chunk(chunk: ActionChunk, observation: Observation) -> PoseChunk:
-    """What the executor gets: absolute poses. Raises `ActionError` for an unknown frame."""
+    """What the executor gets: absolute poses. Raises `ActionError` for an unknown frame and for a
+    chunk that is longer than any plan."""
     if chunk.frame != "base":
         raise ActionError(f"frame: expected 'base', got {chunk.frame!r}")
+    if len(chunk.actions) * chunk.dt_s > LONGEST_S:
+        raise ActionError(
+            f"dt_s: expected a chunk of {LONGEST_S:g} s or less, "
+            f"got {len(chunk.actions)} actions of {chunk.dt_s:g} s"
+        )
     positions, rotations, gripper = absolute_poses(chunk, observation)
     return PoseChunk(
         stamp_ns=chunk.stamp_ns,
@@ -96,13 +103,20 @@ class InferenceLoop:
         self._thread: threading.Thread | None = None
         self._margin_ns = None if margin_s is None else round(margin_s * 1e9)
         self._recent_ms: deque[float] = deque(maxlen=RECENT)
-        self._chunk_end_ns = 0
+        self._chunk_ns = (0, 0)  # when the last one begins and ends
         self._instruction: str | None = None
         self.latency_ms = 0.0  # of the last prediction
         self.diagnostics: Mapping[str, float] = {}  # what the last chunk says about itself
         self.count = 0  # predictions published
 
+    @property
+    def at_work(self) -> bool:
+        """Whether there is a thread: also one whose policy has not returned since `stop`."""
+        return self._thread is not None and self._thread.is_alive()
+
     def start(self) -> None:
+        """Not while it is `at_work`: there would be two."""
+        self._chunk_ns = (0, 0)
         self._running.set()
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
@@ -115,10 +129,9 @@ class InferenceLoop:
         """Publish nothing any more; False when the policy did not return in time."""
         self._running.clear()
         self._wake.set()
-        if self._thread is None:
-            return True
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        return not self.at_work
 
     def _run(self) -> None:
         while self._running.is_set():
@@ -143,22 +156,21 @@ class InferenceLoop:
             chunk = self._policy.predict_chunk(observation)
             self.latency_ms = (time.perf_counter() - start_s) * 1e3
             self._recent_ms.append(self.latency_ms)
-            self.diagnostics = chunk.diagnostics
+            self.diagnostics = dict(chunk.diagnostics)  # the policy may go on writing in its own
             poses = to_pose_chunk(chunk, observation)
+            if self._running.is_set() and self._is_current(observation):
+                self.count += 1
+                self._chunk_ns = (poses.stamp_ns, poses.stamp_ns + int(poses.times_ns[-1]))
+                self._publish(poses, chunk.actions)
+                self._report("OK", "running")
         except Exception as error:  # a policy may be anybody's code: its failure must not end us
             self._report("ERROR", f"{type(error).__name__}: {error}")
-            return
-        if self._running.is_set() and self._is_current(observation):
-            self.count += 1
-            self._chunk_end_ns = poses.stamp_ns + int(poses.times_ns[-1])
-            self._publish(poses, chunk.actions)
-            self._report("OK", "running")
 
     def _is_due(self, observation: Observation) -> bool:
         """Whether the answer to a later observation could come too late."""
         if self._margin_ns is None or observation.instruction != self._instruction:
             return True
-        if not self._recent_ms:
+        if not self._recent_ms or observation.stamp_ns < self._chunk_ns[0]:  # the clock went back
             return True
-        latest_ns = self._chunk_end_ns - round(max(self._recent_ms) * 1e6) - self._margin_ns
+        latest_ns = self._chunk_ns[1] - round(max(self._recent_ms) * 1e6) - self._margin_ns
         return observation.stamp_ns + self._pacer.period_ns > latest_ns

@@ -224,7 +224,13 @@ def chunk_from_messages(poses: MultiDOFJointTrajectory, gripper: JointTrajectory
     )
 
 
-# --- health ---------------------------------------------------------------------------------
+# --- text and health ------------------------------------------------------------------------
+
+
+def sendable(text: str) -> str:
+    """What a ROS string and a log can carry: half a surrogate pair, as file names and other
+    people's JSON have them, becomes a question mark."""
+    return text.encode(errors="replace").decode()
 
 
 def diagnostics(
@@ -232,9 +238,12 @@ def diagnostics(
 ) -> DiagnosticArray:
     """One status; `level` is a key of `LEVELS`."""
     status = DiagnosticStatus(
-        level=LEVELS[level], name=name, message=message, hardware_id="vla_ros"
+        level=LEVELS[level], name=name, message=sendable(message), hardware_id="vla_ros"
     )
-    status.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+    status.values = [
+        KeyValue(key=sendable(str(key)), value=sendable(str(value)))
+        for key, value in values.items()
+    ]
     result = DiagnosticArray(status=[status])
     result.header.stamp = to_stamp(stamp_ns)
     return result

@@ -32,6 +32,7 @@ from vla_ros.runtime import LATCHED, RELIABLE, SENSOR
 
 PATH_EVERY = 3  # joint states per recorded point of the tool's path
 SERVICE_TIMEOUT_S = 15.0
+STATUS_FIELDS = {"episode", "success", "success_time_s", "time_s"}  # used here
 
 
 class GraphError(RuntimeError):
@@ -178,7 +179,12 @@ class OperatorNode(Node):
     # --- what arrives -----------------------------------------------------------------------
 
     def _on_status(self, message: String) -> None:
-        self.status = json.loads(message.data)
+        try:
+            status = json.loads(message.data)
+        except (ValueError, RecursionError):
+            return
+        if isinstance(status, dict) and status.keys() >= STATUS_FIELDS:
+            self.status = status
 
     def _on_health(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -219,11 +225,10 @@ class OperatorNode(Node):
         t, q = transform.translation, transform.rotation
         try:
             wanted = Rotation.from_quat([q.w, q.x, q.y, q.z], scalar_first=True)
-        except ValueError:
+            turn = displacement(rotation, wanted)
+        except ValueError:  # no rotation
             return
-        self._action = np.concatenate(
-            [np.array([t.x, t.y, t.z]) - position, displacement(rotation, wanted), [self._gripper]]
-        )
+        self._action = np.concatenate([np.array([t.x, t.y, t.z]) - position, turn, [self._gripper]])
 
     def _on_motion(self, message: Float64) -> None:
         if self._record is None or self.status.get("success"):

@@ -40,6 +40,7 @@ class PlannerChoice:
     horizon: int | None = None  # actions; None: all that the model was trained for
     candidates: int = PlannerSettings.candidates
     iterations: int = PlannerSettings.iterations
+    least_gain: float = PlannerSettings.least_gain
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -71,6 +72,7 @@ class PlannerChoice:
             "horizon_actions": self.settings().horizon_frames * self._block(),
             "candidates": self.candidates,
             "iterations": self.iterations,
+            "least_gain": self.least_gain,
         }
 
     def settings(self) -> PlannerSettings:
@@ -85,6 +87,7 @@ class PlannerChoice:
                 candidates=self.candidates,
                 elites=max(2, min(PlannerSettings.elites, self.candidates // 2)),
                 iterations=self.iterations,
+                least_gain=self.least_gain,
             )
         except ValueError as error:
             raise UserError(str(error)) from error

@@ -2,86 +2,31 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.lifecycle import LifecycleNode, State, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, State, TransitionCallbackReturn
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory, MultiDOFJointTrajectory
 
-from policies.factory import DEFAULT_POLICY, DTYPES, QUANTIZATIONS
-from policies.interface import (
-    Observation,
-    ObservationError,
-    Policy,
-    SelfChecking,
-    ToolLimits,
-    UnfitPolicyError,
-)
+from policies.interface import Observation, ObservationError, Policy, UnfitPolicyError
 from policies.remote.settings import is_remote
 from sim.kinematics import Kinematics
 from vla_ros import messages, topics
-from vla_ros.errors import UserError
 from vla_ros.imagined import Imagining, picture_of
 from vla_ros.inference import InferenceLoop, observe
 from vla_ros.joints import JointsError, positions_by_name
-from vla_ros.limit_parameters import OWN
 from vla_ros.planning import PoseChunk
-from vla_ros.robot_parameters import ROBOT_PARAMETERS, robot_of
-from vla_ros.runtime import (
-    NEWEST,
-    RELIABLE,
-    SENSOR,
-    Parameter,
-    declare,
-    run_node,
-    subscribe_latched,
-)
-from vla_ros.streams import Streams
-from vla_ros.synchronizer import StreamError, Synchronizer
+from vla_ros.policy_inputs import NOTHING_HEARD, PolicyInputs
+from vla_ros.policy_loading import check_cameras, check_fit, load_from_factory, tool_limits
+from vla_ros.policy_parameters import PARAMETERS
+from vla_ros.robot_parameters import robot_of
+from vla_ros.runtime import NEWEST, RELIABLE, SENSOR, declare, run_node, subscribe_latched
 
-PARAMETERS = (
-    Parameter(
-        "policy", DEFAULT_POLICY, "Name of a policy that ships here, a folder, or ws://host:port"
-    ),
-    Parameter("device", "cpu", "Where it runs: cpu, cuda or cuda:<index>"),
-    Parameter("unnorm_key", "", "Data set whose statistics un-normalize; empty: the only one"),
-    Parameter("dtype", "float32", f"What it computes in: {', '.join(DTYPES)}"),
-    Parameter("quantization", "", f"Of its weights: {', '.join(QUANTIZATIONS)}; empty: none"),
-    Parameter("cameras", [""], "Cameras to use; empty: those the policy looks at"),
-    Parameter("image_size_px", 224, "Expected width and height of images; 0: any", 0, 4096),
-    Parameter("least_contrast", 8.0, "Refuse darker images, of 255; 0: none", 0.0, 255.0),
-    Parameter("rate_hz", 10.0, "Most predictions a second", 0.1, 100.0),
-    Parameter(
-        "request_margin_s",
-        0.0,
-        "Ask again this long, and the measured latency, before a chunk ends; 0: at every image",
-        0.0,
-        5.0,
-    ),
-    Parameter("tolerance_s", 0.05, "Streams further apart than this do not match", 0.001, 1.0),
-    Parameter("max_age_s", 0.5, "Streams older than this are stale", 0.01, 10.0),
-    Parameter("speed_m_s", 0.0, "Refuse policies that move the tool faster" + OWN, 0.0, 5.0),
-    Parameter("turn_rad_s", 0.0, "Refuse policies that turn the tool faster" + OWN, 0.0, 50.0),
-    Parameter("step_m", 0.0, "Refuse policies with longer steps" + OWN, 0.0, 5.0),
-    *ROBOT_PARAMETERS,
-    Parameter("planner", "", "Plans around the policy: best-of-n, gate, icem; empty: none"),
-    Parameter(
-        "world_model",
-        "",
-        "World model (name or folder) that the planner imagines with; empty: the one that ships",
-    ),
-    Parameter("deadline_ms", 200.0, "Of a planner's decision, the policy included", 1.0, 1e4),
-    Parameter("autostart", True, "Configure and activate at once, without a lifecycle manager"),
-)
 DIAGNOSTICS_RATE_HZ = 2.0
 HEARTBEAT_RATE_HZ = 10.0
-EXECUTOR_SILENT_NS = 1_000_000_000  # an executor that was heard is gone when silent for longer
-JOINTS, EXECUTOR = "joint_states", "executor_node"  # what the watchdogs watch, and the cameras
 RETRY_S = 3.0  # autostart: the machine that computes the policy may come back
 
 
@@ -95,22 +40,20 @@ class PolicyNode(LifecycleNode):
         self._robot = robot_of(self._values)
         self._joint_names = self._robot.joint_names + self._robot.gripper.joints
         self._kinematics = Kinematics(arm=self._robot.arm)
-        self._lock = threading.Lock()  # guards the instruction and the synchronizer
-        self._synchronizer: Synchronizer | None = None
-        self._instruction = ""
+        self._inputs: PolicyInputs | None = None
         self._loop: InferenceLoop | None = None
         self._policy: Policy | None = None
-        self._imagined: Any = None  # publisher of what a planner expects
-        self._used_stamp_ns = 0
+        self._chunk_publishers: list[LifecyclePublisher] = []  # only while configured
+        self._imagined: Any = None  # one of them: of what a planner expects
         self._health = ("WARN", "not configured")
-        self._streams = Streams((JOINTS, EXECUTOR))
         self._refused_images = 0
         self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, RELIABLE)
         self.create_timer(1.0 / DIAGNOSTICS_RATE_HZ, self._publish_diagnostics)
         self._state = self.create_publisher(String, topics.POLICY_STATE, RELIABLE)
         self.create_timer(1.0 / HEARTBEAT_RATE_HZ, self._tell_state)
-        if self._values["autostart"]:
-            self._start_timer = self.create_timer(0.0, self._autostart)
+        self._start_timer = self.create_timer(0.0, self._autostart)
+        if not self._values["autostart"]:
+            self._start_timer.cancel()
 
     # --- lifecycle --------------------------------------------------------------------------
 
@@ -119,37 +62,33 @@ class PolicyNode(LifecycleNode):
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
         elif is_remote(self._values["policy"]):
-            self._start_timer = self.create_timer(RETRY_S, self._autostart)
+            self._start_timer.timer_period_ns = round(RETRY_S * 1e9)
+            self._start_timer.reset()
 
     def on_configure(self, state: State) -> TransitionCallbackReturn:
-        values = self._values
+        self._start_timer.cancel()  # whoever configures has taken over
+        name = self._values["policy"]
         try:
-            self._policy = self._load(values)
-            cameras = check_cameras(values["cameras"], self._policy)
-            check_fit(
-                self._policy,
-                tool_limits(values, self._robot.limits.tool),
-            )
+            self._policy = self._load(self._values)
+            cameras = check_cameras(self._values["cameras"], self._policy)
+            check_fit(self._policy, tool_limits(self._values, self._robot.limits.tool))
+            self._begin(self._policy, cameras)
         except UnfitPolicyError as error:
-            self._report("ERROR", f"refused policy {values['policy']!r}: {error}")
-            self._drop_policy()
-            return TransitionCallbackReturn.FAILURE
+            return self._fail(f"refused policy {name!r}: {error}")
         except Exception as error:  # a missing, truncated or unknown checkpoint, in many shapes
-            self._report("ERROR", f"cannot load policy {values['policy']!r}: {error}")
-            self._drop_policy()
-            return TransitionCallbackReturn.FAILURE
-        self._synchronizer = Synchronizer(
-            cameras, round(values["tolerance_s"] * 1e9), round(values["max_age_s"] * 1e9)
-        )
-        self._streams = Streams((*cameras, JOINTS, EXECUTOR))
-        self._poses = self.create_lifecycle_publisher(
-            MultiDOFJointTrajectory, topics.ACTION_CHUNK, RELIABLE
-        )
-        self._gripper = self.create_lifecycle_publisher(
-            JointTrajectory, topics.GRIPPER_CHUNK, RELIABLE
-        )
-        if isinstance(self._policy, Imagining):
-            self._imagined = self.create_lifecycle_publisher(Image, topics.IMAGINED, RELIABLE)
+            return self._fail(f"cannot load policy {name!r}: {error}")
+        self._report("OK", f"configured: {self._policy.name} on {self._values['device']}")
+        return TransitionCallbackReturn.SUCCESS
+
+    def _begin(self, policy: Policy, cameras: tuple[str, ...]) -> None:
+        """Everything that `_clear` ends."""
+        values = self._values
+        inputs = PolicyInputs(cameras, values["tolerance_s"], values["max_age_s"])
+        self._inputs = inputs
+        self._poses = self._publisher(MultiDOFJointTrajectory, topics.ACTION_CHUNK)
+        self._gripper = self._publisher(JointTrajectory, topics.GRIPPER_CHUNK)
+        if isinstance(policy, Imagining):
+            self._imagined = self._publisher(Image, topics.IMAGINED)
         for name in cameras:
             self.create_subscription(
                 Image,
@@ -161,22 +100,31 @@ class PolicyNode(LifecycleNode):
         subscribe_latched(self, String, topics.INSTRUCTION, self._on_instruction)
         self.create_subscription(String, topics.EXECUTOR_STATE, self._on_executor_state, RELIABLE)
         self._loop = InferenceLoop(
-            self._policy,
+            policy,
             self._next_observation,
             self._publish_chunk,
-            lambda observation: observation.instruction == self._instruction,
+            lambda observation: observation.instruction == inputs.instruction,
             self._report,
             values["rate_hz"],
             values["request_margin_s"] or None,
         )
-        self._report("OK", f"configured: {self._policy.name} on {values['device']}")
-        return TransitionCallbackReturn.SUCCESS
+
+    def _publisher(self, kind: type, topic: str) -> LifecyclePublisher:
+        self._chunk_publishers.append(self.create_lifecycle_publisher(kind, topic, RELIABLE))
+        return self._chunk_publishers[-1]
 
     def on_activate(self, state: State) -> TransitionCallbackReturn:
-        result = super().on_activate(state)
         if self._policy is None or self._loop is None:
             return TransitionCallbackReturn.FAILURE
-        self._policy.reset()
+        if self._loop.at_work:
+            self._report("ERROR", "the policy has not returned from before: it cannot begin anew")
+            return TransitionCallbackReturn.FAILURE
+        try:
+            self._policy.reset()
+        except Exception as error:
+            self._report("ERROR", f"the policy cannot begin anew: {error}")
+            return TransitionCallbackReturn.FAILURE
+        result = super().on_activate(state)
         self._loop.start()
         self._report("OK", f"active: {self._policy.name}")
         return result
@@ -189,40 +137,59 @@ class PolicyNode(LifecycleNode):
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: State) -> TransitionCallbackReturn:
-        for subscription in list(self.subscriptions):
-            if subscription.topic_name != "/parameter_events":
-                self.destroy_subscription(subscription)
-        self.destroy_lifecycle_publisher(self._poses)
-        self.destroy_lifecycle_publisher(self._gripper)
-        if self._imagined is not None:
-            self.destroy_lifecycle_publisher(self._imagined)
-            self._imagined = None
-        self._drop_policy()
-        self._loop = self._synchronizer = None
+        self._clear()
         self._report("WARN", "not configured")
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: State) -> TransitionCallbackReturn:
-        if self._loop is not None:
-            self._loop.stop()
+        self._start_timer.cancel()
+        self._clear()
+        self._report("WARN", "shut down")
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: State) -> TransitionCallbackReturn:
+        """A transition raised: as if nothing had been configured."""
+        self._clear()
+        self._report("ERROR", "a transition failed; not configured")
         return TransitionCallbackReturn.SUCCESS
 
     def destroy_node(self) -> None:
-        if self._loop is not None:
-            self._loop.stop(timeout_s=1.0)
-        self._drop_policy()
+        self._clear(timeout_s=1.0)
         super().destroy_node()
+
+    def _fail(self, text: str) -> TransitionCallbackReturn:
+        self._report("ERROR", text)
+        self._clear()
+        return TransitionCallbackReturn.FAILURE
+
+    def _clear(self, timeout_s: float = 5.0) -> None:
+        """As before `on_configure`, however far that came."""
+        if self._loop is not None:
+            self._loop.stop(timeout_s)
+        for subscription in list(self.subscriptions):
+            if subscription.topic_name != "/parameter_events":
+                self.destroy_subscription(subscription)
+        for publisher in self._chunk_publishers:
+            self.destroy_lifecycle_publisher(publisher)
+        self._chunk_publishers.clear()
+        self._loop = self._imagined = self._inputs = None
+        self._drop_policy()
 
     def _drop_policy(self) -> None:
         """One that another machine computes has a connection to end."""
         policy, self._policy = self._policy, None
         close = getattr(policy, "close", None)
         if close is not None:
-            close()
+            try:
+                close()
+            except Exception as error:  # it goes, one way or another
+                self.get_logger().warning(messages.sendable(f"the policy does not close: {error}"))
 
     # --- what arrives -----------------------------------------------------------------------
 
     def _on_image(self, camera: str, message: Image) -> None:
+        if self._inputs is None:
+            return
         try:
             image = messages.image_from_message(message, self._values["image_size_px"])
             messages.check_contrast(image, self._values["least_contrast"])
@@ -230,30 +197,27 @@ class PolicyNode(LifecycleNode):
             self._refused_images += 1
             self._report("ERROR", f"camera {camera!r}: {error}")
             return
-        self._streams.on(camera, self._now_ns())
-        with self._lock:
-            if self._synchronizer is not None:
-                self._synchronizer.add_image(camera, messages.to_ns(message.header.stamp), image)
+        self._inputs.add_image(camera, messages.to_ns(message.header.stamp), image, self._now_ns())
         if self._loop is not None:
             self._loop.notify()
 
     def _on_joints(self, message: JointState) -> None:
+        if self._inputs is None:
+            return
         try:
             joints = positions_by_name(message.name, message.position, self._joint_names)
         except JointsError as error:
             self._report("ERROR", f"{topics.JOINT_STATES}: {error}")
             return
-        self._streams.on(JOINTS, self._now_ns())
-        with self._lock:
-            if self._synchronizer is not None:
-                self._synchronizer.add_joints(messages.to_ns(message.header.stamp), joints)
+        self._inputs.add_joints(messages.to_ns(message.header.stamp), joints, self._now_ns())
 
     def _on_instruction(self, message: String) -> None:
-        with self._lock:
-            self._instruction = message.data
+        if self._inputs is not None:
+            self._inputs.on_instruction(message.data)
 
     def _on_executor_state(self, _message: String) -> None:
-        self._streams.on(EXECUTOR, self._now_ns())
+        if self._inputs is not None:
+            self._inputs.on_executor(self._now_ns())
 
     def on_callback_error(self, error: Exception) -> None:
         """A fault of ours, or a message nobody thought of: the executor holds without chunks."""
@@ -263,26 +227,9 @@ class PolicyNode(LifecycleNode):
 
     def _next_observation(self) -> Observation | None:
         """The newest synchronized observation not used yet; None: nothing to do."""
-        with self._lock:
-            instruction = self._instruction
-            if self._synchronizer is None:
-                return None
-            if not instruction:
-                self._report("OK", "the instruction is empty: nothing to do")
-                return None
-            silent_ns = self._streams.age_ns(EXECUTOR, self._now_ns())
-            if silent_ns is not None and silent_ns > EXECUTOR_SILENT_NS:
-                self._report("ERROR", "executor_node is silent: nothing is asked of the policy")
-                return None
-            try:
-                snapshot = self._synchronizer.newest(self._now_ns())
-            except StreamError as error:
-                self._report("ERROR", str(error))
-                return None
-        if snapshot.stamp_ns == self._used_stamp_ns:
-            return None
-        self._used_stamp_ns = snapshot.stamp_ns
-        return observe(snapshot, instruction, self._kinematics, self._robot.gripper)
+        inputs = self._inputs
+        found = None if inputs is None else inputs.newest(self._now_ns(), self._report)
+        return found and observe(*found, self._kinematics, self._robot.gripper)
 
     def _publish_chunk(self, chunk: PoseChunk, _actions) -> None:
         poses, gripper = messages.chunk_to_messages(chunk)
@@ -308,6 +255,7 @@ class PolicyNode(LifecycleNode):
         self._state.publish(String(data=self._health[0]))
 
     def _report(self, level: str, text: str) -> None:
+        text = messages.sendable(text)
         if level == "ERROR" and self._health != (level, text):
             self.get_logger().error(text, throttle_duration_sec=1.0)
         self._health = (level, text)
@@ -321,61 +269,11 @@ class PolicyNode(LifecycleNode):
             for name, value in self._loop.diagnostics.items():
                 values[name] = f"{value:.3f}" if isinstance(value, float) else value
         stamp_ns = self._now_ns()
-        values |= self._streams.values(stamp_ns)
+        streams = NOTHING_HEARD if self._inputs is None else self._inputs.streams
+        values |= streams.values(stamp_ns)
         self._diagnostics.publish(
             messages.diagnostics("policy_node", level, text, values, stamp_ns)
         )
-
-
-def load_from_factory(parameters: Mapping[str, Any]) -> Policy:
-    """The policy by the name or folder users give, and a planner around it if one is wanted.
-
-    torch is imported here, not before.
-    """
-    from policies.factory import load_policy
-
-    choice = None
-    if parameters["planner"]:
-        from vla_ros.planners import PlannerChoice
-
-        choice = PlannerChoice(
-            parameters["planner"],
-            parameters["world_model"],
-            deadline_ms=parameters["deadline_ms"],
-            device=parameters["device"],
-        )
-        choice.check_for_robot()  # before the weights are read
-    elif parameters["world_model"]:
-        raise UserError("world_model: means nothing without a planner")
-    policy = load_policy(
-        parameters["policy"],
-        device=parameters["device"],
-        unnorm_key=parameters["unnorm_key"] or None,
-        dtype=parameters["dtype"],
-        quantization=parameters["quantization"] or None,
-    )
-    return policy if choice is None else choice.around(policy)
-
-
-def check_cameras(wanted: list[str], policy: Policy) -> tuple[str, ...]:
-    """The cameras to subscribe to; raises when the policy would miss one of its own."""
-    cameras = tuple(name for name in wanted if name) or tuple(policy.cameras)
-    missing = [name for name in policy.cameras if name not in cameras]
-    if missing:
-        raise ValueError(f"cameras: {policy.name} looks at {missing}, got {list(cameras)}")
-    return cameras
-
-
-def tool_limits(values: Mapping[str, Any], own: ToolLimits) -> ToolLimits:
-    """Those of the parameters; what is 0 is the robot's own."""
-    given = {name: values[name] for name in ("speed_m_s", "turn_rad_s", "step_m") if values[name]}
-    return replace(own, **given)
-
-
-def check_fit(policy: Policy, limits: ToolLimits) -> None:
-    """A policy with a gate of its own passes it; raises `UnfitPolicyError` when it does not."""
-    if isinstance(policy, SelfChecking):
-        policy.check_fit(limits)
 
 
 def main() -> None:

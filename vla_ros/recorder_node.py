@@ -140,6 +140,10 @@ class RecorderNode(Node):
         except JointsError as error:
             self._refuse(f"command: {error}")
             return
+        times_ns = [time_ns for time_ns, _ in points]
+        if times_ns != sorted(set(times_ns)):  # no controller follows it
+            self._refuse("command: expected rising times")
+            return
         start_ns = messages.to_ns(message.header.stamp)
         gripper = names == robot.FINGER_JOINT_NAMES
         self.recorder.on_command(gripper, points, start_ns, self._now_ns())

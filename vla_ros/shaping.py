@@ -21,8 +21,8 @@ USED_ACCELERATION = 0.8  # of the limits
 USED_JERK = 0.8
 USED_VELOCITY = 0.98  # of the allowed velocity
 PASSING_SHARE = 0.6  # of that acceleration between two waypoints: it begins and ends at none
-ROUNDS = 8  # to find speeds that suit the time which the slowest joint needs
-LONGER = 1.3
+ROUNDS = 4  # to find speeds that suit the time which the slowest joint needs
+LONGER = 1.5
 MISS_GAIN_S = 0.1
 LONGEST_S = 20.0  # a motion that takes longer is none that was wanted
 
@@ -45,7 +45,8 @@ def through(
     allow; what comes later is late by as much. The second result are the times (k,) [s] it takes.
     """
     pieces, reached_s = _fastest(start, waypoints, times_s, limits)
-    if may_miss_first and len(waypoints) > 1:
+    late_s = reached_s[0] - times_s[0]
+    if may_miss_first and len(waypoints) > 1 and late_s > MISS_GAIN_S:
         others, later_s = _fastest(start, waypoints[1:], times_s[1:], limits)
         if later_s[-1] < reached_s[-1] - MISS_GAIN_S:
             passed_s = later_s[0] * times_s[0] / times_s[1]

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from rclpy.node import Node
 from std_msgs.msg import String
 
-from vla_ros import topics
+from vla_ros import messages, topics
 from vla_ros.errors import UserError
 from vla_ros.runtime import LATCHED, RELIABLE, Parameter, declare, run_node, subscribe_latched
 from vla_ros.task_planning.choose import choose_task_planner
@@ -79,8 +79,8 @@ class TaskNode(Node):
             try:
                 steps = planning.result()
                 self._executive = Executive(steps, self._settings, self._now_ns())
-            except ValueError as error:
-                self.get_logger().error(str(error))
+            except Exception as error:  # a language model may be anybody's code
+                self.get_logger().error(messages.sendable(str(error)))
                 self._publish_progress(
                     {"status": "refused", "task": self._task, "reason": str(error)}
                 )
@@ -97,7 +97,7 @@ class TaskNode(Node):
             step, outcome, reason = found["step"], found["outcome"], str(found.get("reason", ""))
             if outcome not in ("done", "failed"):
                 raise ValueError(f"outcome: expected done or failed, got {outcome!r}")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             self.get_logger().error(f"{topics.STEP_RESULT}: not a result ({error!r})")
             return
         if executive is None or step != executive.index:
@@ -112,10 +112,10 @@ class TaskNode(Node):
             return
         if executive.instruction != self._said:
             self._said = executive.instruction
-            self._instruction.publish(String(data=self._said))
+            self._instruction.publish(String(data=messages.sendable(self._said)))
         self._publish_progress({"task": self._task, **executive.progress()})
         if executive.status == "failed":
-            self.get_logger().error(executive.reason)
+            self.get_logger().error(messages.sendable(executive.reason))
 
     def _publish_progress(self, progress: dict) -> None:
         self._progress.publish(String(data=json.dumps(progress)))

@@ -86,11 +86,13 @@ class TeleopNode(Node):
             )
             return
         linear, angular = message.twist.linear, message.twist.angular
+        now_ns = self._now_ns()
         try:
             self._teleoperation.on_twist(
                 np.array([linear.x, linear.y, linear.z]),
                 np.array([angular.x, angular.y, angular.z]),
-                messages.to_ns(message.header.stamp) or self._now_ns(),
+                messages.to_ns(message.header.stamp) or now_ns,
+                now_ns,
             )
             self._error = ""
         except TeleoperationError as error:

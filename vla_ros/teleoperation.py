@@ -50,7 +50,8 @@ class Teleoperation:
         self._opening = 1.0
         self._opening_told = False
         self._velocity = np.zeros(6)  # [m/s], [rad/s], base frame
-        self._twist_ns = self._input_ns = -(10**18)
+        self._twist_ns = -(10**18)
+        self._inputs_ns = {"twist": -(10**18), "gripper": -(10**18)}  # when they were last used
         self._wanted: tuple[NDArray, Rotation] | None = None
         self._stepped_ns = 0
         self.state = "waiting for joint states"
@@ -61,12 +62,17 @@ class Teleoperation:
         if not self._opening_told:
             self._opening = float(np.clip(opening, 0.0, 1.0))  # stays as it is
 
-    def on_twist(self, linear: NDArray, angular: NDArray, stamp_ns: int) -> None:
+    def on_twist(self, linear: NDArray, angular: NDArray, stamp_ns: int, now_ns: int) -> None:
         """Wanted velocities (3,) [m/s] and (3,) [rad/s] in the base frame."""
         velocity = np.concatenate([linear, angular]).astype(float)
+        self._twist_ns = -(10**18)  # no wish
         if not np.all(np.isfinite(velocity)):
-            self._twist_ns = -(10**18)  # no wish
             raise TeleoperationError(f"twist: expected finite numbers, got {velocity.tolist()}")
+        if stamp_ns - now_ns > self._limits.twist_timeout_ns:  # it must not move the arm later
+            raise TeleoperationError(
+                f"twist: stamped {(stamp_ns - now_ns) / 1e6:.0f} ms in the future; "
+                "are the clocks set?"
+            )
         for part, limit in (
             (slice(0, 3), self._limits.speed_m_s),
             (slice(3, 6), self._limits.turn_rad_s),
@@ -76,22 +82,22 @@ class Teleoperation:
                 velocity[part] *= limit / size
         self._velocity = velocity
         self._twist_ns = stamp_ns
-        self._input_ns = max(self._input_ns, stamp_ns)
+        self._inputs_ns["twist"] = stamp_ns
 
     def on_gripper(self, opening: float, stamp_ns: int) -> None:
         """Wanted opening, 0 = closed, 1 = open; clipped."""
         if not np.isfinite(opening):
             raise TeleoperationError(f"gripper: expected a finite number, got {opening}")
         self._opening, self._opening_told = float(np.clip(opening, 0.0, 1.0)), True
-        self._input_ns = max(self._input_ns, stamp_ns)
+        self._inputs_ns["gripper"] = stamp_ns
 
     def step(self, now_ns: int) -> PoseChunk | None:
         """The chunk to send now; None: nothing, so that the executor holds."""
         tool, limits = self._tool, self._limits
-        if tool is None or now_ns - tool.stamp_ns > limits.joint_timeout_ns:
+        if tool is None or abs(now_ns - tool.stamp_ns) > limits.joint_timeout_ns:
             self._wanted, self.state = None, "waiting for joint states"
             return None
-        if now_ns - self._input_ns > limits.linger_ns:
+        if all(abs(now_ns - each) > limits.linger_ns for each in self._inputs_ns.values()):
             self._wanted, self.state = None, "no input: nothing is sent"
             return None
         fresh = -limits.twist_timeout_ns <= now_ns - self._twist_ns <= limits.twist_timeout_ns

@@ -20,6 +20,7 @@ class Clip:
     executed: Tensor  # (b, t, k) bool, which of them there were; none before the first frame
     states: Tensor  # (b, t, state_dim) scaled, at each frame; arbitrary where not known
     words: Tensor  # (b, n) word numbers
+    places: Tensor  # (b, t, 6) where the named item is and shall go, scaled as the tool's; or nan
     targets: OutcomeTargets  # of the last frame
 
     @property
@@ -42,5 +43,6 @@ class Clip:
             actions=self.actions[:, :frames],
             executed=self.executed[:, :frames],
             states=self.states[:, :frames],
+            places=self.places[:, :frames],
             targets=unknown,
         )

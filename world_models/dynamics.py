@@ -160,29 +160,34 @@ class Dynamics(nn.Module, ABC):
         return content + outcome, {"content": content.item(), **figures, **parts}
 
     def with_imagined_context(
-        self, clip: Clip, decoding: Decoding, generator: torch.Generator
+        self, clip: Clip, decoding: Decoding, generator: torch.Generator, frames: int = 1
     ) -> Clip:
-        """The clip with the last context frame as this model imagines it.
+        """The clip with the last `frames` context frames as this model imagines them.
 
-        The loss on it is that of the second step of a roll-out: imagination has to live with its
-        own mistakes. The clip must have three frames or more.
+        The loss on it is that of a later step of a roll-out: imagination has to live with its own
+        mistakes. The clip must have two frames more than that.
         """
         last = clip.contents.shape[1] - 2  # the last context frame
-        before = clip.until(last + 1)
-        with torch.no_grad():
-            condition = self.clip_condition(before)
-            pending = (before.contents[:, :-1], condition[:, :-1])
-            ahead = self.look_ahead(None, pending, condition[:, -1:], generator)
-            imagined = self.imagine(ahead, decoding, generator)[:, None]
-            change = self.read_outcome(ahead).state_change
-        state = clip.states[:, last - 1] + change
-        contents = torch.cat([clip.contents[:, :last], imagined, clip.contents[:, last + 1 :]], 1)
-        states = clip.states.clone()
-        states[:, last] = state
+        rolled = clip
+        for frame in range(last - frames + 1, last + 1):
+            rolled = self._with_imagined_frame(rolled, frame, decoding, generator)
         # The state to arrive at is the same, the way there is not.
-        left = clip.targets.state_change + clip.states[:, last] - state
-        targets = replace(clip.targets, state_change=left)
-        return replace(clip, contents=contents, states=states, targets=targets)
+        left = clip.targets.state_change + clip.states[:, last] - rolled.states[:, last]
+        return replace(rolled, targets=replace(clip.targets, state_change=left))
+
+    @torch.no_grad()
+    def _with_imagined_frame(
+        self, clip: Clip, frame: int, decoding: Decoding, generator: torch.Generator
+    ) -> Clip:
+        before = clip.until(frame + 1)
+        condition = self.clip_condition(before)
+        pending = (before.contents[:, :-1], condition[:, :-1])
+        ahead = self.look_ahead(None, pending, condition[:, -1:], generator)
+        imagined = self.imagine(ahead, decoding, generator)[:, None]
+        states = clip.states.clone()
+        states[:, frame] = clip.states[:, frame - 1] + self.read_outcome(ahead).state_change
+        parts = [clip.contents[:, :frame], imagined, clip.contents[:, frame + 1 :]]
+        return replace(clip, contents=torch.cat(parts, 1), states=states)
 
 
 def hidden_shares(clip: Clip, generator: torch.Generator) -> tuple[Tensor, Tensor]:

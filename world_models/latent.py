@@ -2,12 +2,15 @@
 
 After LeWorldModel: the next latent is predicted end to end, and one regularizer keeps all latents
 from becoming the same, SIGReg of LeJEPA (arXiv 2511.08544): along random directions they shall be
-distributed as a standard normal.
+distributed as a standard normal. Where the data say it, what follows from the latents also has to
+tell where the named item is and where it shall go: a scalar at an episode's end teaches a small
+network too little about small things (the policies here learn grounding for the same reason).
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from world_models.config import DynamicsConfig, TokenizerConfig
@@ -16,6 +19,8 @@ from world_models.tokenizer import build_encoder
 
 DIRECTIONS = 256
 REGULARIZER_WEIGHT = 10.0
+GROUNDING_WEIGHT = 3.0
+NEAR_STD = 0.1  # of the tool's positions: what is nearer counts squared
 
 
 class LatentEncoder(nn.Module):
@@ -39,6 +44,7 @@ class LatentDynamics(Dynamics):
         self.latent = nn.Linear(config.latent_dim, config.width)
         self.hidden_embed = nn.Parameter(torch.randn(config.width) * 0.02)
         self.predicted = nn.Linear(config.width, config.latent_dim)
+        self.grounding = nn.Linear(config.width, 6)  # `Clip.places`
 
     def embed(self, contents: Tensor, hidden: Tensor) -> Tensor:
         clean = self.latent(contents)
@@ -57,10 +63,22 @@ class LatentDynamics(Dynamics):
         known = clip.last_known.float()
         prediction = (errors * known).sum() / known.sum().clamp(min=1)
         regularizer = normality(latents[:, :-1].flatten(0, 2).float(), generator)
-        loss = prediction + REGULARIZER_WEIGHT * regularizer
+        grounding = self._grounding_loss(features, clip.places)
+        loss = prediction + REGULARIZER_WEIGHT * regularizer + GROUNDING_WEIGHT * grounding
         full = torch.ones_like(clip.last_known)
-        figures = {"prediction": prediction.item(), "normality": regularizer.item()}
+        figures = {
+            "prediction": prediction.item(),
+            "normality": regularizer.item(),
+            "grounding": grounding.item(),
+        }
         return loss, features[:, -1], full, figures
+
+    def _grounding_loss(self, features: Tensor, places: Tensor) -> Tensor:
+        """(b, t, 1, w), (b, t, 6) with nan where nobody knows."""
+        known = ~torch.isnan(places)
+        found = self.grounding(features[:, :, 0]).float()
+        losses = F.smooth_l1_loss(found, torch.nan_to_num(places), beta=NEAR_STD, reduction="none")
+        return (losses * known).sum() / known.sum().clamp(min=1)
 
     def imagine(self, ahead, decoding, generator):
         return self.predicted(ahead.features).float()

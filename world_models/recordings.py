@@ -28,6 +28,7 @@ from safetensors.numpy import save_file
 from policies.openvla.preprocess import resize
 from policies.training.demonstrations import (
     EXECUTED,
+    GOAL,
     TARGET,
     episode_frames,
     instruction_of,
@@ -50,6 +51,7 @@ class Recordings:
     success: NDArray[np.float32]  # (n,) 1: action i finished the task; nan: nobody knows
     rewards: NDArray[np.float32]  # (n,) of action i; nan: nobody knows
     targets: NDArray[np.float32]  # (n, 3) [m] where the named item was; nan: nobody knows
+    goals: NDArray[np.float32]  # (n, 3) [m] where it shall go; nan: nobody knows
     instructions: tuple[str, ...]  # one per episode
     starts: NDArray[np.int64]  # (episodes + 1,) first row of each episode, and n
     rate_hz: float
@@ -77,6 +79,7 @@ class Recordings:
             success=self.success[rows],
             rewards=self.rewards[rows],
             targets=self.targets[rows],
+            goals=self.goals[rows],
             instructions=self.instructions[first:last],
             starts=self.starts[first : last + 1] - self.starts[first],
             rate_hz=self.rate_hz,
@@ -107,7 +110,7 @@ def join(parts: Sequence[Recordings]) -> Recordings:
             raise DatasetError(f"datasets: expected one {name} in all of them, got {found}")
     offsets = np.cumsum([0, *(len(part.images) for part in parts)])
     starts = [part.starts[:-1] + offset for part, offset in zip(parts, offsets, strict=False)]
-    arrays = ("images", "states", "actions", "success", "rewards", "targets")
+    arrays = [name for name in _ARRAYS if name != "starts"]
     return Recordings(
         **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays},
         instructions=tuple(text for part in parts for text in part.instructions),
@@ -168,6 +171,7 @@ def read_recordings(
         success=success,
         rewards=rewards,
         targets=column(TARGET) if TARGET in features else unknown,
+        goals=column(GOAL) if GOAL in features else unknown,
         instructions=tuple(instruction_of(tasks, task_index[start], folder) for start in starts),
         starts=bounds,
         rate_hz=float(dataset.meta.fps),
@@ -216,10 +220,9 @@ def read_kept(
     """`read_recordings`, kept in the folder `keep` for the next time: decoding takes minutes."""
     about = json.dumps([str(folder.resolve()), _fingerprint(folder), camera, image_size_px])
     path = keep / f"{hashlib.sha256(about.encode()).hexdigest()[:16]}.safetensors"
-    if path.is_file():
-        with safe_open(path, "np") as file:
-            metadata = file.metadata()
-            arrays = {name: file.get_tensor(name) for name in _ARRAYS}
+    kept = _kept_arrays(path)
+    if kept is not None:
+        arrays, metadata = kept
         return Recordings(
             **arrays,
             instructions=tuple(json.loads(metadata["instructions"])),
@@ -242,7 +245,17 @@ def read_kept(
     return found
 
 
-_ARRAYS = ("images", "states", "actions", "success", "rewards", "targets", "starts")
+_ARRAYS = ("images", "states", "actions", "success", "rewards", "targets", "goals", "starts")
+
+
+def _kept_arrays(path: Path) -> tuple[dict[str, NDArray], dict[str, str]] | None:
+    """Arrays and the rest; None where nothing is kept, or what an older version kept."""
+    if not path.is_file():
+        return None
+    with safe_open(path, "np") as file:
+        if not set(_ARRAYS) <= set(file.keys()):
+            return None
+        return {name: file.get_tensor(name) for name in _ARRAYS}, file.metadata()
 
 
 def _fingerprint(folder: Path) -> list[tuple[str, int, int]]:

@@ -47,6 +47,10 @@ class ClipSampler:
         self._states = (recordings.states - np.array(scales.state_mean)) / np.array(
             scales.state_std
         )
+        tool = np.array((scales.state_mean[:3], scales.state_std[:3]))
+        self._places = np.concatenate(
+            [(each - tool[0]) / tool[1] for each in (recordings.targets, recordings.goals)], axis=1
+        )
         numbers = WordNumbers(config.words, config.dynamics.max_words)
         self._words = numbers.encode(recordings.instructions)
         self._episode = recordings.episode_of_rows()
@@ -95,6 +99,7 @@ class ClipSampler:
         ends = self._recordings.starts[self._episode[starts] + 1]  # (b,)
         known = rows[:, -1] < ends
         seen = np.minimum(rows, ends[:, None] - 1)
+        places = np.where((rows < ends[:, None])[..., None], self._places[seen], np.nan)
         actions = np.zeros((*rows.shape, stride, self._actions.shape[1]))
         executed = np.zeros((*rows.shape, stride), dtype=bool)
         for offset in range(stride):
@@ -109,6 +114,7 @@ class ClipSampler:
             executed=torch.from_numpy(executed).to(device),
             states=number(self._states[seen]),
             words=torch.from_numpy(self._words[self._episode[starts]]).to(device),
+            places=number(places),
             targets=self._targets(rows[:, -2], rows[:, -1], ends, known, number),
         )
 

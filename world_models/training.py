@@ -275,7 +275,9 @@ def _train_dynamics(
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         rolled = loop.step >= begin_rollouts and mode == "prefix" and context > 1
         if rolled:
-            clip = dynamics.with_imagined_context(clip, ROLLOUT_DECODING, generator)
+            # A latent is imagined in one small pass: whole roll-outs cost hardly more than steps.
+            frames = 1 if model.generative else int(together.integers(1, context))
+            clip = dynamics.with_imagined_context(clip, ROLLOUT_DECODING, generator, frames)
         total, figures = dynamics.loss(clip, mode, generator)
         suffix = "_rolled" if rolled else "" if mode == "prefix" else f"_{mode}"
         return total, {f"{name}{suffix}": value for name, value in figures.items()}

@@ -22,7 +22,10 @@ def wilson_interval(
     centre = rate + z**2 / (2 * trials)
     spread = z * math.sqrt(rate * (1 - rate) / trials + z**2 / (4 * trials**2))
     scale = 1 + z**2 / trials
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    # Rounding must not leave the rate outside: at 0 and 1 the interval ends there.
+    return min(rate, max(0.0, (centre - spread) / scale)), max(
+        rate, min(1.0, (centre + spread) / scale)
+    )
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,20 @@
 """Tests and intervals against published figures and hand calculations."""
 
-import pytest
+from math import comb
 
-from sim.evaluation.intervals import Paired, mcnemar_exact, paired_difference_interval
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sim.evaluation.intervals import (
+    Paired,
+    mcnemar_exact,
+    paired_difference_interval,
+    wilson_interval,
+)
+
+counts = st.integers(0, 300)
+pairs = st.tuples(counts, counts, counts, counts).filter(any).map(lambda four: Paired(*four))
 
 
 @pytest.mark.parametrize(
@@ -57,3 +69,33 @@ def test_agreement_narrows_the_interval():
 def test_counts_that_cannot_be(counts):
     with pytest.raises(ValueError, match="expected counts of 0 or more"):
         Paired(*counts)
+
+
+@given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_any_wilson_interval_holds_its_rate_and_mirrors_its_failures(numbers):
+    successes, trials = numbers
+    low, high = wilson_interval(successes, trials)
+    assert 0.0 <= low <= successes / trials <= high <= 1.0
+    assert wilson_interval(trials - successes, trials) == pytest.approx((1 - high, 1 - low))
+    wide = wilson_interval(successes, trials, confidence=0.99)
+    assert wide[0] <= low and high <= wide[1]
+    more = wilson_interval(10 * successes, 10 * trials)
+    assert more[1] - more[0] < high - low
+
+
+@given(pairs)
+def test_any_mcnemar_p_is_the_binomials_and_the_same_turned_round(pair):
+    p = mcnemar_exact(pair)
+    assert 0.0 < p <= 1.0
+    few, n = min(pair.only_a, pair.only_b), pair.only_a + pair.only_b
+    tail = sum(comb(n, k) for k in range(few + 1)) / 2**n
+    assert p == pytest.approx(min(1.0, 2 * tail))
+    assert mcnemar_exact(Paired(pair.neither, pair.only_b, pair.only_a, pair.both)) == p
+
+
+@given(pairs)
+def test_any_paired_interval_holds_the_difference_and_turns_round(pair):
+    low, high = paired_difference_interval(pair)
+    assert -1.0 <= low <= pair.difference <= high <= 1.0
+    turned = Paired(pair.both, pair.only_b, pair.only_a, pair.neither)
+    assert paired_difference_interval(turned) == pytest.approx((-high, -low))

@@ -49,6 +49,24 @@ def test_the_gripper_opens_and_closes(world):
     assert world.gripper_opening == pytest.approx(0.5, abs=0.02)
 
 
+def test_the_first_touch_is_found_again_after_going_back(world):
+    """Pairs in contact that were looked at are not looked at again; those that touch are."""
+    kinematics, joints = Kinematics(), world.joint_positions
+    for _ in range(5):
+        joints, _ = kinematics.inverse(joints, np.array([0.45, 0.0, 0.02]), DOWN)
+    world.advance(2.0, joints)
+    assert world.first_touched is None  # the open fingers stand around the cube
+    timestep_s = world.model.opt.timestep
+    while world.first_touched is None:
+        before = world.snapshot()
+        world.advance(timestep_s, gripper=0.0)
+    assert world.first_touched == "red cube"
+    world.restore(before)
+    assert world.first_touched is None
+    world.advance(timestep_s, gripper=0.0)
+    assert world.first_touched == "red cube"
+
+
 def test_images(world):
     front = world.render("front", 96, 128)
     assert front.shape == (96, 128, 3) and front.dtype == np.uint8

@@ -99,6 +99,7 @@ def test_a_new_trajectory_goes_on_with_the_speed_of_the_old_one():
         ([[0.0, 0.0], [0.0, 0.0]], "velocities: expected a row for each of 1 points, got 2"),
         ([[0.0]], "velocities: .*one position for each of 2 names"),
         ([[np.nan, 0.0]], "velocities: .*finite"),
+        ([[1e300, 0.0]], r"velocities: expected at most 100, got 1e\+300"),
     ],
 )
 def test_velocities_that_do_not_fit_are_refused(velocities, reason):
@@ -106,3 +107,18 @@ def test_velocities_that_do_not_fit_are_refused(velocities, reason):
     with pytest.raises(TrajectoryError, match=reason):
         it.accept(["a", "b"], [(S, [0, 0])], 0, NOW, np.zeros(2), velocities)
     assert it.sample(NOW) is None
+
+
+def test_times_that_seconds_cannot_tell_apart_are_refused():
+    it = follower()
+    far = (2**31 - 1) * S
+    points = [(far, [0.0, 0.0]), (far + 1, [0.0, 0.0])]
+    with pytest.raises(TrajectoryError, match="time_from_start: .*increasing"):
+        it.accept(["a", "b"], points, 0, NOW, np.zeros(2), [[0.1, 0.0], [0.0, 0.0]])
+    assert it.sample(NOW) is None
+
+
+def test_a_clock_set_back_leaves_the_command_where_the_trajectory_began():
+    it = follower()
+    it.accept(["a", "b"], [(S, [0.5, 0.0])], 0, NOW, np.array([0.1, 0.0]), [[0.0, 0.0]])
+    np.testing.assert_allclose(it.sample(NOW - 60 * S), [0.1, 0.0])

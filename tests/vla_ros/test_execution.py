@@ -371,7 +371,7 @@ def test_who_never_beat_while_the_arm_moved_need_not(moving):
 
 def test_a_motion_that_was_planned_too_late_is_not_sent_and_the_next_begins_later():
     it = Robot()
-    it.execution._clock = lambda: it.now + took
+    it.execution._motions._clock = lambda: it.now + took
     took = 0
     it.wait(40)
     it.execution.on_instruction("pick up the red cube", it.now)
@@ -391,8 +391,8 @@ def test_a_motion_that_was_planned_too_late_is_not_sent_and_the_next_begins_late
 
 def test_the_lead_shrinks_again_but_not_below_what_was_asked_for():
     it = Robot()
-    it.execution._clock = lambda: it.now
-    it.execution._lead_ns = 300 * MS
+    it.execution._motions._clock = lambda: it.now
+    it.execution._motions._lead_ns = 300 * MS
     it.wait(40)
     it.execution.on_instruction("pick up the red cube", it.now)
     leads = []
@@ -480,7 +480,7 @@ def test_an_internal_error_while_planning_holds(moving):
         def __getattr__(self, name):
             raise RuntimeError("no such luck")
 
-    moving.execution._body = Broken()
+    moving.execution._motions._body = Broken()
     moving.chunk()
     assert moving.execution.refused == 1
     assert moving.state is State.HOLDING

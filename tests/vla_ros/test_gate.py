@@ -138,7 +138,7 @@ def test_a_shipped_policy_passes_until_it_is_blind(make_node):
 
 def test_the_nodes_parameters_choose_numbers_and_weights():
     from policies.openvla.config import CheckpointError
-    from vla_ros.policy_node import load_from_factory
+    from vla_ros.policy_loading import load_from_factory
 
     parameters = {
         "policy": "openvla-mini",

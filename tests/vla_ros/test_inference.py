@@ -10,7 +10,7 @@ from policies.interface import ActionChunk, ActionError, Observation
 from sim import robot
 from sim.kinematics import Kinematics
 from vla_ros.inference import InferenceLoop, observe, to_pose_chunk
-from vla_ros.policy_node import check_cameras
+from vla_ros.policy_loading import check_cameras
 from vla_ros.synchronizer import Snapshot
 
 PERIOD_NS = 100_000_000
@@ -100,6 +100,15 @@ def test_with_a_margin_a_new_instruction_does_not_wait(it):
     assert [chunk.stamp_ns for chunk in it.published] == [10 * PERIOD_NS, 12 * PERIOD_NS]
 
 
+def test_with_a_margin_a_clock_set_back_does_not_wait(it):
+    it.policy.predict_chunk = lambda seen: ActionChunk(np.zeros((8, 7)), seen.stamp_ns, 0.1)
+    it.loop._margin_ns = 0
+    for index in (50, 20, 21):
+        it.newest = observation(index * PERIOD_NS)
+        it.loop.step()
+    assert [chunk.stamp_ns for chunk in it.published] == [50 * PERIOD_NS, 20 * PERIOD_NS]
+
+
 def test_what_a_chunk_says_about_itself_is_kept_for_the_diagnostics(it):
     chunk = ActionChunk(np.zeros((1, 7)), 10 * PERIOD_NS, 0.1, diagnostics={"remote_ms": 3.5})
     it.policy.predict_chunk = lambda observation: chunk
@@ -147,6 +156,16 @@ def test_a_failing_policy_is_reported_and_publishes_nothing(it):
     assert it.reports == [("ERROR", "ActionError: actions: expected finite numbers, got nan")]
 
 
+def test_what_cannot_be_published_does_not_end_the_work(it):
+    def fail(chunk, actions):
+        raise ValueError("stamp: out of range")
+
+    it.loop._publish = fail
+    it.newest = observation(10 * PERIOD_NS)
+    it.loop.step()
+    assert it.reports == [("ERROR", "ValueError: stamp: out of range")]
+
+
 def test_stopping_during_a_prediction_publishes_nothing_more(it):
     it.policy.go_on.clear()
     it.newest = observation(10 * PERIOD_NS)
@@ -176,6 +195,8 @@ def test_a_chunk_carries_absolute_poses_and_times():
     np.testing.assert_allclose(result.positions, [[0.41, 0, 0.2], [0.42, 0, 0.2]])
     with pytest.raises(ActionError, match="frame: expected 'base', got 'camera'"):
         to_pose_chunk(ActionChunk(chunk.actions, 7, 0.1, frame="camera"), seen)
+    with pytest.raises(ActionError, match="dt_s: expected a chunk of 600 s or less"):
+        to_pose_chunk(ActionChunk(chunk.actions, 7, 1e12), seen)
 
 
 def test_a_camera_the_policy_needs_must_be_among_those_chosen():

@@ -4,6 +4,9 @@ from array import array
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from policies.interface import ActionError, ObservationError
 from vla_ros import messages
@@ -110,3 +113,63 @@ def test_a_picture_needs_contrast(low, high, fits):
     with pytest.raises(ObservationError, match="is the lens covered"):
         messages.check_contrast(image, 8.0)
     messages.check_contrast(image, 0.0)
+
+
+times = st.integers(-(2**31) * 10**9, 2**31 * 10**9 - 1)
+
+
+@given(times)
+def test_any_time_comes_back_to_the_nanosecond(time_ns):
+    assert messages.to_ns(messages.to_stamp(time_ns)) == time_ns
+    assert messages.to_ns(messages.to_duration(time_ns)) == time_ns
+
+
+@settings(max_examples=50)
+@given(
+    st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3)).flatmap(
+        lambda shape: arrays(np.uint8, shape)
+    ),
+    st.integers(0, 7),
+)
+def test_any_image_comes_back_also_in_bgr_and_with_padded_rows(pixels, padding):
+    message = messages.image_to_message(pixels, 0, "")
+    np.testing.assert_array_equal(messages.image_from_message(message), pixels)
+    message.encoding = "bgr8"
+    message.step += padding
+    rows = np.pad(pixels[..., ::-1].reshape(len(pixels), -1), ((0, 0), (0, padding)))
+    message.data = array("B", rows.tobytes())
+    np.testing.assert_array_equal(messages.image_from_message(message), pixels)
+
+
+@settings(max_examples=50)
+@given(
+    times,
+    st.integers(1, 4).flatmap(
+        lambda k: st.tuples(
+            st.lists(st.integers(0, 2**31 * 10**9 - 1), min_size=k, max_size=k),
+            arrays(float, (k, 3)),
+            arrays(float, (k, 3)),
+        )
+    ),
+)
+def test_any_trajectory_holds_its_numbers(stamp_ns, columns):
+    times_ns, positions, velocities = columns
+    message = messages.joint_trajectory(
+        ["a", "b", "c"], times_ns, positions, stamp_ns, velocities, effort=5.0
+    )
+    assert messages.to_ns(message.header.stamp) == stamp_ns
+    assert [messages.to_ns(point.time_from_start) for point in message.points] == times_ns
+    np.testing.assert_array_equal([point.positions for point in message.points], positions)
+    np.testing.assert_array_equal([point.velocities for point in message.points], velocities)
+    assert all(list(point.effort) == [5.0] * 3 for point in message.points)
+
+
+@given(st.text(), st.dictionaries(st.text(), st.one_of(st.text(), st.floats(), st.none())))
+def test_any_words_can_be_diagnostics(words, values):
+    """Half a surrogate pair, which no ROS string carries, is a question mark."""
+    from rclpy.serialization import deserialize_message, serialize_message
+
+    message = messages.diagnostics("node", "OK", words, values, 0)
+    assert message.status[0].message == words.encode(errors="replace").decode()
+    back = deserialize_message(serialize_message(message), type(message))
+    assert len(back.status[0].values) == len(values)

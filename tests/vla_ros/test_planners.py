@@ -164,13 +164,13 @@ class Still:
 
 
 def parameters(**changes):
-    from vla_ros.policy_node import PARAMETERS
+    from vla_ros.policy_parameters import PARAMETERS
 
     return {each.name: each.default for each in PARAMETERS} | changes
 
 
 def test_the_node_wraps_its_policy(monkeypatch, folder):
-    from vla_ros.policy_node import load_from_factory
+    from vla_ros.policy_loading import load_from_factory
 
     monkeypatch.setattr("policies.factory.load_policy", lambda *_, **__: Still())
     policy = load_from_factory(parameters(planner="gate", world_model=folder, deadline_ms=80.0))
@@ -188,7 +188,7 @@ def test_the_node_wraps_its_policy(monkeypatch, folder):
     ],
 )
 def test_a_robot_has_no_oracle(changes, message):
-    from vla_ros.policy_node import load_from_factory
+    from vla_ros.policy_loading import load_from_factory
 
     with pytest.raises(UserError, match=message):
         load_from_factory(parameters(**changes))

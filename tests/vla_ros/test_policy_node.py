@@ -1,6 +1,7 @@
 """The policy node's life: transitions fail cleanly, and it watches its streams and the executor."""
 
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -142,9 +143,50 @@ def test_deactivating_first_ends_the_work(make_node):
     order = []
     stop = node._loop.stop
     node._loop.stop = lambda *args, **kwargs: order.append("work ended") or stop(*args, **kwargs)
-    node._poses.on_deactivate = lambda state: order.append("publisher off")
+    switch_off = node._poses.on_deactivate
+    node._poses.on_deactivate = lambda state: order.append("publisher off") or switch_off(state)
     node.trigger_deactivate()
     assert order == ["work ended", "publisher off"]
+
+
+def test_a_policy_that_hangs_does_not_begin_anew_beside_itself(make_node):
+    policy = Still()
+    at_work, go_on = threading.Event(), threading.Event()
+    predict = policy.predict_chunk
+
+    def hang(observation):
+        at_work.set()
+        go_on.wait(60)
+        return predict(observation)
+
+    policy.predict_chunk = hang
+    node = make_node(lambda parameters: policy)
+    node.trigger_configure()
+    node.trigger_activate()
+    node._on_instruction(messages_string("go"))
+    joints(node, node._now_ns())
+    image(node, node._now_ns())
+    assert at_work.wait(60)
+    stop = node._loop.stop
+    node._loop.stop = lambda timeout_s=0.05: stop(0.05)  # the node would wait for 5 s
+    node.trigger_deactivate()
+    assert "the policy does not return" in node._health[1]
+    assert node.trigger_activate().name == "FAILURE"
+    assert "has not returned" in node._health[1]
+    go_on.set()
+    assert stop(60)
+    assert node.trigger_activate().name == "SUCCESS"
+    assert node._loop.count == 0  # what it said so late is thrown away
+
+
+def test_an_error_is_told_whatever_it_says(make_node):
+    def load(parameters):
+        raise OSError("half a pair: \ud800")
+
+    node = make_node(load)
+    node.trigger_configure()
+    node._publish_diagnostics()
+    assert node._health[1].endswith("half a pair: ?")
 
 
 def test_a_remote_policy_is_tried_again_until_its_machine_is_back(make_node, monkeypatch):
@@ -167,6 +209,21 @@ def test_a_remote_policy_is_tried_again_until_its_machine_is_back(make_node, mon
             break
     assert state(node) == "active"
     assert problems == []
+    assert node._start_timer.is_canceled()
+
+
+def test_whoever_configures_or_shuts_down_ends_the_attempts(make_node):
+    def load(parameters):
+        raise ConnectionLostError("nobody there")
+
+    node = make_node(load, "policy:=ws://127.0.0.1:1", "autostart:=true")
+    node._autostart()
+    assert not node._start_timer.is_canceled()
+    timers = len(list(node.timers))
+    node._autostart()
+    assert len(list(node.timers)) == timers
+    node.trigger_shutdown()
+    assert node._start_timer.is_canceled()
 
 
 def test_a_silent_executor_is_said_and_nothing_is_asked(make_node):
@@ -177,7 +234,7 @@ def test_a_silent_executor_is_said_and_nothing_is_asked(make_node):
     joints(node, now_ns)
     image(node, now_ns)
     assert node._next_observation() is not None  # never heard: there may be another executor
-    node._streams.on("executor_node", node._now_ns() - 1500 * MS)
+    node._inputs.streams.on("executor_node", node._now_ns() - 1500 * MS)
     joints(node, node._now_ns())
     image(node, node._now_ns())
     assert node._next_observation() is None

@@ -23,7 +23,8 @@ class FollowingArm:
     def step(self, linear=None, angular=(0.0, 0.0, 0.0), measured=True):
         self.now_ns += PERIOD_NS
         if linear is not None:
-            self.teleoperation.on_twist(np.array(linear), np.array(angular), self.now_ns)
+            now_ns = self.now_ns
+            self.teleoperation.on_twist(np.array(linear), np.array(angular), now_ns, now_ns)
         if measured:
             self.teleoperation.on_tool(self.position, self.rotation, 0.7, self.now_ns)
         chunk = self.teleoperation.step(self.now_ns)
@@ -107,7 +108,20 @@ def test_nothing_without_joints_or_from_numbers_that_are_none():
 
 def test_an_old_or_future_stamp_moves_nothing():
     arm = FollowingArm()
-    for offset_ns in (-300_000_000, 300_000_000):
-        arm.teleoperation.on_twist(np.ones(3), np.zeros(3), arm.now_ns + PERIOD_NS + offset_ns)
+    arm.step([0.0, 0.0, 0.0])
+    now_ns = arm.now_ns
+    arm.teleoperation.on_twist(np.ones(3), np.zeros(3), now_ns - 300_000_000, now_ns)
+    assert arm.step().positions[1] == pytest.approx(HOME)
+    with pytest.raises(TeleoperationError, match="stamped 300 ms in the future"):
+        arm.teleoperation.on_twist(np.ones(3), np.zeros(3), now_ns + 300_000_000, now_ns)
+    for _ in range(10):  # also when that time has come
         chunk = arm.step()
-        assert chunk.positions[1] == pytest.approx(HOME)
+        assert chunk is None or chunk.positions[1] == pytest.approx(HOME)
+
+
+def test_a_clock_set_back_does_not_go_on_for_ever():
+    arm = FollowingArm()
+    arm.step([0.1, 0.0, 0.0])
+    arm.now_ns -= 3600 * 10**9
+    assert arm.step() is None
+    assert arm.step([0.1, 0.0, 0.0]) is not None

@@ -52,6 +52,7 @@ def bar_recordings(episodes: int, seed: int, max_steps: int = 12) -> Recordings:
         success=success,
         rewards=success.copy(),
         targets=states[:, :3].copy(),
+        goals=states[:, :3] * 0,
         instructions=tuple(INSTRUCTIONS[episode % 2] for episode in range(episodes)),
         starts=np.array(starts),
         rate_hz=10.0,

@@ -26,6 +26,7 @@ def two_episodes(success: tuple[float, float]) -> Recordings:
         success=ends,
         rewards=np.nan_to_num(ends, nan=np.nan),
         targets=np.full((9, 3), np.nan, np.float32),
+        goals=np.full((9, 3), np.nan, np.float32),
         instructions=("lift the cube", "lift the ball"),
         starts=np.array([0, 5, 9]),
         rate_hz=10.0,

@@ -130,6 +130,13 @@ def command(
         int | None,
         typer.Option(help="Rounds of iCEM.", show_default=f"{PlannerChoice.iterations}"),
     ] = None,
+    least_gain: Annotated[
+        float | None,
+        typer.Option(
+            help="Share by which a planner's find must beat the policy's chunk.",
+            show_default=f"{PlannerChoice.least_gain:g}",
+        ),
+    ] = None,
     variant: Annotated[
         list[str], typer.Option(help=f"A changed world: {', '.join(VARIANTS)}; repeat to compare.")
     ] = [Evaluation.variant],  # noqa: B006
@@ -150,6 +157,7 @@ def command(
         horizon=horizon,
         candidates=candidates,
         iterations=iterations,
+        least_gain=least_gain,
         device=device,
     )
     if world is not None:

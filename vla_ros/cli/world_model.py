@@ -72,6 +72,9 @@ def train(
     tokenizer_share: Annotated[
         float, typer.Option(help="Of the steps.")
     ] = TrainConfig.tokenizer_share,
+    rollout_share: Annotated[
+        float, typer.Option(help="Of the dynamics' steps, the last: they look back on imagination.")
+    ] = TrainConfig.rollout_share,
     held_out: Annotated[
         float, typer.Option(help="Last share of each dataset's episodes, not trained on.")
     ] = TrainConfig.validation_share,
@@ -95,6 +98,7 @@ def train(
     config = TrainConfig(
         replace(sizes, dynamics=dynamics),
         tokenizer_share=tokenizer_share,
+        rollout_share=rollout_share,
         validation_share=held_out,
     )
     for folder in dataset:  # what does not fit is said before anything starts

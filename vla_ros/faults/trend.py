@@ -58,7 +58,9 @@ def fit(times_s: Sequence[float], values: Sequence[float], tolerance: float) -> 
     hours = np.array([np.mean(times[blocks == block]) for block in kept]) / 3600
     medians = np.array([np.median(figures[blocks == block]) for block in kept])
     line = stats.linregress(hours, medians)
-    reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(kept) - 2)) * float(line.stderr)
+    # What never changes has no correlation, and so no error in scipy's eyes: it is 0.
+    error = float(line.stderr) if np.ptp(medians) > 0 else 0.0
+    reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(kept) - 2)) * error
     slope = float(line.slope)
     return Trend(
         slope,

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,7 +43,10 @@ class _Track:
     repeated: int = 0
 
     def take(self, picture: Picture, instant_ns: int) -> None:
-        self.encoder.add(picture.image)
+        try:
+            self.encoder.add(picture.image)
+        except av.FFmpegError as error:  # of that size
+            raise EpisodeRefusedError(f"images of shape {self.shape}: {error}") from error
         self.samples.append(sample_pixels(picture.image[None]).copy())
         self.repeated += bool(self.stamps_ns) and self.stamps_ns[-1] == picture.stamp_ns
         self.oldest_ns = max(self.oldest_ns, instant_ns - picture.stamp_ns)
@@ -86,6 +90,10 @@ class EpisodeInProgress:
         Raises `EpisodeRefusedError` when a camera has nothing recent enough to show.
         """
         until_ns = self._pictures[self._reference][-1].stamp_ns
+        period_ns = round(1e9 / self._rate_hz)
+        # A stamp from far in the future would mean billions of rows; a few tell of the gap.
+        enough_ns = self._first_ns + (self.rows + 2) * period_ns + self._max_gap_ns
+        until_ns = min(until_ns, enough_ns)
         for instant_ns in ticks_ns(self._first_ns, until_ns, self._rate_hz)[self.rows :]:
             for name, track in self._tracks.items():
                 track.take(self._choose(name, int(instant_ns), track.shape), int(instant_ns))

@@ -35,6 +35,7 @@ EACH = re.compile(
     r"(?P<verb>open|close|press) (?:all(?: of)?(?: the)?|every|both(?: the)?) "
     r"(?P<kind>drawer|button)s?"
 )
+MOST_CHARACTERS = 2000
 CONTAINERS = ("bowl", "drawer")
 MOVED = (*CARRIED, "cup")
 
@@ -50,10 +51,16 @@ class GrammarPlanner:
                 raise TaskPlanningError(
                     f"scene: expected names like 'red cube' of {', '.join(KINDS)}, got {name!r}"
                 )
-        if not instruction.strip():
+        instruction = " ".join(instruction.split())  # long gaps would keep `THEN` busy for minutes
+        if not instruction:
             raise TaskPlanningError("instruction: expected words, got nothing")
+        if len(instruction) > MOST_CHARACTERS:
+            raise TaskPlanningError(
+                f"instruction: expected at most {MOST_CHARACTERS} characters, "
+                f"got {len(instruction)}"
+            )
         steps: list[Step] = []
-        for part in THEN.split(instruction.strip()):
+        for part in THEN.split(instruction):
             if part.strip(" ,.!?"):
                 steps += self._part(part, known, steps)
         return tuple(steps)

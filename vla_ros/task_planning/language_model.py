@@ -6,6 +6,7 @@ no policy was taught, nor things that are not there.
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import urllib.error
@@ -60,7 +61,7 @@ class LanguageModelPlanner:
         found = re.search(r"\[.*\]", answer, re.DOTALL)
         try:
             parts = json.loads(found[0]) if found else None
-        except ValueError:
+        except (ValueError, RecursionError):
             parts = None
         if not isinstance(parts, list) or not parts or len(parts) > MOST_STEPS:
             raise TaskPlanningError(
@@ -114,7 +115,7 @@ class OpenAIChat:
                 answer = response.read(MOST_BYTES + 1)
         except urllib.error.HTTPError as error:
             raise TaskPlanningError(f"{self._url}: {error.code} {error.reason}") from None
-        except OSError as error:  # refused, unknown, too slow
+        except (OSError, http.client.HTTPException) as error:  # refused, unknown, slow, cut off
             raise TaskPlanningError(f"{self._url}: {getattr(error, 'reason', error)}") from None
         return _text_of(answer, self._url)
 
@@ -131,7 +132,7 @@ def _text_of(answer: bytes, url: str) -> str:
         text = json.loads(answer)["choices"][0]["message"]["content"]
         if not isinstance(text, str):
             raise ValueError("content is no text")
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
         raise TaskPlanningError(f"{url}: expected OpenAI's chat completion ({error!r})") from None
     return text
 

@@ -256,7 +256,7 @@ class Planner:
     ) -> _Decision:
         """The best of the search, or of its best few and the policy's chunk, seen more finely."""
         best, score, failure = ranking.candidates[0], ranking.score[0], ranking.failure[0]
-        seen = None
+        of_own, seen = ranking.own, None
         if search.effort.final_steps:
             finalists = ranking.candidates[: self.settings.finalists - 1]
             candidates = np.concatenate([own[None], finalists])
@@ -267,16 +267,22 @@ class Planner:
             else:
                 row = int(found.score.argmax())
                 best, score, failure = candidates[row], found.score[row], found.failure[row]
-                own_failure, seen = float(found.failure[0]), (found.situations, row)
-        if np.array_equal(best, own):
-            own_failure = float(failure)
-            return _Decision(
-                chunk.actions, True, float(score), own_failure, own_failure, False, seen
-            )
+                of_own = (float(found.score[0]), float(found.failure[0]))
+                own_failure, seen = of_own[1], (found.situations, row)
+        if of_own is not None and (np.array_equal(best, own) or not self._gains(score, of_own[0])):
+            if seen is not None:
+                seen = (seen[0], 0)
+            return _Decision(chunk.actions, True, *of_own, of_own[1], False, seen)
         # As many actions as the policy gives, and a few at least: beyond that it looks again.
         count = min(max(len(chunk.actions), self.settings.least_actions), len(best))
         better = best[:count]
         return _Decision(better, False, float(score), float(failure), own_failure, False, seen)
+
+    def _gains(self, score: float, own_score: float) -> bool:
+        """Whether a candidate is enough better than the policy's chunk. See `least_gain`."""
+        if self.settings.mode == "gate":  # it is asked where the policy's chunk is to fail
+            return True
+        return score > own_score * (1.0 + self.settings.least_gain)
 
     def _hold(self, chunk: ActionChunk, own_failure: float, failure: float = math.nan) -> _Decision:
         """Stay; what the fingers were told stays, too, or they would let go."""

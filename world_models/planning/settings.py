@@ -34,6 +34,9 @@ class PlannerSettings:
     search_steps: int = 1  # of decoding a frame during the search
     final_steps: int = 4  # the best are judged once more with these
     finalists: int = 4
+    # Share by which a score must exceed that of the policy's chunk: a model is uncertain, and the
+    # best of many candidates is the one that it is most wrong about. The gate asks for none.
+    least_gain: float = 0.0
     gate_threshold: float = 0.7  # predicted failure above which the policy's chunk is not executed
     max_holds: int = 3  # in a row; then the better of what there is goes out
 
@@ -69,5 +72,7 @@ class PlannerSettings:
                 raise ValueError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
         if self.decay < 1:
             raise ValueError(f"decay: expected 1 or more, got {self.decay}")
+        if not 0 <= self.least_gain < math.inf:
+            raise ValueError(f"least_gain: expected 0 or more, got {self.least_gain}")
         if len(self.noise) != 7 or not all(0 <= value < math.inf for value in self.noise):
             raise ValueError(f"noise: expected 7 numbers from 0 on, got {self.noise}")

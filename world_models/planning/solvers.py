@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -21,10 +21,16 @@ class Ranking:
     candidates: NDArray[np.float64]  # (n, actions, 7)
     score: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))  # (n,)
     failure: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    own: tuple[float, float] | None = None  # score and failure of the policy's chunk, once seen
 
     def first(self, count: int) -> Ranking:
         """The best `count` of them."""
-        return Ranking(self.candidates[:count], self.score[:count], self.failure[:count])
+        return replace(
+            self,
+            candidates=self.candidates[:count],
+            score=self.score[:count],
+            failure=self.failure[:count],
+        )
 
     def with_more(
         self, candidates: NDArray, score: NDArray, failure: NDArray, most: int
@@ -33,7 +39,8 @@ class Ranking:
         score = np.concatenate([self.score, score])
         failure = np.concatenate([self.failure, failure])
         order = np.argsort(-score, kind="stable")
-        return Ranking(candidates[order], score[order], failure[order]).first(most)
+        own = self.own or (float(score[0]), float(failure[0]))  # it is the first of all
+        return Ranking(candidates[order], score[order], failure[order], own).first(most)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sim.sim2real.correlation import (
     Bootstrap,
@@ -143,3 +145,25 @@ def test_a_policy_that_stands_twice_is_refused():
     row = PolicyRates("same", 0.5, 0.5)
     with pytest.raises(RatesError, match="expected every name once, got same more than once"):
         compare([row, row, PolicyRates("other", 0.1, 0.2)])
+
+
+rate_pairs = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=3, max_size=8)
+
+
+@settings(max_examples=50, deadline=None)
+@given(rate_pairs, st.integers(1, 40), st.randoms(use_true_random=False))
+def test_any_rates_give_figures_in_their_ranges_whatever_the_order(pairs, episodes, shuffler):
+    pairs = [tuple(round(rate * episodes) / episodes for rate in pair) for pair in pairs]
+    found = compare(rates(*zip(*pairs, strict=True), episodes), Bootstrap(draws=100))
+    assert 0.0 <= found["mmrv"] <= 1.0
+    for name, low in (("pearson_r", -1.0), ("spearman_rho", -1.0), ("mmrv", 0.0)):
+        assert found[name] is None or low - 1e-9 <= found[name] <= 1.0 + 1e-9
+        assert (found[name] is None) == (name in found["reasons"])
+        interval = found[f"{name}_interval"]
+        assert interval is None or low - 1e-9 <= interval[0] <= interval[1] <= 1.0 + 1e-9
+    shuffler.shuffle(pairs)
+    again = compare(rates(*zip(*pairs, strict=True)), Bootstrap(draws=100))
+    assert again["mmrv"] == pytest.approx(found["mmrv"])
+    assert again["spearman_rho"] == pytest.approx(found["spearman_rho"])
+    alike = [real for _, real in pairs]
+    assert mean_maximum_rank_violation(simulation=alike, real=alike) == 0.0

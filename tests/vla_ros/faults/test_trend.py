@@ -26,6 +26,12 @@ def test_a_line_is_found_exactly():
     assert fit(TIMES_S, 100 - 3.0 * TIMES_S / 3600, tolerance=1.0).verdict == FALLS
 
 
+def test_what_never_changes_is_flat():
+    trend = fit(np.arange(100.0), np.full(100, 104.67), 1.0)
+    assert (trend.low, trend.per_hour, trend.high) == (0.0, 0.0, 0.0)
+    assert trend.verdict == FLAT
+
+
 def test_a_leak_shows_through_noise_and_its_interval_holds_it():
     trend = fit(TIMES_S, 100 + 40.0 * TIMES_S / 3600 + noise(0.3), tolerance=20.0)
     assert trend.low < 40.0 < trend.high

@@ -56,6 +56,23 @@ def test_the_policys_own_chunk_goes_out_number_for_number_where_nothing_is_bette
     assert chunk.diagnostics["score"] == pytest.approx(0.95**2)
 
 
+@pytest.mark.parametrize("mode", ["best-of-n", "icem"])
+@pytest.mark.parametrize("final_steps", [1, 4])
+def test_what_is_hardly_better_than_the_policys_chunk_does_not_replace_it(
+    toy, clock, seen, mode, final_steps
+):
+    scores = {}
+    for least_gain in (0.0, 1000.0):
+        planner, policy, _ = planner_of(
+            toy, clock, mode=mode, candidates=16, final_steps=final_steps, least_gain=least_gain
+        )
+        chunk = planner.predict_chunk(seen())
+        scores[least_gain] = chunk.diagnostics["score"]
+        assert (chunk.actions is policy.actions) == (least_gain > 0)
+        assert chunk.diagnostics["fell_back"] == 0.0
+    assert scores[1000.0] < scores[0.0]  # its own score is told, not the best one's
+
+
 def test_the_same_seed_gives_the_same_chunks_and_another_others(toy, clock, seen):
     runs = []
     for seed in (1, 1, 2):

@@ -1,0 +1,49 @@
+"""What arrives becomes one observation, once, and reasons to have none are told."""
+
+import numpy as np
+import pytest
+
+from vla_ros.policy_inputs import EXECUTOR, PolicyInputs
+
+MS = 1_000_000
+NOW_NS = 10**15
+IMAGE = np.zeros((2, 2, 3), np.uint8)
+
+
+@pytest.fixture
+def it():
+    inputs = PolicyInputs(("front",), tolerance_s=0.05, max_age_s=0.5)
+    inputs.add_joints(NOW_NS - 10 * MS, np.arange(9.0), NOW_NS)
+    inputs.add_image("front", NOW_NS, IMAGE, NOW_NS)
+    inputs.on_instruction("go")
+    return inputs
+
+
+def test_a_snapshot_is_taken_once_with_the_instruction(it):
+    reports = []
+    snapshot, instruction = it.newest(NOW_NS, lambda *report: reports.append(report))
+    assert (snapshot.stamp_ns, instruction) == (NOW_NS - 10 * MS, "go")
+    assert snapshot.images["front"] is IMAGE
+    assert it.newest(NOW_NS, lambda *report: reports.append(report)) is None
+    assert reports == []
+
+
+@pytest.mark.parametrize(
+    ("change", "now_ms", "report"),
+    [
+        (lambda it: it.on_instruction(""), 0, ("OK", "the instruction is empty: nothing to do")),
+        (lambda it: it.on_executor(NOW_NS - 1001 * MS), 0, ("ERROR", "executor_node is silent")),
+        (lambda it: None, 600, ("ERROR", "camera 'front': stale")),
+    ],
+)
+def test_reasons_to_do_nothing_are_told(it, change, now_ms, report):
+    change(it)
+    reports = []
+    assert it.newest(NOW_NS + now_ms * MS, lambda *each: reports.append(each)) is None
+    assert reports[0][0] == report[0]
+    assert reports[0][1].startswith(report[1])
+
+
+def test_an_executor_that_was_never_heard_may_be_another(it):
+    assert it.streams.age_ns(EXECUTOR, NOW_NS) is None
+    assert it.newest(NOW_NS, lambda *report: None) is not None

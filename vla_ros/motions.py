@@ -1,0 +1,160 @@
+"""One motion after the other: where that of a chunk begins, and how the arm comes to rest.
+
+`vla_ros.execution` decides which it is to be, `vla_ros.planning` makes it. No ROS; the clock, if
+there is one, only tells how long planning took.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.interface import ActionError
+from vla_ros import shaping
+from vla_ros.checks import BodyLike
+from vla_ros.command import Command
+from vla_ros.joint_watch import JointWatch
+from vla_ros.limits import Limits
+from vla_ros.planning import Begin, Motion, PoseChunk, gentle_stop, plan
+from vla_ros.trajectory import Phase, Trajectory
+
+LATE_NS = 20_000_000  # a way of braking that took longer to find begins where the arm was
+HOLD_ATTEMPTS = 3  # then it goes out late
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How motions begin and follow each other."""
+
+    soft_start_s: float = 1.0  # after standing still the speed ramps to full within this
+    soft_start_share: float = 0.2  # of the speed limits, at first
+    lead_ns: int = 30_000_000  # planning and sending take this long; the old motion goes on
+    longest_lead_ns: int = 300_000_000  # on a machine where planning has taken longer
+    blend_ns: int = 50_000_000  # in which a new motion takes over from the old one
+    follow_rad: float = 0.2  # an arm further than this from its command does not follow it
+    settle_ns: int = 100_000_000  # after coming to rest the measured pose is held
+    settle_rad: float = 0.005  # unless the command is this near to it
+
+
+class Motions:
+    """Knows what the arm has been told; `watch` when it was measured."""
+
+    def __init__(
+        self,
+        body: BodyLike,
+        limits: Limits,
+        pace: Pace,
+        watch: JointWatch,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        """`clock` tells the time after planning; None: planning takes no time, as in simulation."""
+        self._body = body
+        self._limits = limits
+        self._pace = pace
+        self._watch = watch
+        self._clock = clock
+        self._lead_ns = pace.lead_ns
+        self.command = Command()
+        self.late = 0  # motions that were ready when they should have begun already
+
+    def forget(self) -> None:
+        """The clock went back: nothing is known of what is commanded now."""
+        self.command = Command()
+
+    # --- moving -----------------------------------------------------------------------------
+
+    def follow(
+        self, chunk: PoseChunk, joints: NDArray, now_ns: int, moving: bool, share: float
+    ) -> Motion | None:
+        """The motion that carries out `chunk` at a `share` of the speed limits.
+
+        `joints` (n,) [rad] are measured; `moving`: the motion that runs goes on until this one
+        begins. None: planning took too long. Raises `ActionError` for what must not be done.
+        """
+        motion = plan(
+            chunk,
+            self._beginning(chunk.stamp_ns, joints, now_ns, moving),
+            self._limits.scaled(share),
+            self._body,
+        )
+        return None if self._is_late(motion, now_ns) else motion
+
+    def strays(self, joints: NDArray) -> bool:
+        """Whether the arm was elsewhere than it was told to be when `joints` were measured."""
+        gap = self.command.at(self._watch.stamp_ns).positions - joints
+        return bool(np.max(np.abs(gap)) > self._pace.follow_rad)
+
+    def _is_late(self, motion: Motion, now_ns: int) -> bool:
+        """Whether planning took longer than it may; the next motion then begins later."""
+        ready_ns = now_ns if self._clock is None else self._clock()
+        took_ns = ready_ns - now_ns
+        self._lead_ns = max(self._pace.lead_ns, round(0.9 * self._lead_ns))
+        if ready_ns <= motion.trajectory.start_ns:
+            return False
+        self._lead_ns = min(max(self._lead_ns, 2 * took_ns), self._pace.longest_lead_ns)
+        self.late += 1
+        return True
+
+    def _beginning(self, stamp_ns: int, joints: NDArray, now_ns: int, moving: bool) -> Begin:
+        """A motion goes on from its forerunner, smooth in speed, if the arm follows that one."""
+        begin_ns = now_ns + self._lead_ns
+        held_ns = self.command.behind_ns(stamp_ns, now_ns)
+        running = self.command.running
+        if running is None or self.strays(joints):
+            held_ns = held_ns if running is None else 0
+            rest = Phase.at_rest(self._within_range(joints))
+            return Begin(begin_ns, rest, held_ns=held_ns, now_ns=now_ns)
+        return Begin(
+            begin_ns,
+            self.command.at(begin_ns),
+            running if moving else None,
+            held_ns,
+            self._pace.blend_ns,
+            now_ns,
+            self.command.at(stamp_ns).positions,
+        )
+
+    def _within_range(self, joints: NDArray) -> NDArray[np.float64]:
+        """Measured beyond their range, joints are still not commanded there."""
+        limits = self._limits
+        return np.clip(joints, limits.position_lower_rad, limits.position_upper_rad)
+
+    # --- coming to rest ---------------------------------------------------------------------
+
+    def brake(self, now_ns: int) -> Trajectory | None:
+        """To rest from what is commanded, wherever the arm is; None: it rests."""
+        if self.command.running is None or self.command.at(now_ns).resting:
+            return None
+        try:
+            return gentle_stop(self.command.at(now_ns), now_ns, self._limits, self._body)
+        except ActionError:  # no number of a state that was checked leads here
+            return None
+
+    def to_rest_in_time(self, joints: NDArray, now_ns: int) -> Trajectory:
+        """`to_rest`, from where the command is when that has been found."""
+        for _ in range(HOLD_ATTEMPTS):
+            trajectory = self.to_rest(joints, now_ns)
+            if self._clock is None or self._clock() - now_ns <= LATE_NS:
+                break
+            now_ns = self._clock()  # the old motion went on meanwhile
+        return trajectory
+
+    def to_rest(self, joints: NDArray, now_ns: int) -> Trajectory:
+        """From the command to rest; to the measured joints, where the command rests already."""
+        joints = self._within_range(joints)
+        if self.command.running is None:
+            return shaping.standing(joints, now_ns)
+        phase = self.command.at(now_ns)
+        slow = self._limits.scaled(self._pace.soft_start_share)
+        if not self.strays(joints):
+            try:
+                if not phase.resting:
+                    return gentle_stop(phase, now_ns, self._limits, self._body)
+                return shaping.through(phase, now_ns, joints[None], np.zeros(1), slow)[0]
+            except ActionError:  # no number of a state that was checked leads here
+                pass
+        # Should the joint states lie, the arm must not be yanked to where they say it is.
+        return shaping.standing(joints, now_ns, shaping.reach_ns(phase, joints, slow))

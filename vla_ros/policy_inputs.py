@@ -1,0 +1,72 @@
+"""What arrives for a policy, brought together to observations. No ROS; time is an argument."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_ros.streams import Streams
+from vla_ros.synchronizer import Snapshot, StreamError, Synchronizer
+
+JOINTS, EXECUTOR = "joint_states", "executor_node"  # what is watched besides the cameras
+EXECUTOR_SILENT_NS = 1_000_000_000  # an executor that was heard is gone when silent for longer
+NOTHING_HEARD = Streams((JOINTS, EXECUTOR))
+
+
+class PolicyInputs:
+    """Filled by callbacks in one thread, emptied by the policy's in another."""
+
+    def __init__(self, cameras: Sequence[str], tolerance_s: float, max_age_s: float) -> None:
+        self._lock = threading.Lock()
+        self._synchronizer = Synchronizer(cameras, round(tolerance_s * 1e9), round(max_age_s * 1e9))
+        self.streams = Streams((*cameras, JOINTS, EXECUTOR))
+        self.instruction = ""
+        self._used_stamp_ns = 0
+
+    def add_image(self, camera: str, stamp_ns: int, image: NDArray[np.uint8], now_ns: int) -> None:
+        with self._lock:
+            self.streams.on(camera, now_ns)
+            self._synchronizer.add_image(camera, stamp_ns, image)
+
+    def add_joints(self, stamp_ns: int, joints: NDArray[np.float64], now_ns: int) -> None:
+        """The arm's, then the gripper's (n,)."""
+        with self._lock:
+            self.streams.on(JOINTS, now_ns)
+            self._synchronizer.add_joints(stamp_ns, joints)
+
+    def on_instruction(self, text: str) -> None:
+        with self._lock:
+            self.instruction = text
+
+    def on_executor(self, now_ns: int) -> None:
+        """It is alive."""
+        with self._lock:
+            self.streams.on(EXECUTOR, now_ns)
+
+    def newest(
+        self, now_ns: int, report: Callable[[str, str], None]
+    ) -> tuple[Snapshot, str] | None:
+        """What belongs together and was not taken yet, with the instruction; None: nothing to do.
+
+        `report` gets (level, text), level as in diagnostics, where there is a reason to tell.
+        """
+        with self._lock:
+            if not self.instruction:
+                report("OK", "the instruction is empty: nothing to do")
+                return None
+            silent_ns = self.streams.age_ns(EXECUTOR, now_ns)
+            if silent_ns is not None and silent_ns > EXECUTOR_SILENT_NS:
+                report("ERROR", "executor_node is silent: nothing is asked of the policy")
+                return None
+            try:
+                snapshot = self._synchronizer.newest(now_ns)
+            except StreamError as error:
+                report("ERROR", str(error))
+                return None
+            if snapshot.stamp_ns == self._used_stamp_ns:
+                return None
+            self._used_stamp_ns = snapshot.stamp_ns
+            return snapshot, self.instruction
