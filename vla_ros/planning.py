@@ -62,15 +62,15 @@ class Begin:
     held_ns: int = 0  # by how much the arm stood still or fell behind since the observation
     blend_ns: int = 0  # in which the new motion takes over from the running one
     now_ns: int | None = None  # the present; None: `time_ns`
-    seen: NDArray[np.float64] | None = None  # (n,) [rad], the arm when the observation was made
+    seen: NDArray[np.float64] | None = None  # (n,) [rad], commanded when the image was taken
 
 
 def plan(chunk: PoseChunk, begin: Begin, limits: Limits, body: BodyLike) -> Motion:
     """The motion from `begin` through what `chunk` still asks for then.
 
     Poses in the past are dropped (time by which the arm stood still or fell behind does not count
-    as passed); if all are, the last is still the newest target. The fingers keep to the arm's
-    times. Raises `ActionError` for what no robot should do.
+    as passed), and those that the arm has passed; if all are, the last is still the newest target.
+    The fingers keep to the arm's times. Raises `ActionError` for what no robot should do.
     """
     validate(chunk)
     notes: list[str] = []
@@ -83,8 +83,9 @@ def plan(chunk: PoseChunk, begin: Begin, limits: Limits, body: BodyLike) -> Moti
     times_s = np.maximum(ends_ns[first : first + len(waypoints)] - begin.time_ns, 0) / 1e9
     waypoints = _blended(waypoints, times_s, begin)
     gripper = np.clip(chunk.gripper[first : first + len(waypoints)], 0.0, 1.0)
-    still = len(gripper) > 1 and abs(gripper[1] - gripper[0]) < SAME_OPENING
-    trajectory, reached_s = _shaped(begin, waypoints, times_s, limits, body, notes, still)
+    trajectory, reached_s = _shaped(
+        begin, waypoints, times_s, limits, body, notes, _fingers_rest(gripper)
+    )
     now_ns = begin.time_ns if begin.now_ns is None else begin.now_ns
     reached_ns = np.round(reached_s * 1e9).astype(np.int64)
     gripper_ns = np.concatenate([[now_ns], begin.time_ns + reached_ns[:-1]])
@@ -155,30 +156,34 @@ def _remaining(
 ) -> tuple[int, NDArray[np.int64]]:
     """The first pose still to be done, and when (k,) [ns] each should be.
 
-    An arm in motion that cannot turn at once gets past poses faster than its plan says. It does not
-    go back to them: of those whose time has passed on the clock, a pose is done when `tool` (3,) [m]
-    is beyond it in the direction in which the chunk comes to it. One at which the fingers move is
-    not.
+    An arm in motion cannot turn at once, and so gets past poses faster than it was meant to. It
+    does not go back to them: of those whose time has passed on the clock, a pose is done, too, when
+    `tool` (3,) [m] is beyond it in the direction in which the chunk comes to it. A pose at which
+    the fingers move is not.
     """
     clock_ns = chunk.stamp_ns + chunk.times_ns
     ends_ns = clock_ns + begin.held_ns
-    first = first_remaining(ends_ns, begin.time_ns)
+    planned = first = first_remaining(ends_ns, begin.time_ns)
     if begin.seen is None:
         return first, ends_ns
     seen, _ = body.forward(begin.seen)
     path = np.vstack([seen, chunk.positions])  # (k + 1, 3), row i + 1 is pose i
-    moves = np.diff(path, axis=0)
-    done = first
-    while done < first_remaining(clock_ns, begin.time_ns):
-        still = abs(chunk.gripper[done + 1] - chunk.gripper[done]) < SAME_OPENING
-        if not still or np.dot(tool - path[done + 1], moves[done]) <= 0.0:
+    moves = np.diff(path, axis=0)  # (k, 3), row i leads to pose i
+    while first < first_remaining(clock_ns, begin.time_ns) and _fingers_rest(chunk.gripper[first:]):
+        if np.dot(tool - path[first + 1], moves[first]) <= 0.0:
             break
-        done += 1
-    if done > first:
-        share = np.dot(tool - path[done], moves[done]) / max(np.dot(moves[done], moves[done]), 1e-9)
-        left_ns = (1.0 - np.clip(share, 0.0, 1.0)) * (ends_ns[done] - ends_ns[done - 1])
-        ends_ns = ends_ns - max(0, int(ends_ns[done] - begin.time_ns - left_ns))
-    return done, ends_ns
+        first += 1
+    if first > planned:
+        way_m = max(float(np.linalg.norm(moves[first])), 1e-6)
+        share = np.clip(np.dot(tool - path[first], moves[first]) / way_m**2, 0.0, 1.0)
+        left_ns = round((1.0 - share) * (ends_ns[first] - ends_ns[first - 1]))
+        ends_ns = ends_ns - max(0, int(ends_ns[first]) - begin.time_ns - left_ns)
+    return first, ends_ns
+
+
+def _fingers_rest(gripper: NDArray) -> bool:
+    """Whether the fingers stay after the first of the openings (k,): its pose may be missed."""
+    return len(gripper) > 1 and abs(float(gripper[1] - gripper[0])) < SAME_OPENING
 
 
 # --- waypoints ------------------------------------------------------------------------------

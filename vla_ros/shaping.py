@@ -7,6 +7,7 @@ from state to state are used: they are computed here, its waypoints by a service
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import numpy as np
 import ruckig
@@ -22,8 +23,8 @@ USED_JERK = 0.8
 USED_VELOCITY = 0.98  # of the allowed velocity
 PASSING_SHARE = 0.6  # of that acceleration between two waypoints: it begins and ends at none
 ROUNDS = 4  # to find speeds that suit the time which the slowest joint needs
-LONGER = 1.5
-MISS_GAIN_S = 0.1
+LONGER = 1.5  # times as long is the most that a round gives a piece
+MISS_GAIN_S = 0.1  # that leaving out the first waypoint must gain: an action's time
 LONGEST_S = 20.0  # a motion that takes longer is none that was wanted
 
 
@@ -43,14 +44,16 @@ def through(
 
     Waypoint i is reached `times_s[i]` (k,) [s] after `start_ns`, or as soon after as the limits
     allow; what comes later is late by as much. The second result are the times (k,) [s] it takes.
+    `may_miss_first`: a first waypoint that the start's speed makes a detour may be left out.
     """
     pieces, reached_s = _fastest(start, waypoints, times_s, limits)
     late_s = reached_s[0] - times_s[0]
     if may_miss_first and len(waypoints) > 1 and late_s > MISS_GAIN_S:
-        others, later_s = _fastest(start, waypoints[1:], times_s[1:], limits)
-        if later_s[-1] < reached_s[-1] - MISS_GAIN_S:
-            passed_s = later_s[0] * times_s[0] / times_s[1]
-            pieces, reached_s = others, np.concatenate([[passed_s], later_s])
+        with suppress(ShapingError):
+            others, later_s = _fastest(start, waypoints[1:], times_s[1:], limits)
+            if later_s[-1] < reached_s[-1] - MISS_GAIN_S:
+                passed_s = later_s[0] * times_s[0] / times_s[1]
+                pieces, reached_s = others, np.concatenate([[passed_s], later_s])
     trajectory = _sample(start, start_ns, pieces)
     trajectory.positions[-1] = waypoints[-1]  # to the last digit
     return trajectory, reached_s
@@ -66,10 +69,16 @@ def _fastest(
     So the speeds are chosen anew for longer times, until they suit.
     """
     wanted_s = np.maximum(np.diff(times_s, prepend=0.0), 1e-3)
-    durations_s, pieces, fastest_s = wanted_s, [], np.full(1, np.inf)
+    pieces: list[ruckig.Trajectory] = []
+    durations_s, fastest_s = wanted_s, np.full(len(times_s), np.inf)
     for _ in range(ROUNDS):
         speeds = passing_velocities(start, waypoints, durations_s, limits)
-        tried = _pieces(start, waypoints, wanted_s, speeds, limits)
+        try:
+            tried = _pieces(start, waypoints, wanted_s, speeds, limits)
+        except ShapingError:
+            if not pieces:
+                raise
+            break
         took_s = np.array([piece.duration for piece in tried])
         if took_s.sum() < fastest_s.sum():
             pieces, fastest_s = tried, took_s
