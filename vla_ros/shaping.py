@@ -70,7 +70,8 @@ def _fastest(
     """
     wanted_s = np.maximum(np.diff(times_s, prepend=0.0), 1e-3)
     pieces: list[ruckig.Trajectory] = []
-    durations_s, fastest_s = wanted_s, np.full(len(times_s), np.inf)
+    fastest_s: NDArray[np.float64] = np.full(len(times_s), np.inf)
+    durations_s = wanted_s
     for _ in range(ROUNDS):
         speeds = passing_velocities(start, waypoints, durations_s, limits)
         try:
