@@ -114,6 +114,7 @@ class Motions:
             held_ns,
             self._pace.blend_ns,
             now_ns,
+            self.command.at(stamp_ns).positions,
         )
 
     def _within_range(self, joints: NDArray) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ from vla_ros.checks import BodyLike, Violation, tool_violations, violations
 from vla_ros.limits import Limits
 from vla_ros.trajectory import Phase, Trajectory
 
+SAME_OPENING = 0.1  # openings that differ by less are the same wish
 ATTEMPTS = 6  # to go slow enough
 STOP_ATTEMPTS = 3  # to brake gently enough for the tool
 LEAST_BRAKING = 0.5  # of what the joints could: to stop is more important
@@ -61,27 +62,30 @@ class Begin:
     held_ns: int = 0  # by how much the arm stood still or fell behind since the observation
     blend_ns: int = 0  # in which the new motion takes over from the running one
     now_ns: int | None = None  # the present; None: `time_ns`
+    seen: NDArray[np.float64] | None = None  # (n,) [rad], commanded when the image was taken
 
 
 def plan(chunk: PoseChunk, begin: Begin, limits: Limits, body: BodyLike) -> Motion:
     """The motion from `begin` through what `chunk` still asks for then.
 
     Poses in the past are dropped (time by which the arm stood still or fell behind does not count
-    as passed); if all are, the last is still the newest target. The fingers keep to the arm's
-    times. Raises `ActionError` for what no robot should do.
+    as passed), and those that the arm has passed; if all are, the last is still the newest target.
+    The fingers keep to the arm's times. Raises `ActionError` for what no robot should do.
     """
     validate(chunk)
     notes: list[str] = []
-    ends_ns = chunk.stamp_ns + chunk.times_ns + begin.held_ns
-    first = first_remaining(ends_ns, begin.time_ns)
+    tool, _ = body.forward(begin.phase.positions)
+    first, ends_ns = _remaining(chunk, begin, tool, body)
     positions = _inside_workspace(chunk.positions, limits, notes)[first:]
     rotations = Rotation.from_quat(chunk.quaternions[first:], scalar_first=True)
-    tool, _ = body.forward(begin.phase.positions)
     _check_steps(np.vstack([tool, positions]), limits.step_m * (first + 1))
     waypoints = _waypoints(begin.phase.positions, positions, rotations, limits, body, notes)
     times_s = np.maximum(ends_ns[first : first + len(waypoints)] - begin.time_ns, 0) / 1e9
     waypoints = _blended(waypoints, times_s, begin)
-    trajectory, reached_s = _shaped(begin, waypoints, times_s, limits, body, notes)
+    gripper = np.clip(chunk.gripper[first : first + len(waypoints)], 0.0, 1.0)
+    trajectory, reached_s = _shaped(
+        begin, waypoints, times_s, limits, body, notes, _fingers_rest(gripper)
+    )
     now_ns = begin.time_ns if begin.now_ns is None else begin.now_ns
     reached_ns = np.round(reached_s * 1e9).astype(np.int64)
     gripper_ns = np.concatenate([[now_ns], begin.time_ns + reached_ns[:-1]])
@@ -91,7 +95,7 @@ def plan(chunk: PoseChunk, begin: Begin, limits: Limits, body: BodyLike) -> Moti
         reached_ns=reached_ns,
         meant_ns=np.round(times_s * 1e9).astype(np.int64),
         gripper_ns=gripper_ns,
-        gripper=np.clip(chunk.gripper[first : first + len(waypoints)], 0.0, 1.0),
+        gripper=gripper,
         notes=tuple(notes),
     )
 
@@ -145,6 +149,41 @@ def singular_share(condition: float, limits: Limits) -> float:
     then falling to `LEAST_SINGULAR` at `stop_condition`."""
     span = limits.stop_condition - limits.slow_condition
     return float(np.clip((limits.stop_condition - condition) / span, LEAST_SINGULAR, 1.0))
+
+
+def _remaining(
+    chunk: PoseChunk, begin: Begin, tool: NDArray, body: BodyLike
+) -> tuple[int, NDArray[np.int64]]:
+    """The first pose still to be done, and when (k,) [ns] each should be.
+
+    An arm in motion cannot turn at once, and so gets past poses faster than it was meant to. It
+    does not go back to them: of those whose time has passed on the clock, a pose is done, too, when
+    `tool` (3,) [m] is beyond it in the direction in which the chunk comes to it. A pose at which
+    the fingers move is not.
+    """
+    clock_ns = chunk.stamp_ns + chunk.times_ns
+    ends_ns = clock_ns + begin.held_ns
+    planned = first = first_remaining(ends_ns, begin.time_ns)
+    if begin.seen is None:
+        return first, ends_ns
+    seen, _ = body.forward(begin.seen)
+    path = np.vstack([seen, chunk.positions])  # (k + 1, 3), row i + 1 is pose i
+    moves = np.diff(path, axis=0)  # (k, 3), row i leads to pose i
+    while first < first_remaining(clock_ns, begin.time_ns) and _fingers_rest(chunk.gripper[first:]):
+        if np.dot(tool - path[first + 1], moves[first]) <= 0.0:
+            break
+        first += 1
+    if first > planned:
+        way_m = max(float(np.linalg.norm(moves[first])), 1e-6)
+        share = np.clip(np.dot(tool - path[first], moves[first]) / way_m**2, 0.0, 1.0)
+        left_ns = round((1.0 - share) * (ends_ns[first] - ends_ns[first - 1]))
+        ends_ns = ends_ns - max(0, int(ends_ns[first]) - begin.time_ns - left_ns)
+    return first, ends_ns
+
+
+def _fingers_rest(gripper: NDArray) -> bool:
+    """Whether the fingers stay after the first of the openings (k,): its pose may be missed."""
+    return len(gripper) > 1 and abs(float(gripper[1] - gripper[0])) < SAME_OPENING
 
 
 # --- waypoints ------------------------------------------------------------------------------
@@ -252,6 +291,7 @@ def _shaped(
     limits: Limits,
     body: BodyLike,
     notes: list[str],
+    may_miss_first: bool,
 ) -> tuple[Trajectory, NDArray[np.float64]]:
     """The fastest tried motion that passes every check, and when [s] it is at each waypoint.
 
@@ -263,7 +303,12 @@ def _shaped(
     target_s, share, order = times_s, 1.0, 1
     for attempt in range(ATTEMPTS):
         trajectory, reached_s = shaping.through(
-            begin.phase, begin.time_ns, waypoints, target_s, _slower(limits, share, order)
+            begin.phase,
+            begin.time_ns,
+            waypoints,
+            target_s,
+            _slower(limits, share, order),
+            may_miss_first,
         )
         if attempt == 0 and singular < 1.0:
             slower = singular

@@ -7,6 +7,7 @@ from state to state are used: they are computed here, its waypoints by a service
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import numpy as np
 import ruckig
@@ -21,6 +22,9 @@ USED_ACCELERATION = 0.8  # of the limits
 USED_JERK = 0.8
 USED_VELOCITY = 0.98  # of the allowed velocity
 PASSING_SHARE = 0.6  # of that acceleration between two waypoints: it begins and ends at none
+ROUNDS = 4  # to find speeds that suit the time which the slowest joint needs
+LONGER = 1.5  # times as long is the most that a round gives a piece
+MISS_GAIN_S = 0.1  # that leaving out the first waypoint must gain: an action's time
 LONGEST_S = 20.0  # a motion that takes longer is none that was wanted
 
 
@@ -34,20 +38,68 @@ def through(
     waypoints: NDArray[np.float64],
     times_s: NDArray[np.float64],
     limits: Limits,
+    may_miss_first: bool = False,
 ) -> tuple[Trajectory, NDArray[np.float64]]:
     """From `start` through `waypoints` (k, n) [rad], at rest at the last one.
 
     Waypoint i is reached `times_s[i]` (k,) [s] after `start_ns`, or as soon after as the limits
     allow; what comes later is late by as much. The second result are the times (k,) [s] it takes.
+    `may_miss_first`: a first waypoint that the start's speed makes a detour may be left out.
     """
-    durations_s = np.diff(times_s, prepend=0.0)
-    speeds = passing_velocities(start, waypoints, durations_s, limits)
+    pieces, reached_s = _fastest(start, waypoints, times_s, limits)
+    late_s = reached_s[0] - times_s[0]
+    if may_miss_first and len(waypoints) > 1 and late_s > MISS_GAIN_S:
+        with suppress(ShapingError):
+            others, later_s = _fastest(start, waypoints[1:], times_s[1:], limits)
+            if later_s[-1] < reached_s[-1] - MISS_GAIN_S:
+                passed_s = later_s[0] * times_s[0] / times_s[1]
+                pieces, reached_s = others, np.concatenate([[passed_s], later_s])
+    trajectory = _sample(start, start_ns, pieces)
+    trajectory.positions[-1] = waypoints[-1]  # to the last digit
+    return trajectory, reached_s
+
+
+def _fastest(
+    start: Phase, waypoints: NDArray, times_s: NDArray, limits: Limits
+) -> tuple[list[ruckig.Trajectory], NDArray[np.float64]]:
+    """The pieces of the fastest motion found, and when (k,) [s] each of them ends.
+
+    All joints reach a waypoint together. One that must turn there needs longer than was wanted, and
+    the others, at speeds meant for the shorter time, would run past it and come back for a run-up.
+    So the speeds are chosen anew for longer times, until they suit.
+    """
+    wanted_s = np.maximum(np.diff(times_s, prepend=0.0), 1e-3)
+    pieces: list[ruckig.Trajectory] = []
+    fastest_s: NDArray[np.float64] = np.full(len(times_s), np.inf)
+    durations_s = wanted_s
+    for _ in range(ROUNDS):
+        speeds = passing_velocities(start, waypoints, durations_s, limits)
+        try:
+            tried = _pieces(start, waypoints, wanted_s, speeds, limits)
+        except ShapingError:
+            if not pieces:
+                raise
+            break
+        took_s = np.array([piece.duration for piece in tried])
+        if took_s.sum() < fastest_s.sum():
+            pieces, fastest_s = tried, took_s
+        if np.all(took_s <= 1.02 * durations_s + 1e-3):
+            break
+        longer_s = np.maximum(LONGER * durations_s, durations_s + 0.02)
+        durations_s = np.maximum(durations_s, np.minimum(took_s, longer_s))
+    return pieces, np.cumsum(fastest_s)
+
+
+def _pieces(
+    start: Phase, waypoints: NDArray, durations_s: NDArray, speeds: NDArray, limits: Limits
+) -> list[ruckig.Trajectory]:
+    """From waypoint to waypoint, each (n,) passed at its speed (n,) [rad/s]."""
     pieces, phase = [], start
     for waypoint, speed, duration_s in zip(waypoints, speeds, durations_s, strict=True):
         request = _request(phase, limits)
         request.target_position, request.target_velocity = waypoint, speed
         request.target_acceleration = np.zeros(limits.joints)
-        request.minimum_duration = max(float(duration_s), 1e-3)
+        request.minimum_duration = float(duration_s)
         try:
             piece = _solve(request, limits.joints)
         except ShapingError:  # some speeds at the end have no numerical solution; rest always has
@@ -55,10 +107,8 @@ def through(
             request.minimum_duration = None
             piece = _solve(request, limits.joints)
         pieces.append(piece)
-        phase = _phase(pieces[-1], pieces[-1].duration)
-    trajectory = _sample(start, start_ns, pieces)
-    trajectory.positions[-1] = waypoints[-1]  # to the last digit
-    return trajectory, np.cumsum([piece.duration for piece in pieces])
+        phase = _phase(piece, piece.duration)
+    return pieces
 
 
 def stop(start: Phase, start_ns: int, limits: Limits) -> Trajectory:

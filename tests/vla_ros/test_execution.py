@@ -315,6 +315,40 @@ def test_motions_follow_each_other_without_a_jump(moving):
     assert second.start_ns > moving.now
 
 
+def straight_to(goal_m, from_m, now_ns):
+    """Eight poses, 0.1 s and 5 cm apart at most."""
+    way_m = goal_m - from_m
+    far_m = max(np.linalg.norm(way_m), 1e-9)
+    shares = np.minimum(0.05 * np.arange(1, 9) / far_m, 1.0)
+    times_ns = np.arange(1, 9) * 100 * MS
+    poses = from_m + np.outer(shares, way_m)
+    return PoseChunk(now_ns, times_ns, poses, np.tile(DOWN, (8, 1)), np.ones(8))
+
+
+@pytest.mark.parametrize("latency_ms", [100, 180, 200, 220, 400])
+def test_with_late_answers_the_arm_comes_to_its_goal_without_going_back(latency_ms):
+    """Each answer leads from where the arm was seen to the goal, as a policy's do."""
+    goal_m = HOME_POSITION + np.array([0.13, 0.04, -0.17])
+    it = Robot()
+    it.wait(40)
+    it.execution.on_instruction("touch the table", it.now)
+    path, answer = [], None
+    for _ in range(200):
+        it.now += 20 * MS
+        command = it.execution.command
+        joints = HOME if command.running is None else command.at(it.now).positions
+        it.execution.on_joints(joints, it.now)
+        path.append(BODY.forward(joints)[0])
+        if answer is not None and it.now - answer.stamp_ns >= latency_ms * MS:
+            it.execution.on_chunk(answer, it.now)
+            answer = None
+        if answer is None:
+            answer = straight_to(goal_m, path[-1], it.now)
+    left_m = np.linalg.norm(goal_m - np.array(path), axis=1)
+    assert np.diff(left_m).max() < 0.002
+    assert left_m[-1] < 0.003
+
+
 def test_a_clock_that_goes_back_ends_the_work_and_then_it_goes_on(moving):
     count = len(moving.sent)
     moving.now -= 3600 * 1000 * MS

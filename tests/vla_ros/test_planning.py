@@ -86,6 +86,37 @@ def test_time_in_which_the_arm_stood_still_does_not_count_as_passed():
     np.testing.assert_array_equal(result.meant_ns, np.array([50, 150, 250, 350, 450]) * MS)
 
 
+def passing(at_m, gripper=None):
+    """Of five poses 1 cm apart, seen 250 ms ago, with an arm that its plan has at the first one;
+    but it is `at_m` [m] along them, at 10 cm/s."""
+    joints, error_m = BODY.inverse(HOME, HOME_POSITION + [at_m, 0, 0], HOME_ROTATION)
+    ahead, _ = BODY.inverse(joints, HOME_POSITION + [at_m + 0.001, 0, 0], HOME_ROTATION)
+    assert error_m < 1e-3
+    phase = Phase(joints, (ahead - joints) / 0.01, np.zeros(7))
+    begin = Begin(NOW, phase, held_ns=200 * MS, seen=HOME)
+    poses = chunk([[0.01 * i, 0, 0] for i in range(1, 6)], age_ms=250)
+    return motion(poses if gripper is None else replace(poses, gripper=gripper), begin=begin)
+
+
+def test_an_arm_does_not_go_back_to_poses_that_it_has_passed():
+    result = passing(0.015)
+    assert len(result.gripper) == 4  # the second is next, half way there
+    np.testing.assert_allclose(result.meant_ns / MS, [50, 150, 250, 350], atol=10)
+    along = [BODY.forward(each)[0][0] for each in result.trajectory.positions]
+    assert np.diff(along).min() > -1e-4
+    assert len(passing(0.005).gripper) == 5  # the first is still before it
+    assert len(passing(-0.005).gripper) == 5
+
+
+def test_poses_whose_time_has_not_come_are_not_passed():
+    assert len(passing(0.045).gripper) == 3  # by the clock two are over
+
+
+def test_a_pose_at_which_the_fingers_move_is_gone_back_to():
+    assert len(passing(0.015, np.array([1.0, 0.0, 0.0, 0.0, 0.0])).gripper) == 5
+    assert len(passing(0.025, np.array([1.0, 1.0, 0.0, 0.0, 0.0])).gripper) == 4
+
+
 @pytest.mark.parametrize("late_ticks", [0, 5, 20, 26, 49, 75, 300])
 @pytest.mark.parametrize("held_ticks", [0, 12, 30])
 def test_what_is_dropped_is_what_the_evaluation_drops(late_ticks, held_ticks):

@@ -82,6 +82,45 @@ def test_braking_is_the_shortest_way_to_rest(speed):
     assert np.all(moved * start.velocities >= -1e-12)
 
 
+def turning(first_rad):
+    """Joint 0 goes on at 1 rad/s and more, from waypoint to waypoint; joint 1 has to turn."""
+    waypoints = np.tile(HOME, (5, 1))
+    waypoints[:, 0] += first_rad + 0.1 * np.arange(5)
+    return waypoints
+
+
+def test_a_joint_that_turns_makes_no_other_go_back_for_a_run_up():
+    """All joints reach a waypoint together: the others have to be slower, not to go round."""
+    waypoints = turning(0.1)
+    waypoints[:, 1] += [0.08, 0.1, 0.02, -0.06, -0.14]
+    start = Phase(HOME, np.array([1.0, 0.8, 0, 0, 0, 0, 0]), np.zeros(7))
+    times_s = np.arange(1, 6) * 0.1
+    trajectory, reached_s = shaping.through(start, START, waypoints, times_s, FR3_LIMITS)
+    assert np.all(np.diff(trajectory.positions[:, 0]) > 0)
+    assert reached_s[-1] < times_s[-1] + 0.3  # 1.2 s with a run-up at the first and third
+
+
+def test_a_first_waypoint_that_cannot_be_made_in_time_may_be_missed():
+    waypoints = turning(0.02)
+    waypoints[:, 1] -= 0.004 + 0.01 * np.arange(5)
+    start = Phase(HOME, np.array([1.1, 0.05, 0, 0, 0, 0, 0]), np.zeros(7))
+    times_s = 0.02 + 0.1 * np.arange(5)
+
+    def lowest_speed_and_times(may_miss_first):
+        trajectory, reached_s = shaping.through(
+            start, START, waypoints, times_s, FR3_LIMITS, may_miss_first
+        )
+        assert len(reached_s) == 5
+        np.testing.assert_array_equal(trajectory.positions[-1], waypoints[-1])
+        return np.diff(trajectory.positions[:, 0]).min(), reached_s
+
+    backward, late_s = lowest_speed_and_times(False)
+    forward, reached_s = lowest_speed_and_times(True)
+    assert backward < 0 < forward  # to be there at all, it would have to come back
+    np.testing.assert_allclose(reached_s[:4], times_s[:4], atol=1e-9)
+    assert late_s[-1] > reached_s[-1] + shaping.MISS_GAIN_S
+
+
 def test_numbers_that_are_none_give_an_error_not_a_motion():
     with pytest.raises(shaping.ShapingError, match="no motion within the limits"):
         shaping.through(Phase.at_rest(HOME * np.nan), START, HOME[None], np.zeros(1), FR3_LIMITS)
