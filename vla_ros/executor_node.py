@@ -5,6 +5,9 @@ A process of its own, so that a policy that hangs cannot keep the robot from sto
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
+
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
 from rclpy.node import Node
@@ -127,7 +130,9 @@ class ExecutorNode(Node):
             MultiDOFJointTrajectory, topics.ACTION_CHUNK, self._on_poses, RELIABLE
         )
         self.create_subscription(JointTrajectory, topics.GRIPPER_CHUNK, self._on_gripper, RELIABLE)
-        subscribe_latched(self, String, topics.INSTRUCTION, self._on_instruction)
+        subscribe_latched(
+            self, String, topics.INSTRUCTION, lambda text, info: self._on_instruction(text, info)
+        )
         subscribe_latched(self, Bool, topics.EMERGENCY_STOP, self._on_emergency_stop)
         self.create_service(Trigger, topics.EXECUTOR_RESET, self._on_reset)
         self.create_timer(1.0 / WATCHDOG_RATE_HZ, self._on_watchdog)
@@ -177,8 +182,14 @@ class ExecutorNode(Node):
         self._streams.on(POLICY, self._now_ns())
         self._execution.on_heartbeat(self._now_ns())
 
-    def _on_instruction(self, message: String) -> None:
-        self._execution.on_instruction(message.data, self._now_ns())
+    def _on_instruction(self, message: String, info: Mapping[str, int] | None = None) -> None:
+        """`info` tells when it was published (by the wall clock); None: now."""
+        now_ns = self._now_ns()
+        age_ns = 0 if info is None else time.time_ns() - info["source_timestamp"]
+        stopped = self._execution.awaits_instruction
+        self._execution.on_instruction(message.data, now_ns, now_ns - age_ns)
+        if stopped and not self._execution.awaits_instruction:
+            self._latch.clear()
 
     def _on_emergency_stop(self, message: Bool) -> None:
         if message.data:
@@ -186,11 +197,10 @@ class ExecutorNode(Node):
             self._latch.set()
 
     def _on_reset(self, _request, response: Trigger.Response) -> Trigger.Response:
-        response.success = self._execution.reset()
-        if response.success:
-            self._latch.clear()
+        """The latch stays until there is an instruction: who dies before comes back stopped."""
+        response.success = self._execution.reset(self._now_ns())
         response.message = (
-            "holding until the next action chunk"
+            "stop ended; publish an instruction to go on"
             if response.success
             else f"expected an emergency stop, but the state is {self._execution.state.value}"
         )
