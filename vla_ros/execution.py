@@ -44,6 +44,7 @@ class Timeouts:
     heartbeat_ns: int = 1_000_000_000  # since the policy node's last: then hold
 
 
+LONGEST_REASON = 500  # characters, whatever a library or a sender has to say
 AWAITS_INSTRUCTION = "reset: waiting for an instruction"
 CLOCK_JITTER_NS = 50_000_000  # by which a clock may go back while it is adjusted
 
@@ -200,7 +201,7 @@ class Execution:
 
     def _refuse(self, reason: str, now_ns: int) -> None:
         self.refused += 1
-        self._stop(State.HOLDING, f"action refused: {reason}", now_ns)
+        self._stop(State.HOLDING, f"action refused: {reason[:LONGEST_REASON]}", now_ns)
 
     def reset(self, now_ns: int) -> bool:
         """End an emergency stop. False when there is none to end.

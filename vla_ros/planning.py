@@ -18,8 +18,10 @@ from policies.interface import ActionError
 from vla_ros import shaping
 from vla_ros.checks import BodyLike, Violation, tool_violations, violations
 from vla_ros.limits import Limits
+from vla_ros.texts import shortened
 from vla_ros.trajectory import Phase, Trajectory
 
+MOST_POSES = 100  # of a chunk: while it is planned, a stop has to wait
 SAME_OPENING = 0.1  # openings that differ by less are the same wish
 ATTEMPTS = 6  # to go slow enough
 STOP_ATTEMPTS = 3  # to brake gently enough for the tool
@@ -127,9 +129,16 @@ def gentle_stop(phase: Phase, now_ns: int, limits: Limits, body: BodyLike) -> Tr
     return trajectory
 
 
+def check_length(poses: int) -> None:
+    """Raise `ActionError` for a chunk that would take too long to plan."""
+    if poses > MOST_POSES:
+        raise ActionError(f"chunk: expected at most {MOST_POSES} poses, got {poses}")
+
+
 def validate(chunk: PoseChunk) -> None:
     """Raise `ActionError` unless the chunk is finite, rising in time and has unit rotations."""
     count = len(chunk.times_ns)
+    check_length(count)
     for name, values, width in (
         ("positions", chunk.positions, 3),
         ("quaternions", chunk.quaternions, 4),
@@ -139,14 +148,20 @@ def validate(chunk: PoseChunk) -> None:
         if count == 0 or values.shape != shape:
             raise ActionError(f"{name}: expected shape (k, ...) = {shape}, got {values.shape}")
         if not np.all(np.isfinite(values)):
-            raise ActionError(f"{name}: expected finite numbers, got {values.tolist()}")
+            rows = values.reshape(count, -1)
+            first = rows[~np.isfinite(rows).all(axis=1)][0]
+            raise ActionError(f"{name}: expected finite numbers, got {first.tolist()}")
     if chunk.times_ns[0] <= 0 or np.any(np.diff(chunk.times_ns) <= 0):
-        raise ActionError(f"time_from_start: expected rising times, got {chunk.times_ns.tolist()}")
+        raise ActionError(
+            f"time_from_start: expected rising times [ns], got {shortened(chunk.times_ns.tolist())}"
+        )
     norms = np.linalg.norm(chunk.quaternions, axis=1)
     if np.any(np.abs(norms - 1.0) > 0.01):
-        raise ActionError(f"quaternions: expected unit length, got {norms.tolist()}")
+        raise ActionError(f"quaternions: expected unit length, got {shortened(norms.tolist())}")
     if np.any((chunk.gripper < -0.01) | (chunk.gripper > 1.01)):
-        raise ActionError(f"gripper: expected an opening from 0 to 1, got {chunk.gripper.tolist()}")
+        raise ActionError(
+            f"gripper: expected an opening from 0 to 1, got {shortened(chunk.gripper.tolist())}"
+        )
 
 
 def singular_share(condition: float, limits: Limits) -> float:

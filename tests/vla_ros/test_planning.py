@@ -10,10 +10,11 @@ from scipy.spatial.transform import Rotation
 from policies.interface import ActionChunk, ActionError, Observation
 from sim import robot
 from sim.evaluation.timing import rows_on_arrival
+from vla_ros import messages
 from vla_ros.body import Body
 from vla_ros.checks import violations
 from vla_ros.limits import FR3_LIMITS, Box
-from vla_ros.planning import Begin, PoseChunk, plan
+from vla_ros.planning import MOST_POSES, Begin, PoseChunk, plan
 from vla_ros.trajectory import Phase
 
 MS = 1_000_000
@@ -306,7 +307,7 @@ def test_poses_that_are_wanted_only_later_than_the_longest_motion_are_not_looked
             asked.append(arguments)
             return BODY.inverse(*arguments)
 
-    offsets = np.outer(np.arange(1, 100), [0.0, 0.001, 0.0])
+    offsets = np.outer(np.arange(1, 101), [0.0, 0.001, 0.0])
     result = plan(
         chunk(offsets, step_ms=500), Begin(NOW, Phase.at_rest(HOME)), FR3_LIMITS, Counting()
     )
@@ -314,3 +315,38 @@ def test_poses_that_are_wanted_only_later_than_the_longest_motion_are_not_looked
     assert result.trajectory.end_ns - NOW < 6.1e9
     single = motion(chunk([0.0, 0.05, 0.0], step_ms=100_000))  # in 100 s
     assert 0.001 < np.linalg.norm(end_of(single)[0] - HOME_POSITION) < 0.01
+
+
+def test_a_chunk_of_too_many_poses_is_refused_before_any_is_looked_at():
+    """In 5000 of them the inverse kinematics took nine seconds, and a stop had to wait."""
+    what = chunk(np.zeros((MOST_POSES + 1, 3)))
+    with pytest.raises(ActionError, match="chunk: expected at most 100 poses, got 101"):
+        plan(what, Begin(NOW, Phase.at_rest(HOME)), FR3_LIMITS, None)
+    poses, gripper = messages.chunk_to_messages(chunk(np.zeros((20_000, 3))))
+    poses.joint_names = []  # not even this is looked at
+    with pytest.raises(ActionError, match="chunk: expected at most 100 poses, got 20000"):
+        messages.chunk_from_messages(poses, gripper)
+
+
+@pytest.mark.parametrize("step_ms", [1, 10, 30])
+def test_the_longest_chunk_needs_few_looks_at_the_body(step_ms):
+    """What planning costs, without a clock: a stop waits for all of it (100 ms on one core)."""
+    looks = {"inverse": 0, "follow": 0, "tool_positions": 0}
+
+    class Counting:
+        def __getattr__(self, name):
+            if name in looks:
+                return lambda *given: self.count(name, given)
+            return getattr(BODY, name)
+
+        def count(self, name, given):
+            looks[name] += 1 if name == "inverse" else len(given[0])
+            return getattr(BODY, name)(*given)
+
+    limits = replace(FR3_LIMITS, speed_m_s=0.01, velocity_fraction=0.3)
+    k = np.arange(1, MOST_POSES + 1)
+    offsets = 0.05 * np.stack([np.sin(k / 10), 0 * k, np.sin(k / 10) ** 2], axis=1)
+    plan(chunk(offsets, step_ms=step_ms), Begin(NOW, Phase.at_rest(HOME)), limits, Counting())
+    assert looks["inverse"] <= MOST_POSES  # 0.6 ms each
+    assert looks["follow"] <= 6 * 301  # 0.03 ms each
+    assert looks["tool_positions"] <= 6 * 6 * 300  # 0.006 ms each
