@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
@@ -32,6 +33,7 @@ from vla_ros.stop_latch import StopLatch
 from vla_ros.streams import Streams
 
 OUTPUTS = ("trajectory", "twist")  # joint_trajectory_controller, MoveIt Servo
+GRIPPER_EFFORT = "gripper_effort_n"
 DEFAULT, PACE = Timeouts(), Pace()
 PARAMETERS = (
     Parameter(
@@ -65,7 +67,12 @@ PARAMETERS = (
     Parameter("output", OUTPUTS[0], f"What the arm is sent: {' or '.join(OUTPUTS)}"),
     Parameter("twist_rate_hz", 50.0, "Twists a second; Servo drops what is 0.1 s old", 20.0, 500.0),
     *ROBOT_PARAMETERS,
-    *LIMIT_PARAMETERS,
+    *(
+        replace(each, description="Force of each finger, sent as effort; 0: none is sent")
+        if each.name == GRIPPER_EFFORT
+        else each
+        for each in LIMIT_PARAMETERS
+    ),
 )
 WATCHDOG_RATE_HZ = 50.0
 DIAGNOSTICS_RATE_HZ = 2.0
@@ -85,6 +92,10 @@ class ExecutorNode(Node):
             )
         self._robot = robot_of(values)
         self._limits = limits_of(values, self._robot.limits)
+        # ros2_controllers' joint_trajectory_controller refuses trajectories with efforts, unless it
+        # commands efforts: they are sent only to who asks for them.
+        most_n = self._robot.limits.gripper_effort_n
+        self._gripper_effort_n = min(values[GRIPPER_EFFORT], most_n) or None
         timeouts = Timeouts(
             chunk_ns=round(values["chunk_timeout_s"] * 1e9),
             chunk_age_ns=round(values["max_chunk_age_s"] * 1e9),
@@ -243,7 +254,7 @@ class ExecutorNode(Node):
                 self._robot.gripper.joints,
                 gripper.times_ns,
                 self._robot.gripper.values(gripper.positions),
-                effort=self._limits.gripper_effort_n,
+                effort=self._gripper_effort_n,
             )
         )
         self._latency_ms = (self._now_ns() - command.stamp_ns) / 1e6

@@ -114,6 +114,25 @@ def test_a_trajectory_has_the_robots_names_positions_and_velocities(make_node, n
     assert {effort for point in gripper.points for effort in point.effort} == {7.5}
 
 
+def test_no_effort_is_sent_unless_it_is_asked_for(make_node):
+    """joint_trajectory_controller refuses one that commands no efforts."""
+    node = make_node()
+    node._arm_command = Recorder()
+    go(node, "fr3")
+    points = node._gripper_command.sent[-1].points
+    assert len(points) > 1
+    assert not any(len(point.effort) for point in points)
+    assert not any(len(point.effort) for point in node._arm_command.sent[-1].points)
+
+
+def test_no_more_effort_is_sent_than_the_robot_may_use(make_node):
+    node = make_node("gripper_effort_n:=400.0")
+    node._arm_command = Recorder()
+    robot = go(node, "fr3")
+    sent = {effort for point in node._gripper_command.sent[-1].points for effort in point.effort}
+    assert sent == {robot.limits.gripper_effort_n}
+
+
 def test_twists_are_stamped_in_the_base_frame_and_zero_when_it_holds(make_node):
     node = make_node("output:=twist")
     node._twist = Recorder()
