@@ -28,7 +28,7 @@ from sim.tasks import CORE_TASKS
 from vla_ros.body import Body
 from vla_ros.execution import Execution, Hold, Pace
 from vla_ros.inference import observe, to_pose_chunk
-from vla_ros.limits import FR3_LIMITS
+from vla_ros.limits import FR3_LIMITS, Limits
 from vla_ros.planning import Motion, PoseChunk
 from vla_ros.points import arm_points, gripper_points
 from vla_ros.simulation import TICK_NS, Simulation
@@ -42,19 +42,27 @@ START_NS = 10**12
 class Lockstep:
     """One episode: robot, executor and policy, tick by tick."""
 
-    def __init__(self, policy: Policy | None, body: Body, latency_ms: float, pace: Pace) -> None:
+    def __init__(
+        self,
+        policy: Policy | None,
+        body: Body,
+        latency_ms: float,
+        pace: Pace,
+        limits: Limits = FR3_LIMITS,
+    ) -> None:
         self._policy = policy  # None: the scripted expert
         self._kinematics = Kinematics()
         self._body = body
         self._latency_ns = round(latency_ms * 1e6)
         self._pace = pace
+        self._limits = limits
         self._simulation: Simulation | None = None
 
     def run(self, task: str, seed: int) -> dict[str, Any]:
         """Let the policy act until success or time is up."""
         self.now_ns = START_NS
         self._simulation = simulation = Simulation(task, seed, self.now_ns)
-        execution = Execution(self._body, FR3_LIMITS, self._send, pace=self._pace)
+        execution = Execution(self._body, self._limits, self._send, pace=self._pace)
         execution.on_joints(simulation.measure().positions[:7], self.now_ns)
         execution.on_instruction(simulation.episode.instruction, self.now_ns)
         if self._policy is not None:

@@ -44,6 +44,8 @@ class Timeouts:
     heartbeat_ns: int = 1_000_000_000  # since the policy node's last: then hold
 
 
+LONGEST_REASON = 500  # characters, whatever a library or a sender has to say
+AWAITS_INSTRUCTION = "reset: waiting for an instruction"
 CLOCK_JITTER_NS = 50_000_000  # by which a clock may go back while it is adjusted
 
 
@@ -80,6 +82,7 @@ class Execution:
         self._motions = Motions(body, limits, self._pace, self._joints, clock)
         self._instruction = ""
         self._instruction_ns = 0
+        self._reset_ns: int | None = None  # since when it waits for an instruction to go on
         self._last_chunk_ns = 0
         self._moving_since_ns = 0
         self._newest_ns = 0
@@ -114,9 +117,17 @@ class Execution:
         if self._joints.add(positions, stamp_ns, now_ns, working) and self._hold_pending:
             self._hold(now_ns)
 
-    def on_instruction(self, text: str, now_ns: int) -> None:
-        """A new wish ends the work on the old one; none at all means: stop and hold."""
-        if text == self._instruction:
+    def on_instruction(self, text: str, now_ns: int, published_ns: int | None = None) -> None:
+        """A new wish ends the work on the old one; none at all means: stop and hold.
+
+        After a reset one that was published before it counts for nothing, and the same text counts
+        if it is published again. `published_ns` None: now.
+        """
+        if self._reset_ns is not None:
+            if (now_ns if published_ns is None else published_ns) <= self._reset_ns:
+                return
+            self._reset_ns = None
+        elif text == self._instruction:
             return
         self._instruction, self._instruction_ns = text, now_ns
         if not text:
@@ -129,6 +140,10 @@ class Execution:
         self._check_clock(now_ns)
         if self.state is State.STOPPED or not self._instruction:
             self.refused += 1
+            return
+        if self._reset_ns is not None:
+            self.refused += 1
+            self.reason = AWAITS_INSTRUCTION
             return
         if chunk.stamp_ns < self._instruction_ns:
             return  # seen before the instruction came: an answer to the old one
@@ -177,6 +192,7 @@ class Execution:
 
     def on_emergency_stop(self, now_ns: int) -> None:
         """Stop and hold until `reset`."""
+        self._reset_ns = None
         self._stop(State.STOPPED, "emergency stop; call /executor/reset to go on", now_ns)
 
     def on_invalid(self, reason: str, now_ns: int) -> None:
@@ -185,14 +201,22 @@ class Execution:
 
     def _refuse(self, reason: str, now_ns: int) -> None:
         self.refused += 1
-        self._stop(State.HOLDING, f"action refused: {reason}", now_ns)
+        self._stop(State.HOLDING, f"action refused: {reason[:LONGEST_REASON]}", now_ns)
 
-    def reset(self) -> bool:
-        """End an emergency stop: hold until the next chunk. False when there is none to end."""
+    def reset(self, now_ns: int) -> bool:
+        """End an emergency stop. False when there is none to end.
+
+        It moves nothing (ISO 13850): the arm holds until somebody gives an instruction.
+        """
         if self.state is not State.STOPPED:
             return False
-        self.state, self.reason = State.HOLDING, "reset after an emergency stop"
+        self.state, self.reason, self._reset_ns = State.HOLDING, AWAITS_INSTRUCTION, now_ns
         return True
+
+    @property
+    def awaits_instruction(self) -> bool:
+        """Whether it was reset, and nobody has given an instruction since."""
+        return self._reset_ns is not None
 
     def tick(self, now_ns: int) -> None:
         """The watchdog; call it often."""
@@ -230,6 +254,8 @@ class Execution:
         self._joints.forget()
         self._instruction_ns = min(self._instruction_ns, now_ns)
         self._last_chunk_ns = min(self._last_chunk_ns, now_ns)
+        if self._reset_ns is not None:
+            self._reset_ns = min(self._reset_ns, now_ns)
         self._heartbeat_ns = 0
         self._settle_at_ns = None
         if self.state is State.MOVING:

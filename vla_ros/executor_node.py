@@ -5,6 +5,10 @@ A process of its own, so that a policy that hangs cannot keep the robot from sto
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
 from rclpy.node import Node
@@ -29,6 +33,7 @@ from vla_ros.stop_latch import StopLatch
 from vla_ros.streams import Streams
 
 OUTPUTS = ("trajectory", "twist")  # joint_trajectory_controller, MoveIt Servo
+GRIPPER_EFFORT = "gripper_effort_n"
 DEFAULT, PACE = Timeouts(), Pace()
 PARAMETERS = (
     Parameter(
@@ -62,7 +67,12 @@ PARAMETERS = (
     Parameter("output", OUTPUTS[0], f"What the arm is sent: {' or '.join(OUTPUTS)}"),
     Parameter("twist_rate_hz", 50.0, "Twists a second; Servo drops what is 0.1 s old", 20.0, 500.0),
     *ROBOT_PARAMETERS,
-    *LIMIT_PARAMETERS,
+    *(
+        replace(each, description="Force of each finger, sent as effort; 0: none is sent")
+        if each.name == GRIPPER_EFFORT
+        else each
+        for each in LIMIT_PARAMETERS
+    ),
 )
 WATCHDOG_RATE_HZ = 50.0
 DIAGNOSTICS_RATE_HZ = 2.0
@@ -82,6 +92,10 @@ class ExecutorNode(Node):
             )
         self._robot = robot_of(values)
         self._limits = limits_of(values, self._robot.limits)
+        # ros2_controllers' joint_trajectory_controller refuses trajectories with efforts, unless it
+        # commands efforts: they are sent only to who asks for them.
+        most_n = self._robot.limits.gripper_effort_n
+        self._gripper_effort_n = min(values[GRIPPER_EFFORT], most_n) or None
         timeouts = Timeouts(
             chunk_ns=round(values["chunk_timeout_s"] * 1e9),
             chunk_age_ns=round(values["max_chunk_age_s"] * 1e9),
@@ -127,7 +141,9 @@ class ExecutorNode(Node):
             MultiDOFJointTrajectory, topics.ACTION_CHUNK, self._on_poses, RELIABLE
         )
         self.create_subscription(JointTrajectory, topics.GRIPPER_CHUNK, self._on_gripper, RELIABLE)
-        subscribe_latched(self, String, topics.INSTRUCTION, self._on_instruction)
+        subscribe_latched(
+            self, String, topics.INSTRUCTION, lambda text, info: self._on_instruction(text, info)
+        )
         subscribe_latched(self, Bool, topics.EMERGENCY_STOP, self._on_emergency_stop)
         self.create_service(Trigger, topics.EXECUTOR_RESET, self._on_reset)
         self.create_timer(1.0 / WATCHDOG_RATE_HZ, self._on_watchdog)
@@ -177,8 +193,14 @@ class ExecutorNode(Node):
         self._streams.on(POLICY, self._now_ns())
         self._execution.on_heartbeat(self._now_ns())
 
-    def _on_instruction(self, message: String) -> None:
-        self._execution.on_instruction(message.data, self._now_ns())
+    def _on_instruction(self, message: String, info: Mapping[str, int] | None = None) -> None:
+        """`info` tells when it was published (by the wall clock); None: now."""
+        now_ns = self._now_ns()
+        age_ns = 0 if info is None else time.time_ns() - info["source_timestamp"]
+        stopped = self._execution.awaits_instruction
+        self._execution.on_instruction(message.data, now_ns, now_ns - age_ns)
+        if stopped and not self._execution.awaits_instruction:
+            self._latch.clear()
 
     def _on_emergency_stop(self, message: Bool) -> None:
         if message.data:
@@ -186,11 +208,10 @@ class ExecutorNode(Node):
             self._latch.set()
 
     def _on_reset(self, _request, response: Trigger.Response) -> Trigger.Response:
-        response.success = self._execution.reset()
-        if response.success:
-            self._latch.clear()
+        """The latch stays until there is an instruction: who dies before comes back stopped."""
+        response.success = self._execution.reset(self._now_ns())
         response.message = (
-            "holding until the next action chunk"
+            "stop ended; publish an instruction to go on"
             if response.success
             else f"expected an emergency stop, but the state is {self._execution.state.value}"
         )
@@ -233,7 +254,7 @@ class ExecutorNode(Node):
                 self._robot.gripper.joints,
                 gripper.times_ns,
                 self._robot.gripper.values(gripper.positions),
-                effort=self._limits.gripper_effort_n,
+                effort=self._gripper_effort_n,
             )
         )
         self._latency_ms = (self._now_ns() - command.stamp_ns) / 1e6

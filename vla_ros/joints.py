@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_ros.texts import shortened
+
 
 class JointsError(ValueError):
     """A message about joints that cannot be used: names missing, lengths differ, not finite."""
@@ -23,7 +25,10 @@ def positions_by_name(
     values = dict(zip(names, positions, strict=True))
     missing = [name for name in wanted if name not in values]
     if missing:
-        raise JointsError(f"joints: expected {missing} among the names, got {sorted(values)}")
+        raise JointsError(
+            f"joints: expected {shortened(missing)} among the names, "
+            f"got {shortened(sorted(values))}"
+        )
     result = np.array([values[name] for name in wanted], dtype=np.float64)
     if not np.all(np.isfinite(result)):
         raise JointsError(f"joints: expected finite positions, got {result}")

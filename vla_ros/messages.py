@@ -19,8 +19,9 @@ from trajectory_msgs.msg import (
 )
 
 from policies.interface import ActionError, ObservationError
-from vla_ros.planning import PoseChunk
+from vla_ros.planning import PoseChunk, check_length
 from vla_ros.servo import Twist
+from vla_ros.texts import shortened
 from vla_ros.topics import BASE_FRAME, GRIPPER_OPENING, TOOL_NAME
 
 LEVELS = {
@@ -193,13 +194,18 @@ def chunk_to_messages(chunk: PoseChunk) -> tuple[MultiDOFJointTrajectory, JointT
 
 def chunk_from_messages(poses: MultiDOFJointTrajectory, gripper: JointTrajectory) -> PoseChunk:
     """The chunk two messages with the same stamp describe; raises `ActionError` if none."""
+    check_length(max(len(poses.points), len(gripper.points)))
     if poses.header.frame_id not in ("", BASE_FRAME):
-        raise ActionError(f"frame_id: expected {BASE_FRAME!r}, got {poses.header.frame_id!r}")
+        raise ActionError(
+            f"frame_id: expected {BASE_FRAME!r}, got {shortened(poses.header.frame_id)}"
+        )
     if list(poses.joint_names) != [TOOL_NAME]:
-        raise ActionError(f"joint_names: expected [{TOOL_NAME!r}], got {list(poses.joint_names)}")
+        raise ActionError(
+            f"joint_names: expected [{TOOL_NAME!r}], got {shortened(poses.joint_names)}"
+        )
     if list(gripper.joint_names) != [GRIPPER_OPENING]:
         raise ActionError(
-            f"joint_names: expected [{GRIPPER_OPENING!r}], got {list(gripper.joint_names)}"
+            f"joint_names: expected [{GRIPPER_OPENING!r}], got {shortened(gripper.joint_names)}"
         )
     if len(poses.points) != len(gripper.points) or not poses.points:
         raise ActionError(

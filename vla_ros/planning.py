@@ -18,13 +18,16 @@ from policies.interface import ActionError
 from vla_ros import shaping
 from vla_ros.checks import BodyLike, Violation, tool_violations, violations
 from vla_ros.limits import Limits
+from vla_ros.texts import shortened
 from vla_ros.trajectory import Phase, Trajectory
 
+MOST_POSES = 100  # of a chunk: while it is planned, a stop has to wait
 SAME_OPENING = 0.1  # openings that differ by less are the same wish
 ATTEMPTS = 6  # to go slow enough
 STOP_ATTEMPTS = 3  # to brake gently enough for the tool
 LEAST_BRAKING = 0.5  # of what the joints could: to stop is more important
-SLOWEST = 0.05  # share of the speed that was wanted: slower is no motion any more
+CUTS = 8  # to find what of a chunk is reached in time
+IN_TIME_S = 0.8 * shaping.LONGEST_S  # what is left of a motion that is cut: to rest takes longer
 LEAST_SINGULAR = 0.1  # share of the speed next to `Limits.stop_condition`
 
 
@@ -70,20 +73,24 @@ def plan(chunk: PoseChunk, begin: Begin, limits: Limits, body: BodyLike) -> Moti
 
     Poses in the past are dropped (time by which the arm stood still or fell behind does not count
     as passed), and those that the arm has passed; if all are, the last is still the newest target.
-    The fingers keep to the arm's times. Raises `ActionError` for what no robot should do.
+    The fingers keep to the arm's times. What takes longer than `shaping.LONGEST_S` is cut: the
+    motion ends at rest at the last pose that it reaches by then, or on its way to the first.
+    Raises `ActionError` for what no robot should do.
     """
     validate(chunk)
     notes: list[str] = []
     tool, _ = body.forward(begin.phase.positions)
     first, ends_ns = _remaining(chunk, begin, tool, body)
     positions = _inside_workspace(chunk.positions, limits, notes)[first:]
-    rotations = Rotation.from_quat(chunk.quaternions[first:], scalar_first=True)
     _check_steps(np.vstack([tool, positions]), limits.step_m * (first + 1))
-    waypoints = _waypoints(begin.phase.positions, positions, rotations, limits, body, notes)
-    times_s = np.maximum(ends_ns[first : first + len(waypoints)] - begin.time_ns, 0) / 1e9
+    times_s = np.maximum(ends_ns[first:] - begin.time_ns, 0) / 1e9
+    count = max(1, int(np.searchsorted(times_s, shaping.LONGEST_S)))  # no later pose is reached
+    rotations = Rotation.from_quat(chunk.quaternions[first : first + count], scalar_first=True)
+    waypoints = _waypoints(begin.phase.positions, positions[:count], rotations, limits, body, notes)
+    times_s = times_s[: len(waypoints)]
     waypoints = _blended(waypoints, times_s, begin)
     gripper = np.clip(chunk.gripper[first : first + len(waypoints)], 0.0, 1.0)
-    trajectory, reached_s = _shaped(
+    trajectory, reached_s, times_s = _shaped(
         begin, waypoints, times_s, limits, body, notes, _fingers_rest(gripper)
     )
     now_ns = begin.time_ns if begin.now_ns is None else begin.now_ns
@@ -95,7 +102,7 @@ def plan(chunk: PoseChunk, begin: Begin, limits: Limits, body: BodyLike) -> Moti
         reached_ns=reached_ns,
         meant_ns=np.round(times_s * 1e9).astype(np.int64),
         gripper_ns=gripper_ns,
-        gripper=gripper,
+        gripper=gripper[: len(reached_s)],
         notes=tuple(notes),
     )
 
@@ -122,9 +129,16 @@ def gentle_stop(phase: Phase, now_ns: int, limits: Limits, body: BodyLike) -> Tr
     return trajectory
 
 
+def check_length(poses: int) -> None:
+    """Raise `ActionError` for a chunk that would take too long to plan."""
+    if poses > MOST_POSES:
+        raise ActionError(f"chunk: expected at most {MOST_POSES} poses, got {poses}")
+
+
 def validate(chunk: PoseChunk) -> None:
     """Raise `ActionError` unless the chunk is finite, rising in time and has unit rotations."""
     count = len(chunk.times_ns)
+    check_length(count)
     for name, values, width in (
         ("positions", chunk.positions, 3),
         ("quaternions", chunk.quaternions, 4),
@@ -134,14 +148,20 @@ def validate(chunk: PoseChunk) -> None:
         if count == 0 or values.shape != shape:
             raise ActionError(f"{name}: expected shape (k, ...) = {shape}, got {values.shape}")
         if not np.all(np.isfinite(values)):
-            raise ActionError(f"{name}: expected finite numbers, got {values.tolist()}")
+            rows = values.reshape(count, -1)
+            first = rows[~np.isfinite(rows).all(axis=1)][0]
+            raise ActionError(f"{name}: expected finite numbers, got {first.tolist()}")
     if chunk.times_ns[0] <= 0 or np.any(np.diff(chunk.times_ns) <= 0):
-        raise ActionError(f"time_from_start: expected rising times, got {chunk.times_ns.tolist()}")
+        raise ActionError(
+            f"time_from_start: expected rising times [ns], got {shortened(chunk.times_ns.tolist())}"
+        )
     norms = np.linalg.norm(chunk.quaternions, axis=1)
     if np.any(np.abs(norms - 1.0) > 0.01):
-        raise ActionError(f"quaternions: expected unit length, got {norms.tolist()}")
+        raise ActionError(f"quaternions: expected unit length, got {shortened(norms.tolist())}")
     if np.any((chunk.gripper < -0.01) | (chunk.gripper > 1.01)):
-        raise ActionError(f"gripper: expected an opening from 0 to 1, got {chunk.gripper.tolist()}")
+        raise ActionError(
+            f"gripper: expected an opening from 0 to 1, got {shortened(chunk.gripper.tolist())}"
+        )
 
 
 def singular_share(condition: float, limits: Limits) -> float:
@@ -292,23 +312,20 @@ def _shaped(
     body: BodyLike,
     notes: list[str],
     may_miss_first: bool,
-) -> tuple[Trajectory, NDArray[np.float64]]:
-    """The fastest tried motion that passes every check, and when [s] it is at each waypoint.
+) -> tuple[Trajectory, NDArray[np.float64], NDArray[np.float64]]:
+    """The fastest tried motion that passes every check, when [s] it is at each waypoint that it
+    reaches, and when it was meant to be there (of a way cut short: in proportion).
 
     Raises `ActionError` when none does.
     """
     condition = max(body.condition(waypoint) for waypoint in waypoints)
     singular = singular_share(condition, limits)
     found: list[Violation] = []
-    target_s, share, order = times_s, 1.0, 1
+    route = _Route(waypoints, times_s, times_s)
+    share, order = 1.0, 1
     for attempt in range(ATTEMPTS):
-        trajectory, reached_s = shaping.through(
-            begin.phase,
-            begin.time_ns,
-            waypoints,
-            target_s,
-            _slower(limits, share, order),
-            may_miss_first,
+        trajectory, reached_s, route = _in_time(
+            begin, route, _slower(limits, share, order), may_miss_first
         )
         if attempt == 0 and singular < 1.0:
             slower = singular
@@ -317,16 +334,57 @@ def _shaped(
             previous, found = found, violations(trajectory, limits, body)
             if not found:
                 if previous:
-                    notes.append(f"at {share * 100:.0f} % of the speed: {previous[0]}")
-                _note_delay(trajectory, begin, times_s, notes)
-                return trajectory, reached_s
+                    notes.append(f"at {share * 100:.2g} % of the speed: {previous[0]}")
+                _note_delay(trajectory, begin, route.meant_s, notes)
+                _note_cut(route, waypoints, notes)
+                return trajectory, reached_s, route.meant_s
             slower = 0.95 * min(violation.slower for violation in found)
             order = max(order, *(violation.order for violation in found))
+        if slower == 0.0:
+            break  # no speed would help
         share *= slower
-        if share < SLOWEST:
-            break
-        target_s = reached_s / slower
+        route = replace(route, target_s=reached_s / slower)
     raise ActionError("; ".join(str(violation) for violation in found))
+
+
+@dataclass(frozen=True)
+class _Route:
+    """What of a chunk is to be carried out."""
+
+    waypoints: NDArray[np.float64]  # (j, n) [rad]
+    meant_s: NDArray[np.float64]  # (j,) when the chunk wants it there
+    target_s: NDArray[np.float64]  # (j,) and when shaping is to have it there
+
+    def cut(self, start: NDArray, reached_s: NDArray) -> _Route:
+        """What is reached in time; if that is nothing, as much of the way from `start` (n,)."""
+        count = int(np.searchsorted(reached_s, IN_TIME_S))
+        if count:
+            return _Route(self.waypoints[:count], self.meant_s[:count], self.target_s[:count])
+        share = IN_TIME_S / reached_s[0]
+        part = start + share * (self.waypoints[:1] - start)
+        return _Route(part, share * self.meant_s[:1], share * self.target_s[:1])
+
+
+def _in_time(
+    begin: Begin, route: _Route, limits: Limits, may_miss_first: bool
+) -> tuple[Trajectory, NDArray[np.float64], _Route]:
+    """A motion that ends within `shaping.LONGEST_S`, when [s] it is where, and what it carries out.
+
+    Raises `ShapingError` when there is none.
+    """
+    for _ in range(CUTS):
+        try:
+            return *shaping.through(
+                begin.phase,
+                begin.time_ns,
+                route.waypoints,
+                route.target_s,
+                limits,
+                may_miss_first,
+            ), route
+        except shaping.TooLongError as error:
+            route, last = route.cut(begin.phase.positions, error.reached_s), error
+    raise last
 
 
 def _slower(limits: Limits, share: float, order: int) -> Limits:
@@ -347,6 +405,17 @@ def _note_delay(trajectory: Trajectory, begin: Begin, times_s: NDArray, notes: l
     late_ms = (trajectory.end_ns - begin.time_ns) / 1e6 - times_s[-1] * 1e3
     if late_ms > 100.0:
         notes.append(f"slowed by {late_ms:.0f} ms to keep speed limits")
+
+
+def _note_cut(route: _Route, waypoints: NDArray, notes: list[str]) -> None:
+    count, poses = len(route.waypoints), len(waypoints)
+    if not np.array_equal(route.waypoints[-1], waypoints[count - 1]):
+        where = f"on the way to the first of {poses} poses"
+    elif count < poses:
+        where = f"at pose {count} of {poses}"
+    else:
+        return
+    notes.append(f"ends {where}: more would take longer than {shaping.LONGEST_S:.0f} s")
 
 
 def _rounded(values: Sequence[float] | NDArray) -> list[float]:

@@ -72,11 +72,11 @@ def declare(node: Node, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
     return values
 
 
-def subscribe_latched(node: Node, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
+def subscribe_latched(node: Node, kind: type, topic: str, callback: Callable[..., None]) -> None:
     """Hear latched publishers, past messages included, and ordinary ones (`ros2 topic pub`).
 
     A transient-local subscriber never hears a volatile publisher, so there are two; the callback
-    may get a message twice.
+    may get a message twice. One of two arguments gets rclpy's `MessageInfo`, too.
     """
     node.create_subscription(kind, topic, callback, LATCHED)
     node.create_subscription(kind, topic, callback, RELIABLE)

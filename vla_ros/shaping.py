@@ -25,11 +25,22 @@ PASSING_SHARE = 0.6  # of that acceleration between two waypoints: it begins and
 ROUNDS = 4  # to find speeds that suit the time which the slowest joint needs
 LONGER = 1.5  # times as long is the most that a round gives a piece
 MISS_GAIN_S = 0.1  # that leaving out the first waypoint must gain: an action's time
-LONGEST_S = 20.0  # a motion that takes longer is none that was wanted
+LONGEST_S = 6.0  # of a motion: another chunk has to come earlier (`chunk_timeout_s` ends at 5 s)
+LONGEST_STOP_S = 20.0
 
 
 class ShapingError(ActionError):
     """No motion within the limits was found."""
+
+
+class TooLongError(ShapingError):
+    """The motion takes longer than `LONGEST_S`: `reached_s` (k,) [s] is when it is where."""
+
+    def __init__(self, reached_s: NDArray[np.float64]) -> None:
+        super().__init__(
+            f"the motion would take {reached_s[-1]:.0f} s; at most {LONGEST_S:.0f} s expected"
+        )
+        self.reached_s = reached_s
 
 
 def through(
@@ -45,6 +56,7 @@ def through(
     Waypoint i is reached `times_s[i]` (k,) [s] after `start_ns`, or as soon after as the limits
     allow; what comes later is late by as much. The second result are the times (k,) [s] it takes.
     `may_miss_first`: a first waypoint that the start's speed makes a detour may be left out.
+    Raises `TooLongError` for a motion that ends after `LONGEST_S`, `ShapingError` for none at all.
     """
     pieces, reached_s = _fastest(start, waypoints, times_s, limits)
     late_s = reached_s[0] - times_s[0]
@@ -54,6 +66,8 @@ def through(
             if later_s[-1] < reached_s[-1] - MISS_GAIN_S:
                 passed_s = later_s[0] * times_s[0] / times_s[1]
                 pieces, reached_s = others, np.concatenate([[passed_s], later_s])
+    if not reached_s[-1] < LONGEST_S:
+        raise TooLongError(reached_s)
     trajectory = _sample(start, start_ns, pieces)
     trajectory.positions[-1] = waypoints[-1]  # to the last digit
     return trajectory, reached_s
@@ -69,9 +83,27 @@ def _fastest(
     So the speeds are chosen anew for longer times, until they suit.
     """
     wanted_s = np.maximum(np.diff(times_s, prepend=0.0), 1e-3)
+    pieces, took_s = _rounds(start, waypoints, wanted_s, wanted_s, limits)
+    if not took_s.sum() < LONGEST_S:  # from times so much too short, no few rounds lead there
+        moves = np.diff(np.vstack([start.positions, waypoints]), axis=0)
+        least_s = np.abs(moves / (USED_VELOCITY * limits.allowed_velocity_rad_s)).max(axis=1)
+        first_s = np.maximum(wanted_s, least_s)
+        with suppress(ShapingError):
+            others, later_s = _rounds(start, waypoints, wanted_s, first_s, limits)
+            if later_s.sum() < took_s.sum():
+                pieces, took_s = others, later_s
+    return pieces, np.cumsum(took_s)
+
+
+def _rounds(
+    start: Phase, waypoints: NDArray, wanted_s: NDArray, durations_s: NDArray, limits: Limits
+) -> tuple[list[ruckig.Trajectory], NDArray[np.float64]]:
+    """The fastest pieces of a few rounds that begin with `durations_s` (k,), and how long each is.
+
+    Raises `ShapingError` when the first round finds none.
+    """
     pieces: list[ruckig.Trajectory] = []
-    fastest_s: NDArray[np.float64] = np.full(len(times_s), np.inf)
-    durations_s = wanted_s
+    fastest_s: NDArray[np.float64] = np.full(len(wanted_s), np.inf)
     for _ in range(ROUNDS):
         speeds = passing_velocities(start, waypoints, durations_s, limits)
         try:
@@ -87,7 +119,7 @@ def _fastest(
             break
         longer_s = np.maximum(LONGER * durations_s, durations_s + 0.02)
         durations_s = np.maximum(durations_s, np.minimum(took_s, longer_s))
-    return pieces, np.cumsum(fastest_s)
+    return pieces, fastest_s
 
 
 def _pieces(
@@ -117,7 +149,12 @@ def stop(start: Phase, start_ns: int, limits: Limits) -> Trajectory:
     request.control_interface = ruckig.ControlInterface.Velocity
     request.synchronization = ruckig.Synchronization.No
     request.target_velocity = request.target_acceleration = np.zeros(limits.joints)
-    return _sample(start, start_ns, [_solve(request, limits.joints)])
+    piece = _solve(request, limits.joints)
+    if not piece.duration < LONGEST_STOP_S:
+        raise ShapingError(
+            f"braking would take {piece.duration:.0f} s; at most {LONGEST_STOP_S:.0f} s expected"
+        )
+    return _sample(start, start_ns, [piece])
 
 
 def standing(joints: NDArray[np.float64], start_ns: int, reach_ns: int = 0) -> Trajectory:
@@ -196,10 +233,6 @@ def _phase(solution: ruckig.Trajectory, time_s: float) -> Phase:
 
 def _sample(start: Phase, start_ns: int, pieces: list[ruckig.Trajectory]) -> Trajectory:
     ends_s = np.cumsum([piece.duration for piece in pieces])
-    if not ends_s[-1] < LONGEST_S:
-        raise ShapingError(
-            f"the motion would take {ends_s[-1]:.0f} s; at most {LONGEST_S:.0f} s expected"
-        )
     last = max(1, math.ceil(ends_s[-1] / (SAMPLE_NS / 1e9) - 1e-6))
     phases = [start]
     for row in range(1, last + 1):

@@ -150,7 +150,7 @@ def deliver(node, event):
         node._on_instruction(String(data=value))
     elif kind == "stop":
         node._on_emergency_stop(Bool(data=value))
-        node._execution.reset()
+        node._execution.reset(node._now_ns())
     elif kind == "clock":
         node.now_ns += value * MS
     else:

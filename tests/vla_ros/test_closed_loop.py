@@ -55,7 +55,12 @@ def test_an_emergency_stop_holds_until_reset(wandering):
     operator._pause(1.0)
     assert "emergency stop" in arm.health()
     assert not arm.moves
-    assert arm.call(Trigger, topics.EXECUTOR_RESET).success
+    answer = arm.call(Trigger, topics.EXECUTOR_RESET)
+    assert (answer.success, answer.message) == (True, "stop ended; publish an instruction to go on")
+    operator._pause(1.5)  # chunks come all the time
+    assert "reset: waiting for an instruction" in arm.health()
+    assert not arm.moves
+    operator.instruct("wander")  # the same text, published anew
     arm.wait(lambda: arm.moves, "waiting for the arm to move again")
     assert not arm.call(Trigger, topics.EXECUTOR_RESET).success
 

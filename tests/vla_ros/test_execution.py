@@ -164,15 +164,84 @@ def test_emergency_stop_lasts_until_reset(moving):
     moving.chunk()
     assert len(moving.sent) == count
     assert moving.state is State.STOPPED
-    assert moving.execution.reset()
+    assert moving.execution.reset(moving.now)
     assert moving.state is State.HOLDING
     assert len(moving.sent) == count
-    moving.chunk()
-    assert moving.state is State.MOVING
+
+
+@pytest.fixture
+def reset(moving):
+    """Stopped, at rest, reset, with chunks coming."""
+    moving.execution.on_emergency_stop(moving.now)
+    moving.wait(1000)
+    assert moving.execution.reset(moving.now)
+    moving.wait(100)
+    return moving
+
+
+def test_a_reset_by_itself_moves_nothing(reset):
+    count, refused = len(reset.sent), reset.execution.refused
+    for _ in range(20):
+        reset.chunk()
+        reset.wait(100)
+    assert len(reset.sent) == count
+    assert reset.state is State.HOLDING
+    assert reset.execution.refused == refused + 20
+    assert reset.execution.reason == "reset: waiting for an instruction"
+    assert reset.execution.awaits_instruction
+
+
+@pytest.mark.parametrize("text", ["pick up the red cube", "lift the green ball"])
+def test_after_a_reset_an_instruction_that_is_published_anew_counts(reset, text):
+    reset.execution.on_instruction(text, reset.now)
+    reset.chunk(age_ms=20)
+    assert reset.state is State.HOLDING  # seen before it
+    reset.wait(200)
+    reset.chunk()
+    assert reset.state is State.MOVING
+
+
+def test_after_a_reset_one_that_was_published_before_does_not_count(reset):
+    """A latched one that arrives late, or one that was on its way."""
+    for before_ms in (100, 5000):
+        text = f"published {before_ms} ms before"
+        reset.execution.on_instruction(text, reset.now, reset.now - before_ms * MS)
+        reset.wait(200)
+        reset.chunk()
+        assert reset.state is State.HOLDING
+    reset.execution.on_instruction("", reset.now)  # published now, but no wish
+    reset.wait(200)
+    reset.chunk()
+    assert reset.state is State.HOLDING
+    reset.execution.on_instruction("pick up the red cube", reset.now)
+    reset.wait(200)
+    reset.chunk()
+    assert reset.state is State.MOVING
+
+
+def test_a_stop_while_it_waits_for_an_instruction_needs_a_reset_again(reset):
+    reset.execution.on_emergency_stop(reset.now)
+    reset.execution.on_instruction("pick up the red cube", reset.now)
+    reset.wait(200)
+    reset.chunk()
+    assert reset.state is State.STOPPED
+    assert reset.execution.reset(reset.now)
+    assert reset.execution.awaits_instruction
+
+
+def test_a_clock_that_goes_back_does_not_lock_a_reset_executor(reset):
+    reset.now -= 600 * 1000 * MS
+    reset.wait(200)
+    reset.chunk()
+    assert reset.state is State.HOLDING
+    reset.execution.on_instruction("pick up the red cube", reset.now)
+    reset.wait(200)
+    reset.chunk()
+    assert reset.state is State.MOVING
 
 
 def test_reset_without_a_stop_says_so(moving):
-    assert not moving.execution.reset()
+    assert not moving.execution.reset(moving.now)
     assert moving.state is State.MOVING
 
 

@@ -114,6 +114,25 @@ def test_a_trajectory_has_the_robots_names_positions_and_velocities(make_node, n
     assert {effort for point in gripper.points for effort in point.effort} == {7.5}
 
 
+def test_no_effort_is_sent_unless_it_is_asked_for(make_node):
+    """joint_trajectory_controller refuses one that commands no efforts."""
+    node = make_node()
+    node._arm_command = Recorder()
+    go(node, "fr3")
+    points = node._gripper_command.sent[-1].points
+    assert len(points) > 1
+    assert not any(len(point.effort) for point in points)
+    assert not any(len(point.effort) for point in node._arm_command.sent[-1].points)
+
+
+def test_no_more_effort_is_sent_than_the_robot_may_use(make_node):
+    node = make_node("gripper_effort_n:=400.0")
+    node._arm_command = Recorder()
+    robot = go(node, "fr3")
+    sent = {effort for point in node._gripper_command.sent[-1].points for effort in point.effort}
+    assert sent == {robot.limits.gripper_effort_n}
+
+
 def test_twists_are_stamped_in_the_base_frame_and_zero_when_it_holds(make_node):
     node = make_node("output:=twist")
     node._twist = Recorder()
@@ -172,7 +191,7 @@ def test_the_diagnostics_have_ages_and_rates_of_every_stream(make_node):
 
 
 def test_an_emergency_stop_outlives_the_executor(make_node, monkeypatch, tmp_path):
-    from std_msgs.msg import Bool
+    from std_msgs.msg import Bool, String
     from std_srvs.srv import Trigger
 
     from vla_ros.execution import State
@@ -185,10 +204,56 @@ def test_an_emergency_stop_outlives_the_executor(make_node, monkeypatch, tmp_pat
     other = ExecutorNode()  # as after a restart
     assert other._execution.state is State.STOPPED
     assert other._on_reset(None, Trigger.Response()).success
-    other.destroy_node()
+    other.destroy_node()  # before it has heard an instruction
     third = ExecutorNode()
-    assert third._execution.state is State.WAITING
+    assert third._execution.state is State.STOPPED
+    answer = third._on_reset(None, Trigger.Response())
+    assert answer.message == "stop ended; publish an instruction to go on"
+    third._on_instruction(String(data="go"))
     third.destroy_node()
+    fourth = ExecutorNode()
+    assert fourth._execution.state is State.WAITING
+    fourth.destroy_node()
+
+
+def test_after_a_restart_and_a_reset_the_latched_instruction_moves_nothing(
+    make_node, monkeypatch, tmp_path
+):
+    """It is delivered to the new process after the reset, but was published before."""
+    from std_msgs.msg import String
+    from std_srvs.srv import Trigger
+
+    from vla_ros.graph import RUN_FOLDER
+    from vla_ros.runtime import LATCHED
+    from vla_ros.stop_latch import StopLatch
+
+    monkeypatch.setenv(RUN_FOLDER, str(tmp_path))
+    StopLatch().set()
+    node = make_node()
+    heard = []
+    on_instruction = node._execution.on_instruction
+    node._execution.on_instruction = lambda *given: (heard.append(given[0]), on_instruction(*given))
+    publisher = node.create_publisher(String, "/instruction", LATCHED)
+    publisher.publish(String(data="go"))  # not delivered before this thread spins
+    assert node._on_reset(None, Trigger.Response()).success
+
+    def hear(text):
+        for _ in range(200):
+            rclpy.spin_once(node, timeout_sec=0.05)
+            if text in heard:
+                return
+        pytest.fail(f"{text} was not heard")
+
+    import rclpy
+
+    hear("go")
+    assert node._execution.awaits_instruction
+    assert StopLatch().is_set
+    node.clock.now_ns += 100 * MS
+    publisher.publish(String(data="go on"))
+    hear("go on")
+    assert not node._execution.awaits_instruction
+    assert not StopLatch().is_set
 
 
 def test_stamps_of_joint_states_count_unless_there_are_none(make_node):

@@ -94,7 +94,8 @@ class Robot:
         if chunk["event"] == "stop":
             self.execution.on_emergency_stop(self.now)
             self.wait(500)
-            self.execution.reset()
+            self.execution.reset(self.now)
+            self.execution.on_instruction("go on", self.now + 1)
         elif chunk["event"] == "empty":
             self.execution.on_instruction("", self.now)
             self.execution.on_instruction("go on", self.now)

@@ -10,10 +10,11 @@ from scipy.spatial.transform import Rotation
 from policies.interface import ActionChunk, ActionError, Observation
 from sim import robot
 from sim.evaluation.timing import rows_on_arrival
+from vla_ros import messages
 from vla_ros.body import Body
 from vla_ros.checks import violations
 from vla_ros.limits import FR3_LIMITS, Box
-from vla_ros.planning import Begin, PoseChunk, plan
+from vla_ros.planning import MOST_POSES, Begin, PoseChunk, plan
 from vla_ros.trajectory import Phase
 
 MS = 1_000_000
@@ -249,3 +250,103 @@ def test_joints_stay_within_their_limits_at_the_edge():
     tight = replace(FR3_LIMITS, position_upper_rad=HOME + 0.001, reach_error_m=0.5)
     positions = motion(chunk([0.05, 0, 0]), tight).trajectory.positions
     assert np.all(positions <= HOME + 0.001 + 1e-6)
+
+
+# --- motions that would take too long -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("velocity_fraction", "speed_m_s"), [(0.02, 0.01), (0.18, 0.01), (0.9, 0.01), (0.002, 1.0)]
+)
+@pytest.mark.parametrize("step_m", [0.0004, 0.02, 0.12])
+def test_however_low_the_limits_it_moves_and_ends_at_rest_in_time(
+    velocity_fraction, speed_m_s, step_m
+):
+    limits = replace(FR3_LIMITS, velocity_fraction=velocity_fraction, speed_m_s=speed_m_s)
+    what = chunk(np.outer(np.arange(1, 9), [0.0, 0.6 * step_m, 0.8 * step_m]))
+    what = replace(what, positions=np.minimum(what.positions, HOME_POSITION + [0, 0.3, 0.1]))
+    result = motion(what, limits)
+    trajectory = result.trajectory
+    assert violations(trajectory, limits, BODY) == []
+    assert trajectory.end_ns - NOW < 6.1e9
+    assert not trajectory.velocities[-1].any()
+    moved_m = np.linalg.norm(end_of(result)[0] - HOME_POSITION)
+    assert moved_m > 0.002
+    count = len(result.gripper)
+    assert count == len(result.reached_ns) == len(result.meant_ns) == len(result.gripper_ns)
+    assert np.all(np.diff(result.reached_ns) > 0)
+    if count < 8:
+        assert re.search("ends .* of 8 poses|ends at pose . of 8", "; ".join(result.notes))
+
+
+def test_a_cut_motion_ends_at_one_of_the_poses_or_on_the_way_to_the_first():
+    limits = replace(FR3_LIMITS, speed_m_s=0.02)
+    poses = chunk(np.outer(np.arange(1, 9), [0.0, 0.02, 0.0]))
+    result = motion(poses, limits)
+    assert 1 < len(result.gripper) < 8
+    np.testing.assert_allclose(
+        end_of(result)[0], poses.positions[len(result.gripper) - 1], atol=2e-3
+    )
+    far = chunk([[0.0, 0.15, 0.0]])
+    result = motion(far, limits)
+    way = (end_of(result)[0] - HOME_POSITION) / 0.15
+    assert 0.2 < way[1] < 0.9
+    assert np.linalg.norm(way[[0, 2]]) < 0.05
+    assert "on the way to the first of 1 poses" in "; ".join(result.notes)
+    assert 0.2 < result.meant_ns[0] / (100 * MS) < 0.9  # as much of its time has passed then
+
+
+def test_poses_that_are_wanted_only_later_than_the_longest_motion_are_not_looked_at():
+    asked = []
+
+    class Counting:
+        def __getattr__(self, name):
+            return getattr(BODY, name)
+
+        def inverse(self, *arguments):
+            asked.append(arguments)
+            return BODY.inverse(*arguments)
+
+    offsets = np.outer(np.arange(1, 101), [0.0, 0.001, 0.0])
+    result = plan(
+        chunk(offsets, step_ms=500), Begin(NOW, Phase.at_rest(HOME)), FR3_LIMITS, Counting()
+    )
+    assert len(asked) <= 12
+    assert result.trajectory.end_ns - NOW < 6.1e9
+    single = motion(chunk([0.0, 0.05, 0.0], step_ms=100_000))  # in 100 s
+    assert 0.001 < np.linalg.norm(end_of(single)[0] - HOME_POSITION) < 0.01
+
+
+def test_a_chunk_of_too_many_poses_is_refused_before_any_is_looked_at():
+    """In 5000 of them the inverse kinematics took nine seconds, and a stop had to wait."""
+    what = chunk(np.zeros((MOST_POSES + 1, 3)))
+    with pytest.raises(ActionError, match="chunk: expected at most 100 poses, got 101"):
+        plan(what, Begin(NOW, Phase.at_rest(HOME)), FR3_LIMITS, None)
+    poses, gripper = messages.chunk_to_messages(chunk(np.zeros((20_000, 3))))
+    poses.joint_names = []  # not even this is looked at
+    with pytest.raises(ActionError, match="chunk: expected at most 100 poses, got 20000"):
+        messages.chunk_from_messages(poses, gripper)
+
+
+@pytest.mark.parametrize("step_ms", [1, 10, 30])
+def test_the_longest_chunk_needs_few_looks_at_the_body(step_ms):
+    """What planning costs, without a clock: a stop waits for all of it (100 ms on one core)."""
+    looks = {"inverse": 0, "follow": 0, "tool_positions": 0}
+
+    class Counting:
+        def __getattr__(self, name):
+            if name in looks:
+                return lambda *given: self.count(name, given)
+            return getattr(BODY, name)
+
+        def count(self, name, given):
+            looks[name] += 1 if name == "inverse" else len(given[0])
+            return getattr(BODY, name)(*given)
+
+    limits = replace(FR3_LIMITS, speed_m_s=0.01, velocity_fraction=0.3)
+    k = np.arange(1, MOST_POSES + 1)
+    offsets = 0.05 * np.stack([np.sin(k / 10), 0 * k, np.sin(k / 10) ** 2], axis=1)
+    plan(chunk(offsets, step_ms=step_ms), Begin(NOW, Phase.at_rest(HOME)), limits, Counting())
+    assert looks["inverse"] <= MOST_POSES  # 0.6 ms each
+    assert looks["follow"] <= 6 * 301  # 0.03 ms each
+    assert looks["tool_positions"] <= 6 * 6 * 300  # 0.006 ms each

@@ -60,5 +60,7 @@ def stops_the_arm(address, operator, arm):
     arm.wait(lambda: "emergency stop" in arm.health(), "waiting for the emergency stop")
     arm.wait_for_rest()
     command("reset")
+    arm.wait(lambda: "waiting for an instruction" in arm.health(), "waiting for the reset")
+    command("instruction", {"text": "wander"})
     arm.wait(lambda: arm.moves, "waiting for the arm to move again")
     operator.instruct("")

@@ -103,7 +103,7 @@ class Actions:
     def _stop(self, _node: str) -> Iterator[None]:
         self._rig.emergency_stop()
         yield
-        self._expect(self._rig.reset(), "the reset was refused")
+        self._expect(self._rig.reset(), "the reset was refused")  # it moves nothing by itself
 
     @contextmanager
     def _stop_and_kill(self, _node: str) -> Iterator[None]:

@@ -118,7 +118,7 @@ def run_fault(
     finally:
         for channel in rig.channels.values():
             channel.end()
-    rig.instruct(WANDER)
+    rig.instruct(WANDER)  # after a reset nothing moves without
     since_ns = begun_ns if fault.action is Action.KILL else time.monotonic_ns()
     try:
         row.recovered = wait_until_it_moves(rig, processes, RECOVERY_TIMEOUT_S)

@@ -1,0 +1,20 @@
+"""What an error says of things that anybody may have sent: no more of them than a person reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+SHOWN = 8  # of a list
+LONGEST = 60  # characters of a text
+
+
+def shortened(value: object) -> str:
+    """`repr` of a text's beginning; of a list the first few, and how many there are."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= LONGEST else value[:LONGEST] + "...")
+    if not isinstance(value, Sequence):
+        return repr(value)
+    shown = ", ".join(shortened(each) for each in value[:SHOWN])
+    if len(value) <= SHOWN:
+        return f"[{shown}]"
+    return f"[{shown}, ...] ({len(value)} in all)"
