@@ -30,7 +30,6 @@ LATCHED = QoSProfile(
 )
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # only the last counts
 SENSOR = qos_profile_sensor_data
-OF_RCLPY = "qos_overrides."  # which it declares only with the publisher
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,31 @@ class Parameter:
     low: float | None = None  # both or none
     high: float | None = None
     read_only: bool = True
+
+
+OF_RCLPY = "qos_overrides."  # which it declares only with the publisher
+
+
+def _refuse_unknown(node: Node, known: list[str]) -> None:
+    with node.handle:
+        given = node.handle.get_parameters(rclpy.Parameter)  # files and command line
+    unknown = [
+        name
+        for name in given
+        if name not in known
+        and not node.has_parameter(name)  # of rclpy itself, as `use_sim_time`
+        and not name.startswith(OF_RCLPY)
+    ]
+    if unknown:
+        raise UserError(
+            f"{node.get_name()}: parameter: "
+            + "; ".join(_not_found(name, sorted(known)) for name in sorted(unknown))
+        )
+
+
+def _not_found(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, 3)
+    return f"there is no {name!r}, but {', '.join(close or known)}"
 
 
 def declare(node: Node, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
@@ -82,28 +106,6 @@ def declare(node: Node, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
             )
         values[parameter.name] = declared.value
     return values
-
-
-def _refuse_unknown(node: Node, known: list[str]) -> None:
-    with node.handle:
-        given = node.handle.get_parameters(rclpy.Parameter)  # files and command line
-    unknown = [
-        name
-        for name in given
-        if name not in known
-        and not node.has_parameter(name)  # of rclpy itself, as `use_sim_time`
-        and not name.startswith(OF_RCLPY)
-    ]
-    if unknown:
-        raise UserError(
-            f"{node.get_name()}: parameter: "
-            + "; ".join(_not_found(name, sorted(known)) for name in sorted(unknown))
-        )
-
-
-def _not_found(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, 3)
-    return f"there is no {name!r}, but {', '.join(close or known)}"
 
 
 def subscribe_latched(node: Node, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
