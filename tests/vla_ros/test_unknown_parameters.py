@@ -1,11 +1,15 @@
 """A node takes the parameters that it has, and refuses others with the nearest that it has."""
 
+import time
+from dataclasses import replace
+
 import pytest
 import rclpy
 from rclpy.node import Node
 
 from vla_ros.errors import UserError
-from vla_ros.processes import private_environment
+from vla_ros.graph import describe
+from vla_ros.processes import Processes, private_environment
 from vla_ros.runtime import Parameter, declare, run_node
 
 
@@ -70,3 +74,19 @@ def test_a_file_that_ros_cannot_read_ends_a_node_with_a_line_and_status_2(text, 
     assert error.splitlines()[-1].startswith("error: arguments for ROS:")
     assert str(path) in error
     assert "Traceback" not in error
+
+
+def test_a_graph_with_a_misspelled_limit_ends_and_is_not_started_anew(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("executor_node: {ros__parameters: {velocty_fraction: 0.1}}")
+    graph = describe({"config": str(path)})
+    graph = replace(graph, nodes=tuple(n for n in graph.nodes if n.name == "executor_node"))
+    with Processes(graph, lambda *_: None, private_environment(), respawn=True) as processes:
+        deadline_s = time.monotonic() + 60
+        while not processes.ended() and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        assert processes.ended() == {"executor_node": 2}
+        assert processes.restarts == {"executor_node": 0}
+        assert processes.last_lines["executor_node"] == [
+            "error: executor_node: parameter: there is no 'velocty_fraction', but velocity_fraction"
+        ]
