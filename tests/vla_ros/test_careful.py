@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from policies.interface import ActionError
-from vla_ros import executor_node
+from vla_ros import executor_node, robot_graph
 from vla_ros.body import Body
 from vla_ros.limit_parameters import LIMIT_PARAMETERS, limits_of
 from vla_ros.planning import Begin, PoseChunk, plan
@@ -72,3 +72,10 @@ def test_it_only_makes_slower_and_leaves_the_boxes_to_the_robots_file(name):
 def test_what_it_gives_are_parameters_that_there_are():
     assert set(GIVEN) <= set(DEFAULTS)
     assert set(GIVEN) - LIMITS == {"soft_start_s"}
+
+
+@pytest.mark.parametrize("name", known_robots())
+def test_the_launch_file_takes_it_with_every_robot(name):
+    graph = robot_graph.describe({"robot": name, "config": str(CAREFUL)})
+    assert graph.parameter_files == (str(CAREFUL),)
+    assert not set(GIVEN) & set(graph.nodes[0].parameters)
