@@ -17,7 +17,10 @@ NOTHING_HEARD = Streams((JOINTS, EXECUTOR))
 
 
 class PolicyInputs:
-    """Filled by callbacks in one thread, emptied by the policy's in another."""
+    """Filled by callbacks in one thread, emptied by the policy's in another.
+
+    A stamp of 0 counts as the moment of arrival: not all drivers stamp.
+    """
 
     def __init__(self, cameras: Sequence[str], tolerance_s: float, max_age_s: float) -> None:
         self._lock = threading.Lock()
@@ -29,13 +32,13 @@ class PolicyInputs:
     def add_image(self, camera: str, stamp_ns: int, image: NDArray[np.uint8], now_ns: int) -> None:
         with self._lock:
             self.streams.on(camera, now_ns)
-            self._synchronizer.add_image(camera, stamp_ns, image)
+            self._synchronizer.add_image(camera, stamp_ns or now_ns, image)
 
     def add_joints(self, stamp_ns: int, joints: NDArray[np.float64], now_ns: int) -> None:
         """The arm's, then the gripper's (n,)."""
         with self._lock:
             self.streams.on(JOINTS, now_ns)
-            self._synchronizer.add_joints(stamp_ns, joints)
+            self._synchronizer.add_joints(stamp_ns or now_ns, joints)
 
     def on_instruction(self, text: str) -> None:
         with self._lock:

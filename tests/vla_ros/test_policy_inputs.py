@@ -47,3 +47,17 @@ def test_reasons_to_do_nothing_are_told(it, change, now_ms, report):
 def test_an_executor_that_was_never_heard_may_be_another(it):
     assert it.streams.age_ns(EXECUTOR, NOW_NS) is None
     assert it.newest(NOW_NS, lambda *report: None) is not None
+
+
+def test_what_is_not_stamped_counts_from_its_arrival():
+    inputs = PolicyInputs(("front",), tolerance_s=0.05, max_age_s=0.5)
+    inputs.on_instruction("go")
+    inputs.add_joints(0, np.arange(9.0), NOW_NS - 10 * MS)
+    inputs.add_image("front", 0, IMAGE, NOW_NS)
+    snapshot, _ = inputs.newest(NOW_NS, lambda *report: None)
+    assert snapshot.stamp_ns == NOW_NS - 10 * MS
+    reports = []
+    assert inputs.newest(NOW_NS + 600 * MS, lambda *each: reports.append(each)) is None
+    assert reports == [
+        ("ERROR", "camera 'front': stale, the newest is 600 ms old; at most 500 ms expected")
+    ]
