@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from policies.interface import MAX_INSTRUCTION
 from vla_ros.streams import Streams
 from vla_ros.synchronizer import Snapshot, StreamError, Synchronizer
 
@@ -27,6 +28,7 @@ class PolicyInputs:
         self._synchronizer = Synchronizer(cameras, round(tolerance_s * 1e9), round(max_age_s * 1e9))
         self.streams = Streams((*cameras, JOINTS, EXECUTOR))
         self.instruction = ""
+        self._refusal = ""  # why there is none
         self._used_stamp_ns = 0
 
     def add_image(self, camera: str, stamp_ns: int, image: NDArray[np.uint8], now_ns: int) -> None:
@@ -41,8 +43,15 @@ class PolicyInputs:
             self._synchronizer.add_joints(stamp_ns or now_ns, joints)
 
     def on_instruction(self, text: str) -> None:
+        """A text that is too long to be one ends the work, as the empty one does."""
+        refusal = ""
+        if len(text) > MAX_INSTRUCTION:
+            refusal = (
+                f"instruction: expected at most {MAX_INSTRUCTION} characters, got {len(text)}; "
+                "nothing is asked of the policy"
+            )
         with self._lock:
-            self.instruction = text
+            self.instruction, self._refusal = "" if refusal else text, refusal
 
     def on_executor(self, now_ns: int) -> None:
         """It is alive."""
@@ -57,6 +66,9 @@ class PolicyInputs:
         `report` gets (level, text), level as in diagnostics, where there is a reason to tell.
         """
         with self._lock:
+            if self._refusal:
+                report("ERROR", self._refusal)
+                return None
             if not self.instruction:
                 report("OK", "the instruction is empty: nothing to do")
                 return None

@@ -32,7 +32,9 @@ def counts_from_ns(stamp_ns: int, arrived_ns: int, whose: str) -> int:
     """
     ahead_ns = stamp_ns - arrived_ns
     if ahead_ns > AHEAD_NS:
-        raise TeleoperationError(f"{whose} clock is {ahead_ns / 1e6:.0f} ms ahead of this machine's")
+        raise TeleoperationError(
+            f"{whose} clock is {ahead_ns / 1e6:.0f} ms ahead of this machine's"
+        )
     return min(stamp_ns or arrived_ns, arrived_ns)
 
 

@@ -49,6 +49,22 @@ def test_an_executor_that_was_never_heard_may_be_another(it):
     assert it.newest(NOW_NS, lambda *report: None) is not None
 
 
+def test_a_text_too_long_to_be_an_instruction_ends_the_work_and_is_said(it):
+    reports = []
+    it.on_instruction("move " * 200_000)
+    assert it.newest(NOW_NS, lambda *report: reports.append(report)) is None
+    assert it.instruction == ""
+    assert reports == [
+        (
+            "ERROR",
+            "instruction: expected at most 500 characters, got 1000000; "
+            "nothing is asked of the policy",
+        )
+    ]
+    it.on_instruction("x" * 500)
+    assert it.newest(NOW_NS, lambda *report: None)[1] == "x" * 500
+
+
 def test_what_is_not_stamped_counts_from_its_arrival():
     inputs = PolicyInputs(("front",), tolerance_s=0.05, max_age_s=0.5)
     inputs.on_instruction("go")
