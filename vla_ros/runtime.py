@@ -12,6 +12,7 @@ from typing import Any
 
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.exceptions import InvalidParameterValueException, ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -30,6 +31,13 @@ LATCHED = QoSProfile(
 )
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # only the last counts
 SENSOR = qos_profile_sensor_data
+
+
+def _not_said(_event: Any) -> None:
+    """rclpy would warn that no message gets through, of a pair that need not match."""
+
+
+TWICE_HEARD = PublisherEventCallbacks(incompatible_qos=_not_said)  # by `subscribe_latched`
 
 
 @dataclass(frozen=True)
@@ -112,9 +120,11 @@ def subscribe_latched(node: Node, kind: type, topic: str, callback: Callable[...
     """Hear latched publishers, past messages included, and ordinary ones (`ros2 topic pub`).
 
     A transient-local subscriber never hears a volatile publisher, so there are two; the callback
-    may get a message twice. One of two arguments gets rclpy's `MessageInfo`, too.
+    may get a message twice. That the first of them does not match ordinary publishers is no news.
+    One of two arguments gets rclpy's `MessageInfo`, too.
     """
-    node.create_subscription(kind, topic, callback, LATCHED)
+    quiet = SubscriptionEventCallbacks(incompatible_qos=_not_said)
+    node.create_subscription(kind, topic, callback, LATCHED, event_callbacks=quiet)
     node.create_subscription(kind, topic, callback, RELIABLE)
 
 
