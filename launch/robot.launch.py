@@ -1,6 +1,6 @@
 """Brings up policy and executor beside a real robot, as `vla_ros.robot_graph` describes them.
 
-ros2 launch vla_ros robot.launch.py robot:=ur5e description:=my_cell.urdf config:=careful.yaml
+ros2 launch vla_ros robot.launch.py robot:=ur5e description:=cell.urdf config:=config/careful.yaml
 """
 
 from launch import LaunchDescription

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 ACTION_NAMES = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 ACTION_DIM = len(ACTION_NAMES)
+MAX_INSTRUCTION = 500  # characters of an instruction that is passed on to a policy
 
 
 class ObservationError(ValueError):

@@ -260,6 +260,23 @@ class EpisodeFiles:
             self._info.features[name]["info"] = found
 
 
+def check_output(
+    folder: Path, rate_hz: int, features: Mapping[str, dict[str, Any]], robot_type: str
+) -> None:
+    """What can be known before the first image comes: all but the size of the videos.
+
+    Raises `DatasetError` and `OSError` as `EpisodeFiles` does. A folder that does not exist yet is
+    not made.
+    """
+    if not folder.is_dir() or not os.listdir(folder):
+        return
+    known = {
+        name: {**feature, "shape": None} if feature["dtype"] == "video" else feature
+        for name, feature in features.items()
+    }
+    EpisodeFiles(folder, rate_hz, known, robot_type).close()
+
+
 def _check_features(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     if missing := sorted(set(found) ^ set(wanted)):
         raise DatasetError(
@@ -270,6 +287,8 @@ def _check_features(folder: Path, found: Mapping[str, Any], wanted: Mapping[str,
         for key in ("dtype", "shape", "names"):
             expected, got = feature.get(key), found[name].get(key)
             if key == "shape":
+                if expected is None:  # not known yet
+                    continue
                 expected, got = tuple(expected), tuple(got)
             if expected != got:
                 raise DatasetError(

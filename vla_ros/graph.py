@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from policies.factory import DEFAULT_POLICY
@@ -17,9 +17,11 @@ from sim.scenes import find_task
 from sim.tasks import TASKS
 from sim.variants import STANDARD, check_variant
 from vla_ros.errors import UserError
+from vla_ros.parameter_file import read_parameter_file
 
 PACKAGE = "vla_ros"
 RESPAWN_DELAY_S = 1.0  # before a node that died is started anew
+YIELDING = ("autostart", "image_size_px")  # what a graph sets and a file of parameters may change
 HOPELESS = (2,)  # status of a `UserError`: a node that ends so would end so again
 # Names a folder that lasts as long as the graph: what a node must still know after its death.
 RUN_FOLDER = "VLA_ROS_RUN_FOLDER"
@@ -125,8 +127,35 @@ def describe(choices: Mapping[str, str] | None = None, cores: int | None = None)
                 environment=single,
             ),
         )
-    files = (values["config"],) if values["config"] else ()
-    return Graph(nodes, shared_environment(), files)
+    return configured(nodes, values)
+
+
+def configured(nodes: Sequence[NodeDescription], values: Mapping[str, str]) -> Graph:
+    """The graph of `nodes` with the file of parameters among the user's choices, if there is one.
+
+    What the graph sets itself would win over the file without a word, so it may not stand there.
+    Raises `UserError`.
+    """
+    if not values["config"]:
+        return Graph(tuple(nodes), shared_environment())
+    given = read_parameter_file(Path(values["config"]))
+    yielding = []
+    for node in nodes:
+        for name, value in node.parameters.items():
+            if name in YIELDING or given[node.name].get(name, value) == value:
+                continue
+            mend = f"give it as the argument {name}:=" if name in values else "leave it out"
+            raise UserError(
+                f"config: {values['config']}: {node.name}: {name}: the graph sets it, "
+                f"to {value!r}, and wins over {given[node.name][name]!r} here: {mend}"
+            )
+        kept = {
+            name: value
+            for name, value in node.parameters.items()
+            if not (name in YIELDING and name in given[node.name])
+        }
+        yielding.append(replace(node, parameters=kept))
+    return Graph(tuple(yielding), shared_environment(), (values["config"],))
 
 
 def _driver(values: Mapping[str, str], cores: int) -> NodeDescription:

@@ -21,6 +21,10 @@ JOINT_FIELDS = (
     "acceleration_rad_s2",
     "jerk_rad_s3",
 )
+ABOVE_ZERO = (  # with 0 the arm could never move, or the fingers never hold
+    "speed_m_s", "acceleration_m_s2", "jerk_m_s3", "turn_rad_s", "step_m", "joint_step_rad",
+    "reach_error_m", "gripper_effort_n",
+)  # fmt: skip
 
 
 class LimitsError(ValueError):
@@ -35,7 +39,10 @@ class Box:
     high_m: tuple[float, float, float]
 
     def __post_init__(self) -> None:
-        low, high = np.asarray(self.low_m, float), np.asarray(self.high_m, float)
+        try:
+            low, high = np.asarray(self.low_m, float), np.asarray(self.high_m, float)
+        except (TypeError, ValueError):  # not numbers
+            low = high = np.empty(0)
         whole = low.shape == high.shape == (3,) and np.all(np.isfinite([low, high]))
         if not (whole and np.all(low < high)):
             raise LimitsError(
@@ -95,6 +102,9 @@ class Limits:
             value = getattr(self, field.name)
             if isinstance(value, (int, float)) and not (np.isfinite(value) and value >= 0):
                 raise LimitsError(f"{field.name}: expected a number from 0 on, got {value}")
+        for name in ABOVE_ZERO:
+            if not getattr(self, name) > 0:
+                raise LimitsError(f"{name}: expected a number above 0, got {getattr(self, name)}")
         if not 0 < self.velocity_fraction <= 1:
             raise LimitsError(f"velocity_fraction: expected 0 to 1, got {self.velocity_fraction}")
         if not self.slow_condition < self.stop_condition:

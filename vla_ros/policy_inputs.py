@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from policies.interface import MAX_INSTRUCTION
 from vla_ros.streams import Streams
 from vla_ros.synchronizer import Snapshot, StreamError, Synchronizer
 
@@ -17,29 +18,40 @@ NOTHING_HEARD = Streams((JOINTS, EXECUTOR))
 
 
 class PolicyInputs:
-    """Filled by callbacks in one thread, emptied by the policy's in another."""
+    """Filled by callbacks in one thread, emptied by the policy's in another.
+
+    A stamp of 0 counts as the moment of arrival: not all drivers stamp.
+    """
 
     def __init__(self, cameras: Sequence[str], tolerance_s: float, max_age_s: float) -> None:
         self._lock = threading.Lock()
         self._synchronizer = Synchronizer(cameras, round(tolerance_s * 1e9), round(max_age_s * 1e9))
         self.streams = Streams((*cameras, JOINTS, EXECUTOR))
         self.instruction = ""
+        self._refusal = ""  # why there is none
         self._used_stamp_ns = 0
 
     def add_image(self, camera: str, stamp_ns: int, image: NDArray[np.uint8], now_ns: int) -> None:
         with self._lock:
             self.streams.on(camera, now_ns)
-            self._synchronizer.add_image(camera, stamp_ns, image)
+            self._synchronizer.add_image(camera, stamp_ns or now_ns, image)
 
     def add_joints(self, stamp_ns: int, joints: NDArray[np.float64], now_ns: int) -> None:
         """The arm's, then the gripper's (n,)."""
         with self._lock:
             self.streams.on(JOINTS, now_ns)
-            self._synchronizer.add_joints(stamp_ns, joints)
+            self._synchronizer.add_joints(stamp_ns or now_ns, joints)
 
     def on_instruction(self, text: str) -> None:
+        """A text that is too long to be one ends the work, as the empty one does."""
+        refusal = ""
+        if len(text) > MAX_INSTRUCTION:
+            refusal = (
+                f"instruction: expected at most {MAX_INSTRUCTION} characters, got {len(text)}; "
+                "nothing is asked of the policy"
+            )
         with self._lock:
-            self.instruction = text
+            self.instruction, self._refusal = "" if refusal else text, refusal
 
     def on_executor(self, now_ns: int) -> None:
         """It is alive."""
@@ -54,6 +66,9 @@ class PolicyInputs:
         `report` gets (level, text), level as in diagnostics, where there is a reason to tell.
         """
         with self._lock:
+            if self._refusal:
+                report("ERROR", self._refusal)
+                return None
             if not self.instruction:
                 report("OK", "the instruction is empty: nothing to do")
                 return None

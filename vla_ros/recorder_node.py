@@ -16,7 +16,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from policies.interface import ObservationError
 from sim import robot
-from sim.episode_files import DatasetError, EpisodeFiles, explain
+from sim.episode_files import DatasetError, EpisodeFiles, check_output, explain
 from sim.scene import CAMERAS
 from vla_ros import messages, topics
 from vla_ros.errors import UserError
@@ -39,6 +39,7 @@ PARAMETERS = (
     Parameter("robot_type", "fr3", "What the dataset calls the robot"),
 )
 DIAGNOSTICS_RATE_HZ = 2.0
+PATIENCE_S = 5.0  # then a stream that has not come is named
 # Writing an episode takes a moment; what arrives meanwhile waits here.
 IMAGES = QoSProfile(depth=32, reliability=ReliabilityPolicy.BEST_EFFORT)
 JOINTS = QoSProfile(depth=256, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -64,9 +65,15 @@ class RecorderNode(Node):
             )
         except ValueError as error:
             raise UserError(str(error)) from error
-        self.recorder = Recorder(self._settings, self._open_files, on_event or self._log)
+        self._on_event = on_event or self._log
+        self.recorder = Recorder(self._settings, self._open_files, self._on_event)
         import lerobot.datasets.lerobot_dataset  # noqa: F401  (takes seconds: now, not later)
 
+        with self._writing():  # or the first episode would be lost
+            wanted = features(dict.fromkeys(self._settings.cameras, (0, 0, 3)))
+            check_output(self._folder, self._settings.rate_hz, wanted, self._robot_type)
+        self._missing = ""  # what has not come in `PATIENCE_S`, in words
+        self._patience = self.create_timer(PATIENCE_S, self._look_for_missing)
         self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, RELIABLE)
         for name in self._settings.cameras:
             self.create_subscription(
@@ -160,6 +167,19 @@ class RecorderNode(Node):
         response.message = self.recorder.last if response.success else "nothing is being recorded"
         return response
 
+    def _look_for_missing(self) -> None:
+        """Every `PATIENCE_S` until all is there; a change is said."""
+        before = self._missing
+        known = {name: topics.image_topic(name) for name in self._settings.cameras}
+        missing = [known.get(name, topics.JOINT_STATES) for name in self.recorder.missing]
+        self._missing = (
+            f"nothing has come on {', '.join(missing)}: still waiting" if missing else ""
+        )
+        if self._missing != before:
+            self._on_event(self._missing or "all streams are there")
+        if not missing:
+            self._patience.cancel()
+
     # --- health -----------------------------------------------------------------------------
 
     def _now_ns(self) -> int:
@@ -171,7 +191,8 @@ class RecorderNode(Node):
 
     def _publish_diagnostics(self) -> None:
         recorder = self.recorder
-        level = "WARN" if recorder.last.startswith("episode thrown away") else "OK"
+        text = (recorder.missing and self._missing) or recorder.last
+        level = "WARN" if text != recorder.last or text.startswith("episode thrown") else "OK"
         values = {
             "recording": recorder.recording,
             "rows": recorder.rows,
@@ -180,7 +201,7 @@ class RecorderNode(Node):
             "refused_messages": self._refused_messages,
         }
         self._diagnostics.publish(
-            messages.diagnostics("recorder_node", level, recorder.last, values, self._now_ns())
+            messages.diagnostics("recorder_node", level, text, values, self._now_ns())
         )
 
     def destroy_node(self) -> None:

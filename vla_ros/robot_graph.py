@@ -17,8 +17,8 @@ from vla_ros.graph import (
     Graph,
     NodeDescription,
     check_choices,
+    configured,
     independent_environment,
-    shared_environment,
 )
 from vla_ros.robots import TOPICS, Robot, RobotError, load_robot
 
@@ -69,8 +69,7 @@ def describe(choices: Mapping[str, str] | None = None, cores: int | None = None)
             {"OMP_NUM_THREADS": threads},
         ),
     )
-    files = (values["config"],) if values["config"] else ()
-    return Graph(nodes, shared_environment(), files)
+    return configured(nodes, values)
 
 
 def remappings(robot: Robot) -> tuple[tuple[str, str], ...]:

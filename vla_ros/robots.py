@@ -6,6 +6,7 @@ file leaves out come from the robot's description (URDF), which may be given sep
 
 from __future__ import annotations
 
+import math
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from sim import arm_model, robot
 from sim.arm_model import ArmModel, ArmModelError
-from sim.yaml_file import YamlError, expected_one_of, read_yaml
+from sim.yaml_file import YamlError, expected_one_of, read_yaml, shortened
 from vla_ros import topics
 from vla_ros.limits import FR3_LIMITS, JOINT_FIELDS, Box, Limits, LimitsError, per_joint
 
@@ -27,7 +28,10 @@ FOLDERS = (  # of a checkout, and of an installed package: beside `lib`, whereve
     PACKAGE_ROOT / "config" / "robots",
     *(place / "share" / "vla_ros" / "config" / "robots" for place in PACKAGE_ROOT.parents),
 )
-TOPIC_NAME = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
+ROS_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)  # one part of a topic's name
+TOPIC_NAME = re.compile(rf"/?{ROS_NAME.pattern}(/{ROS_NAME.pattern})*", re.ASCII)
+FRAME_NAME = re.compile(r"[^\s/][^\s]*")  # tf2 takes no leading slash
+LARGEST = 1e9  # of any number in a robot's file; NaN is not below it, either
 BUILT_IN = "built-in"  # the FR3 of `sim.robot`
 SECTIONS = {
     "name", "source", "description", "joints", "tool", "home_rad", "limits", "gripper", "topics",
@@ -118,14 +122,10 @@ def load_robot(name: str, description: str = "") -> Robot:
 
 def _robot(content: Any, path: Path, description: str) -> Robot:
     _check_keys("robot", content, SECTIONS)
-    names = _names(content, "joints")
+    names = _names(content.get("joints"), "joints")
     home = _numbers(content.get("home_rad"), "home_rad", len(names))
-    tool = content.get("tool")
-    if not isinstance(tool, str):
-        raise RobotError(f"tool: expected the name of a link or site, got {tool!r}")
-    given = description or content.get("description", "")
-    if not given:
-        raise RobotError("description: expected a URDF or MJCF file, got nothing")
+    tool = _text(content.get("tool"), "tool", "the name of a link or site")
+    given = description or _text(content.get("description"), "description", "a URDF or MJCF file")
     published: dict[str, NDArray] = {}
     if given == BUILT_IN:
         arm = arm_model.fr3()
@@ -138,40 +138,67 @@ def _robot(content: Any, path: Path, description: str) -> Robot:
     else:
         file = Path(given) if description else path.parent / given
         arm = arm_model.from_file(file, names, tool, home)
-        published = urdf_limits(file.read_text(), names)
+        published = urdf_limits(file.read_text(), names, f"description: {file}")
     model = arm.compile()
-    ranges = model.jnt_range[arm.joint_ids(model)]
+    ids = arm.joint_ids(model)
+    if endless := [
+        name for name, joint in zip(names, ids, strict=True) if not model.jnt_limited[joint]
+    ]:
+        raise RobotError(
+            f"description: {given}: expected joints with a range, got {endless} without one; where "
+            f"a URDF calls a joint continuous, make it revolute with <limit lower=... upper=...>"
+        )
+    ranges = model.jnt_range[ids]
     published.setdefault("position_lower_rad", ranges[:, 0])
     published.setdefault("position_upper_rad", ranges[:, 1])
     if np.any((home < ranges[:, 0]) | (home > ranges[:, 1])):
         raise RobotError(f"home_rad: expected angles within {ranges.tolist()}, got {home.tolist()}")
-    frames = content.get("frames", {})
-    _check_keys("frames", frames, {"base", "tool"})
+    frames = {"base": "base", "tool": "tcp"}
+    _check_keys("frames", content.get("frames", {}), set(frames))
+    frames |= content.get("frames", {})
+    for key, frame in frames.items():
+        if not FRAME_NAME.fullmatch(_text(frame, f"frames: {key}", "the name of a frame")):
+            raise RobotError(f"frames: {key}: expected the name of a frame, got {frame!r}")
     named = content.get("topics", {})
     _check_keys("topics", named, set(TOPICS))
     _check_topics("topics", named)
     cameras = content.get("cameras", {})
     if "cameras" in content and not (isinstance(cameras, dict) and cameras):
         raise RobotError(f"cameras: expected topics by camera, got {cameras!r}")
+    for camera in cameras:
+        if not (isinstance(camera, str) and ROS_NAME.fullmatch(camera)):
+            raise RobotError(
+                f"cameras: expected names of letters, digits and _, as in topics, got {camera!r}"
+            )
     _check_topics("cameras", cameras)
     return Robot(
-        name=str(content.get("name", path.stem)),
+        name=_text(content.get("name", path.stem), "name", "the robot's name"),
         arm=arm,
         limits=_limits(content.get("limits", {}), published, len(names)),
-        gripper=_gripper(content),
-        base_frame=frames.get("base", "base"),
-        tool_frame=frames.get("tool", "tcp"),
+        gripper=_gripper(content, names),
+        base_frame=frames["base"],
+        tool_frame=frames["tool"],
         topics=dict(named),
         cameras=dict(cameras),
     )
 
 
-def urdf_limits(text: str, names: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
-    """Joint ranges and velocities that a URDF states for all of `names`; of an MJCF none."""
+def urdf_limits(
+    text: str, names: tuple[str, ...], source: str = "description"
+) -> dict[str, NDArray[np.float64]]:
+    """Joint ranges and velocities that a URDF states for all of `names`; of an MJCF none.
+
+    Raises `RobotError`, which begins with `source`.
+    """
+    if "<xacro:" in text:
+        raise RobotError(
+            f"{source}: expected a URDF, got a xacro file; expand it first: "
+            f"xacro FILE.urdf.xacro > FILE.urdf"
+        )
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
-        raise RobotError(f"description: not XML: {error}") from error
+        raise RobotError(f"{source}: not XML: {error}") from error
     stated = {joint.get("name"): joint.find("limit") for joint in root.iter("joint")}
     found = {}
     for field_name, attribute in (
@@ -182,8 +209,24 @@ def urdf_limits(text: str, names: tuple[str, ...]) -> dict[str, NDArray[np.float
         limits = [stated.get(name) for name in names]
         values = [None if limit is None else limit.get(attribute) for limit in limits]
         if all(value is not None for value in values):
-            found[field_name] = np.array([float(value) for value in values if value is not None])
+            found[field_name] = np.array(
+                [
+                    _stated(value, f"{source}: joint {name}: limit: {attribute}")
+                    for name, value in zip(names, values, strict=True)
+                ]
+            )
     return found
+
+
+def _stated(value: str | None, name: str) -> float:
+    """A number of a URDF."""
+    try:
+        number = float(value or "")
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise RobotError(f"{name}: expected a finite number, got {value!r}")
+    return number
 
 
 def _limits(section: Any, published: Mapping[str, NDArray], joints: int) -> Limits:
@@ -208,24 +251,28 @@ def _limits(section: Any, published: Mapping[str, NDArray], joints: int) -> Limi
     for name in NUMBERS:
         if name in section:
             values[name] = float(_numbers(section[name], f"limits: {name}", 1)[0])
-    default = Limits.__dataclass_fields__["workspace"].default
-    assert isinstance(default, Box)
-    values["workspace"] = Box(
-        tuple(section.get("workspace_low_m", default.low_m)),
-        tuple(section.get("workspace_high_m", default.high_m)),
+    low, high = (_corner(section.get(name), f"limits: {name}") for name in BOXES[:2])
+    values["workspace"] = Box(low, high)
+    boxes = section.get("keep_out_m", [])
+    if not (isinstance(boxes, list) and all(_are_numbers(each, 6) for each in boxes)):
+        raise RobotError(
+            f"limits: keep_out_m: expected lists of six numbers [m], x, y, z of a low and of a "
+            f"high corner, got {shortened(boxes)}"
+        )
+    values["keep_out"] = tuple(
+        Box(_corner(each[:3], "limits: keep_out_m"), _corner(each[3:], "limits: keep_out_m"))
+        for each in boxes
     )
-    corners = section.get("keep_out_m", [])
-    if not all(isinstance(each, list) and len(each) == 6 for each in corners):
-        raise RobotError("limits: keep_out_m: expected lists of six numbers, low and high corner")
-    values["keep_out"] = tuple(Box(tuple(each[:3]), tuple(each[3:])) for each in corners)
     return Limits(**values)
 
 
-def _gripper(content: Mapping[str, Any]) -> Gripper:
+def _gripper(content: Mapping[str, Any], arm_joints: tuple[str, ...]) -> Gripper:
     section = content.get("gripper")
     _check_keys("gripper", section, {"joints", "closed", "opened"})
     assert isinstance(section, dict)
-    names = _names(section, "joints")
+    names = _names(section.get("joints"), "gripper: joints")
+    if shared := [name for name in names if name in arm_joints]:
+        raise RobotError(f"gripper: joints: expected others than the arm's, got {shared}")
     closed = float(_numbers(section.get("closed"), "gripper: closed", 1)[0])
     opened = float(_numbers(section.get("opened"), "gripper: opened", 1)[0])
     if closed == opened:
@@ -233,8 +280,7 @@ def _gripper(content: Mapping[str, Any]) -> Gripper:
     return Gripper(names, closed, opened)
 
 
-def _names(section: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    names = section.get(key)
+def _names(names: Any, key: str) -> tuple[str, ...]:
     if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
         raise RobotError(f"{key}: expected a list of names, got {names!r}")
     if len(set(names)) < len(names):
@@ -243,13 +289,36 @@ def _names(section: Mapping[str, Any], key: str) -> tuple[str, ...]:
 
 
 def _numbers(value: Any, name: str, count: int) -> NDArray[np.float64]:
-    """One number for all, or one for each of `count`."""
-    try:
-        if any(isinstance(each, bool) for each in (value if isinstance(value, list) else [value])):
-            raise TypeError("a truth value is no number")
-        return per_joint(value, count)
-    except (TypeError, ValueError):
-        raise RobotError(f"{name}: expected a number or {count} of them, got {value!r}") from None
+    """One finite number for all, or one for each of `count`."""
+    numbers = value if isinstance(value, list) else [value]
+    if not (_are_numbers(numbers, 1) or _are_numbers(numbers, count)):
+        got = "nothing" if value is None else shortened(value)
+        several = f" or {count} of them" if count > 1 else ""
+        raise RobotError(f"{name}: expected a number{several} (finite), got {got}")
+    return per_joint(value, count)
+
+
+def _corner(value: Any, name: str) -> tuple[float, float, float]:
+    if not _are_numbers(value, 3):
+        got = "nothing" if value is None else shortened(value)
+        raise RobotError(f"{name}: expected x, y, z [m], got {got}")
+    return (float(value[0]), float(value[1]), float(value[2]))
+
+
+def _are_numbers(values: Any, count: int) -> bool:
+    """Whether these are `count` finite numbers; a truth value is none."""
+    return (
+        isinstance(values, list)
+        and len(values) == count
+        and all(type(each) in (int, float) and abs(each) < LARGEST for each in values)
+    )
+
+
+def _text(value: Any, name: str, what: str) -> str:
+    if not (isinstance(value, str) and value):
+        got = "nothing" if value in (None, "") else shortened(value)
+        raise RobotError(f"{name}: expected {what}, got {got}")
+    return value
 
 
 def _check_topics(name: str, section: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.exceptions import InvalidParameterValueException, ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
@@ -31,6 +33,13 @@ NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # only 
 SENSOR = qos_profile_sensor_data
 
 
+def _not_said(_event: Any) -> None:
+    """rclpy would warn that no message gets through, of a pair that need not match."""
+
+
+TWICE_HEARD = PublisherEventCallbacks(incompatible_qos=_not_said)  # by `subscribe_latched`
+
+
 @dataclass(frozen=True)
 class Parameter:
     """A node's parameter: its default lives here and nowhere else."""
@@ -43,8 +52,38 @@ class Parameter:
     read_only: bool = True
 
 
+OF_RCLPY = "qos_overrides."  # which it declares only with the publisher
+
+
+def _refuse_unknown(node: Node, known: list[str]) -> None:
+    with node.handle:
+        given = node.handle.get_parameters(rclpy.Parameter)  # files and command line
+    unknown = [
+        name
+        for name in given
+        if name not in known
+        and not node.has_parameter(name)  # of rclpy itself, as `use_sim_time`
+        and not name.startswith(OF_RCLPY)
+    ]
+    if unknown:
+        raise UserError(
+            f"{node.get_name()}: parameter: "
+            + "; ".join(_not_found(name, sorted(known)) for name in sorted(unknown))
+        )
+
+
+def _not_found(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, 3)
+    return f"there is no {name!r}, but {', '.join(close or known)}"
+
+
 def declare(node: Node, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
-    """Declare `parameters` and return their values; raises `UserError` for one out of range."""
+    """Declare `parameters` and return their values.
+
+    Raises `UserError` for a value out of range, and for one given to a parameter that there is not:
+    rclpy ignores that, and a misspelled limit would leave the robot at its full speed.
+    """
+    _refuse_unknown(node, [parameter.name for parameter in parameters])
     values = {}
     for parameter in parameters:
         descriptor = ParameterDescriptor(
@@ -68,6 +107,11 @@ def declare(node: Node, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
             raise UserError(
                 f"{node.get_name()}: parameter {parameter.name}: expected {allowed}; {error}"
             ) from error
+        if declared.value is None:
+            raise UserError(
+                f"{node.get_name()}: parameter {parameter.name}: expected "
+                f"{type(parameter.default).__name__}, got nothing or an empty list"
+            )
         values[parameter.name] = declared.value
     return values
 
@@ -76,18 +120,20 @@ def subscribe_latched(node: Node, kind: type, topic: str, callback: Callable[...
     """Hear latched publishers, past messages included, and ordinary ones (`ros2 topic pub`).
 
     A transient-local subscriber never hears a volatile publisher, so there are two; the callback
-    may get a message twice. One of two arguments gets rclpy's `MessageInfo`, too.
+    may get a message twice. That the first of them does not match ordinary publishers is no news.
+    One of two arguments gets rclpy's `MessageInfo`, too.
     """
-    node.create_subscription(kind, topic, callback, LATCHED)
+    quiet = SubscriptionEventCallbacks(incompatible_qos=_not_said)
+    node.create_subscription(kind, topic, callback, LATCHED, event_callbacks=quiet)
     node.create_subscription(kind, topic, callback, RELIABLE)
 
 
 def run_node(make_node: Callable[[], Any], arguments: list[str] | None = None) -> None:
     """Spin a node until Ctrl-C, SIGTERM or shutdown; a `UserError` is one line and status 2."""
-    rclpy.init(args=arguments)
     node = None
     status = 0
     try:
+        _init(arguments)
         node = make_node()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
@@ -102,6 +148,13 @@ def run_node(make_node: Callable[[], Any], arguments: list[str] | None = None) -
             node.destroy_node()
         rclpy.try_shutdown()
     sys.exit(status)
+
+
+def _init(arguments: list[str] | None) -> None:
+    try:
+        rclpy.init(args=arguments)
+    except RuntimeError as error:  # a file of parameters that rcl cannot read, a wrong `-r`
+        raise UserError(f"arguments for ROS: {' '.join(str(error).split())}") from error
 
 
 def _spin(executor: SingleThreadedExecutor, node: Any) -> None:

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from rclpy.node import Node
 from std_msgs.msg import String
 
+from policies.interface import MAX_INSTRUCTION
 from vla_ros import messages, topics
 from vla_ros.errors import UserError
 from vla_ros.runtime import LATCHED, RELIABLE, Parameter, declare, run_node, subscribe_latched
@@ -29,6 +30,7 @@ PARAMETERS = (
     Parameter("pause_s", ExecutiveSettings.pause_s, "Without instruction between steps", 0.0, 60.0),
 )
 RATE_HZ = 10.0
+MAX_TASK = 10 * MAX_INSTRUCTION  # characters
 
 
 class TaskNode(Node):
@@ -68,7 +70,10 @@ class TaskNode(Node):
             self._executive.stop(self._now_ns())
             self._tell()
         self._executive = self._planning = None
-        if self._task.strip():
+        if len(self._task) > MAX_TASK:
+            reason = f"task: expected at most {MAX_TASK} characters, got {len(self._task)}"
+            self._refuse(self._task[:MAX_INSTRUCTION], reason)
+        elif self._task.strip():
             self._planning = self._thread.submit(self._planner.plan, self._task, self._scene)
             self._publish_progress({"status": "planning", "task": self._task})
 
@@ -80,10 +85,7 @@ class TaskNode(Node):
                 steps = planning.result()
                 self._executive = Executive(steps, self._settings, self._now_ns())
             except Exception as error:  # a language model may be anybody's code
-                self.get_logger().error(messages.sendable(str(error)))
-                self._publish_progress(
-                    {"status": "refused", "task": self._task, "reason": str(error)}
-                )
+                self._refuse(self._task, str(error))
                 return
             self._tell()
         elif self._executive is not None and self._executive.update(self._now_ns()):
@@ -116,6 +118,10 @@ class TaskNode(Node):
         self._publish_progress({"task": self._task, **executive.progress()})
         if executive.status == "failed":
             self.get_logger().error(messages.sendable(executive.reason))
+
+    def _refuse(self, task: str, reason: str) -> None:
+        self.get_logger().error(messages.sendable(reason))
+        self._publish_progress({"status": "refused", "task": task, "reason": reason})
 
     def _publish_progress(self, progress: dict) -> None:
         self._progress.publish(String(data=json.dumps(progress)))

@@ -15,7 +15,12 @@ from sim.kinematics import Kinematics
 from vla_ros import messages, topics
 from vla_ros.joints import JointsError, positions_by_name
 from vla_ros.runtime import RELIABLE, SENSOR, Parameter, declare, run_node
-from vla_ros.teleoperation import Teleoperation, TeleoperationError, TeleoperationLimits
+from vla_ros.teleoperation import (
+    Teleoperation,
+    TeleoperationError,
+    TeleoperationLimits,
+    counts_from_ns,
+)
 
 DEFAULT = TeleoperationLimits()
 PARAMETERS = (
@@ -52,10 +57,10 @@ class TeleopNode(Node):
             )
         )
         self._kinematics = Kinematics()
-        self._joints: tuple[int, np.ndarray] | None = None  # stamp [ns], (9,)
+        self._joints: tuple[int, np.ndarray] | None = None  # from when they count [ns], (9,)
         self._sent = 0
         self._refused = 0
-        self._error = ""
+        self._problems: dict[str, str] = {}  # by topic: why its last message was refused
         self._poses = self.create_publisher(MultiDOFJointTrajectory, topics.ACTION_CHUNK, RELIABLE)
         self._gripper = self.create_publisher(JointTrajectory, topics.GRIPPER_CHUNK, RELIABLE)
         self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, RELIABLE)
@@ -73,50 +78,54 @@ class TeleopNode(Node):
     def _on_joints(self, message: JointState) -> None:
         try:
             joints = positions_by_name(message.name, message.position, JOINT_NAMES)
-        except JointsError as error:
-            self._refuse(f"{topics.JOINT_STATES}: {error}")
+            stamp_ns = messages.to_ns(message.header.stamp)
+            counts_ns = counts_from_ns(stamp_ns, self._now_ns(), "the arm's")
+        except (JointsError, TeleoperationError) as error:
+            self._refuse(topics.JOINT_STATES, f"{topics.JOINT_STATES}: {error}")
             return
-        self._joints = (messages.to_ns(message.header.stamp), joints)
+        self._joints = (counts_ns, joints)
+        self._problems.pop(topics.JOINT_STATES, None)
 
     def _on_twist(self, message: TwistStamped) -> None:
         if message.header.frame_id not in ("", topics.BASE_FRAME):
             self._refuse(
+                topics.TELEOP_TWIST,
                 f"{topics.TELEOP_TWIST}: frame_id: expected {topics.BASE_FRAME!r}, "
-                f"got {message.header.frame_id!r}"
+                f"got {message.header.frame_id!r}",
             )
             return
         linear, angular = message.twist.linear, message.twist.angular
-        now_ns = self._now_ns()
         try:
             self._teleoperation.on_twist(
                 np.array([linear.x, linear.y, linear.z]),
                 np.array([angular.x, angular.y, angular.z]),
-                messages.to_ns(message.header.stamp) or now_ns,
-                now_ns,
+                messages.to_ns(message.header.stamp),
+                self._now_ns(),
             )
-            self._error = ""
+            self._problems.pop(topics.TELEOP_TWIST, None)
         except TeleoperationError as error:
-            self._refuse(str(error))
+            self._refuse(topics.TELEOP_TWIST, str(error))
 
     def _on_gripper(self, message: Float64) -> None:
         try:
             self._teleoperation.on_gripper(message.data, self._now_ns())
+            self._problems.pop(topics.TELEOP_GRIPPER, None)
         except TeleoperationError as error:
-            self._refuse(str(error))
+            self._refuse(topics.TELEOP_GRIPPER, str(error))
 
-    def _refuse(self, reason: str) -> None:
+    def _refuse(self, topic: str, reason: str) -> None:
         self._refused += 1
-        self._error = reason
-        self.get_logger().error(reason, throttle_duration_sec=1.0)
+        self._problems[topic] = reason
+        self.get_logger().warning(reason, throttle_duration_sec=1.0)
 
     # --- what goes out ----------------------------------------------------------------------
 
     def _on_timer(self) -> None:
         if self._joints is not None:
-            stamp_ns, joints = self._joints
+            counts_ns, joints = self._joints
             position, rotation = self._kinematics.forward(joints[:7])
             opening = float(joints[7:].mean() / robot.FINGER_TRAVEL_M)
-            self._teleoperation.on_tool(position, rotation, opening, stamp_ns)
+            self._teleoperation.on_tool(position, rotation, opening, counts_ns)
         chunk = self._teleoperation.step(self._now_ns())
         if chunk is None:
             return
@@ -127,10 +136,11 @@ class TeleopNode(Node):
 
     def _publish_diagnostics(self) -> None:
         state = self._teleoperation.state
-        level = "ERROR" if self._error else "WARN" if state.startswith("waiting") else "OK"
+        problems = "; ".join(self._problems.values())
+        level = "ERROR" if problems else "WARN" if state.startswith("waiting") else "OK"
         values = {"chunks": self._sent, "refused": self._refused}
         self._diagnostics.publish(
-            messages.diagnostics("teleop_node", level, self._error or state, values, self._now_ns())
+            messages.diagnostics("teleop_node", level, problems or state, values, self._now_ns())
         )
 
 

@@ -15,10 +15,27 @@ from scipy.spatial.transform import Rotation
 from vla_ros.planning import PoseChunk
 
 STEPS_NS = np.array([100_000_000, 200_000_000], dtype=np.int64)  # of a chunk, after its stamp
+AHEAD_NS = 100_000_000  # further ahead of this machine's clock no stamp is believed
+NEVER_NS = -(10**18)
 
 
 class TeleoperationError(ValueError):
     """What an operator's device sent cannot be followed; the message says why."""
+
+
+def counts_from_ns(stamp_ns: int, arrived_ns: int, whose: str) -> int:
+    """From when a message's age counts, by this machine's clock: its stamp, or when it arrived.
+
+    Never later than it arrived: whoever falls silent is stale in time, whatever the stamps said. A
+    stamp of 0 says nothing: not all devices stamp. Raises `TeleoperationError` for one that is more
+    than `AHEAD_NS` ahead, which names `whose` clock it is.
+    """
+    ahead_ns = stamp_ns - arrived_ns
+    if ahead_ns > AHEAD_NS:
+        raise TeleoperationError(
+            f"{whose} clock is {ahead_ns / 1e6:.0f} ms ahead of this machine's"
+        )
+    return min(stamp_ns or arrived_ns, arrived_ns)
 
 
 @dataclass(frozen=True)
@@ -50,29 +67,31 @@ class Teleoperation:
         self._opening = 1.0
         self._opening_told = False
         self._velocity = np.zeros(6)  # [m/s], [rad/s], base frame
-        self._twist_ns = -(10**18)
-        self._inputs_ns = {"twist": -(10**18), "gripper": -(10**18)}  # when they were last used
+        self._twist_ns = NEVER_NS
+        self._inputs_ns = {"twist": NEVER_NS, "gripper": NEVER_NS}  # when they were last used
         self._wanted: tuple[NDArray, Rotation] | None = None
         self._stepped_ns = 0
         self.state = "waiting for joint states"
 
     def on_tool(self, position: NDArray, rotation: Rotation, opening: float, stamp_ns: int) -> None:
-        """The measured pose in the base frame and the gripper's opening, when measured."""
+        """The measured pose in the base frame and the gripper's opening, when measured.
+
+        `stamp_ns` as `counts_from_ns` gives it.
+        """
         self._tool = _Tool(stamp_ns, np.asarray(position, float), rotation)
         if not self._opening_told:
             self._opening = float(np.clip(opening, 0.0, 1.0))  # stays as it is
 
     def on_twist(self, linear: NDArray, angular: NDArray, stamp_ns: int, now_ns: int) -> None:
-        """Wanted velocities (3,) [m/s] and (3,) [rad/s] in the base frame."""
+        """Wanted velocities (3,) [m/s] and (3,) [rad/s] in the base frame; `now_ns`: it arrives.
+
+        Raises `TeleoperationError` for what cannot be followed; no earlier wish is, then.
+        """
         velocity = np.concatenate([linear, angular]).astype(float)
-        self._twist_ns = -(10**18)  # no wish
+        self._twist_ns = NEVER_NS
         if not np.all(np.isfinite(velocity)):
             raise TeleoperationError(f"twist: expected finite numbers, got {velocity.tolist()}")
-        if stamp_ns - now_ns > self._limits.twist_timeout_ns:  # it must not move the arm later
-            raise TeleoperationError(
-                f"twist: stamped {(stamp_ns - now_ns) / 1e6:.0f} ms in the future; "
-                "are the clocks set?"
-            )
+        twist_ns = counts_from_ns(stamp_ns, now_ns, "twist: the operator's")
         for part, limit in (
             (slice(0, 3), self._limits.speed_m_s),
             (slice(3, 6), self._limits.turn_rad_s),
@@ -81,8 +100,7 @@ class Teleoperation:
             if size > limit:
                 velocity[part] *= limit / size
         self._velocity = velocity
-        self._twist_ns = stamp_ns
-        self._inputs_ns["twist"] = stamp_ns
+        self._twist_ns = self._inputs_ns["twist"] = twist_ns
 
     def on_gripper(self, opening: float, stamp_ns: int) -> None:
         """Wanted opening, 0 = closed, 1 = open; clipped."""
@@ -94,14 +112,14 @@ class Teleoperation:
     def step(self, now_ns: int) -> PoseChunk | None:
         """The chunk to send now; None: nothing, so that the executor holds."""
         tool, limits = self._tool, self._limits
-        if tool is None or abs(now_ns - tool.stamp_ns) > limits.joint_timeout_ns:
+        if tool is None or not _fresh(tool.stamp_ns, now_ns, limits.joint_timeout_ns):
             self._wanted, self.state = None, "waiting for joint states"
             return None
-        if all(abs(now_ns - each) > limits.linger_ns for each in self._inputs_ns.values()):
+        if not any(_fresh(each, now_ns, limits.linger_ns) for each in self._inputs_ns.values()):
             self._wanted, self.state = None, "no input: nothing is sent"
             return None
-        fresh = -limits.twist_timeout_ns <= now_ns - self._twist_ns <= limits.twist_timeout_ns
-        velocity = self._velocity if fresh else np.zeros(6)
+        wishes = _fresh(self._twist_ns, now_ns, limits.twist_timeout_ns)
+        velocity = self._velocity if wishes else np.zeros(6)
         moving = bool(np.any(velocity))
         if self._wanted is None or (not moving and self.state == "moving"):
             self._wanted = (tool.position, tool.rotation)  # to hold means: where it is
@@ -133,6 +151,11 @@ class Teleoperation:
         if angle > self._limits.lead_rad:
             rotation = Rotation.from_rotvec(turn * self._limits.lead_rad / angle) * tool.rotation
         return position, rotation
+
+
+def _fresh(since_ns: int, now_ns: int, timeout_ns: int) -> bool:
+    """What lies in the future was heard before the clock was set back: it is not."""
+    return 0 <= now_ns - since_ns <= timeout_ns
 
 
 def _moved(

@@ -1,5 +1,8 @@
 """Names of topics and services, in one place; remap them in a launch file, not here."""
 
+import re
+from collections.abc import Iterable
+
 JOINT_STATES = "/joint_states"
 ARM_COMMAND = "/joint_trajectory_controller/joint_trajectory"
 GRIPPER_COMMAND = "/gripper_controller/joint_trajectory"
@@ -30,6 +33,20 @@ BASE_FRAME = "base"
 IMAGINED_FRAME = "imagined"
 TOOL_NAME = "tcp"
 GRIPPER_OPENING = "gripper_opening"  # the "joint" of a gripper chunk: 0 = closed, 1 = open
+
+
+CAMERA = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
+MAX_CAMERA = 200  # characters; of a whole topic 247
+
+
+def check_cameras(names: Iterable[str]) -> None:
+    """Raise `ValueError` for a name that cannot stand in a topic."""
+    for name in names:
+        if not CAMERA.fullmatch(name) or "__" in name or len(name) > MAX_CAMERA:
+            raise ValueError(
+                "cameras: expected names as in /NAME/image_raw (letters, digits, single _ and /), "
+                f"got {name[:MAX_CAMERA]!r}"
+            )
 
 
 def image_topic(camera: str) -> str:

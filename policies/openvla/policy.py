@@ -209,4 +209,17 @@ class OpenVLAPolicy:
         states = [model_state(model, self.unit_state(each)) for each in observations]
         state = None if states[0] is None else torch.cat([row for row in states if row is not None])
         context = model.embed_context(pixels, state)
-        return context, [encode_prompt(self.tokenizer, each.instruction) for each in observations]
+        prompts = [encode_prompt(self.tokenizer, each.instruction) for each in observations]
+        self._check_length(max(map(len, prompts)), context.shape[1])
+        return context, prompts
+
+    def _check_length(self, prompt: int, context: int) -> None:
+        """Memory grows with the square of the tokens, and no model was trained beyond its own."""
+        head = self.model.chunk_head
+        behind = self.config.numbers_per_action if head is None else len(head.slots)
+        most = self.model.language_model.config.max_position_embeddings - context - behind
+        if prompt > most:
+            raise InstructionError(
+                f"instruction: {self.name} has room for {most} tokens, prompt included, "
+                f"beside the picture; got {prompt}"
+            )

@@ -79,7 +79,7 @@ def open_websocket(settings: RemoteSettings, timeout_s: float) -> Connection:
     except InvalidStatus as error:
         raise _refusal(error) from error
     except ssl.SSLError as error:
-        raise RemoteError(f"TLS: {error}; `ca=FILE` names a certificate to trust") from error
+        raise _no_tls(error) from error
     except InvalidURI as error:
         raise RemoteError(str(error)) from error
     except (InvalidHandshake, EOFError) as error:  # also of a server that is going down
@@ -98,6 +98,15 @@ def _tls(settings: RemoteSettings) -> ssl.SSLContext | None:
         return ssl.create_default_context(cafile=settings.ca_file)
     except OSError as error:
         raise RemoteError(f"ca: {settings.ca_file} is no certificate: {error}") from error
+
+
+def _no_tls(error: ssl.SSLError) -> RemoteError:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return RemoteError(f"TLS: {error}; `ca=FILE` names a certificate to trust")
+    # A server that takes the handshake for a bad request hangs up, or answers in plain text.
+    if isinstance(error, ssl.SSLEOFError) or error.reason == "WRONG_VERSION_NUMBER":
+        return RemoteError("the server seems not to speak TLS; ws:// instead of wss:// is without")
+    return RemoteError(f"TLS: {error}")
 
 
 def _refusal(error: InvalidStatus) -> RemoteError:

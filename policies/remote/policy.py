@@ -31,6 +31,10 @@ CONNECT_TIMEOUT_S = 2.0  # of one attempt
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0  # between attempts: doubled each time
 
 
+class _TooSoonError(ConnectionLostError):
+    """The last attempt failed a moment ago; says when the next one may be made."""
+
+
 class RemotePolicy:
     """Connects when built; raises `RemoteError` when the server does not come up in time.
 
@@ -103,9 +107,11 @@ class RemotePolicy:
         while True:
             try:
                 return attempt()
-            except ConnectionLostError:
+            except ConnectionLostError as error:
                 now_s = self._monotonic_s()
                 if now_s >= give_up_s:
+                    if patience_s > 0 and isinstance(error, _TooSoonError):
+                        raise ConnectionLostError(self._problem) from error  # there is no next
                     raise
                 self._sleep(min(give_up_s - now_s, max(0.0, self._next_try_s - now_s)))
 
@@ -115,7 +121,7 @@ class RemotePolicy:
             return self._connection
         wait_s = self._next_try_s - self._monotonic_s()
         if wait_s > 0:
-            raise ConnectionLostError(f"{self._problem}; next attempt in {wait_s:.1f} s")
+            raise _TooSoonError(f"{self._problem}; next attempt in {wait_s:.1f} s")
         try:
             connection = self._greet()
         except (RemoteError, UnfitPolicyError) as error:

@@ -6,10 +6,13 @@ import torch
 
 from policies.factory import load_policy
 from policies.interface import ActionChunk, ActionError, Observation, ObservationError, Policy
+from policies.openvla.config import ChunkConfig
+from policies.openvla.policy import OpenVLAPolicy
 from policies.openvla.preprocess import pixel_values
 from policies.openvla.state import observation_state, state_vector
 from policies.openvla.text import BOS_ID, encode_prompt, prompt
 from policies.openvla.tokens import to_unit
+from policies.training.initial import fresh_model
 
 
 def observe(**changes) -> Observation:
@@ -114,6 +117,30 @@ def test_observations_are_validated(changes, message):
 def test_action_chunks_are_validated(actions, changes, message):
     with pytest.raises(ActionError, match=message):
         ActionChunk(**{"actions": actions, "stamp_ns": 0, "dt_s": 0.1, **changes})
+
+
+@pytest.mark.parametrize("with_head", [False, True])
+def test_no_more_tokens_are_taken_than_the_context_has_room_for(
+    tiny_config, tiny_tokenizer, with_head
+):
+    config = replace(tiny_config, chunk=ChunkConfig(length=4, blocks=1) if with_head else None)
+    policy = OpenVLAPolicy.of("tiny", fresh_model(config, seed=0).eval(), tiny_tokenizer)
+    seen = []
+    policy.model.language_model.model.register_forward_pre_hook(
+        lambda module, args, given: seen.append(given["inputs_embeds"].shape[1]), with_kwargs=True
+    )
+    context = 4 + 1  # patches, state
+    behind = 2 + (4 if with_head else 7)
+    fixed = len(encode_prompt(tiny_tokenizer, "red")) - 1
+    one = len(encode_prompt(tiny_tokenizer, "red red")) - fixed - 1  # tokens of another word
+    fits = (128 - context - behind - fixed - 1) // one + 1
+    policy.predict_chunk(observe(instruction=" ".join(["red"] * fits)))
+    assert 128 - one < max(seen) + (0 if with_head else behind) <= 128
+    seen.clear()
+    for count in (fits + 1, 200_000):
+        with pytest.raises(ObservationError, match=r"room for \d+ tokens, .*; got \d+"):
+            policy.predict_chunk(observe(instruction=" ".join(["red"] * count)))
+    assert not seen  # the network was not run
 
 
 def test_prompt_is_the_originals(tiny_tokenizer):

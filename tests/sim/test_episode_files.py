@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sim import episode_files, video
-from sim.episode_files import PENDING, DatasetError, EpisodeFiles
+from sim.episode_files import PENDING, DatasetError, EpisodeFiles, check_output
 from sim.episode_tables import OUTCOME, EpisodeData, image, outcome_columns, sample_pixels, vector
 
 CAMERA = "observation.images.front"
@@ -173,3 +173,29 @@ def test_nothing_recorded_leaves_nothing(tmp_path):
     with open_files(tmp_path / "data"):
         pass
     assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_is_checked_before_the_size_of_its_videos_is_known(tmp_path):
+    features = {**FEATURES, CAMERA: image(0, 0)}
+    folder = tmp_path / "data"
+    check_output(folder, RATE_HZ, features, "fr3")
+    assert not folder.exists()
+    folder.mkdir()
+    check_output(folder, RATE_HZ, features, "fr3")
+    with open_files(folder) as files:
+        files.append([make_episode(files, 0)])
+        with pytest.raises(DatasetError, match="is being written to by another process"):
+            check_output(folder, RATE_HZ, features, "fr3")
+    before = sorted(folder.rglob("*"))
+    check_output(folder, RATE_HZ, features, "fr3")
+    assert sorted(folder.rglob("*")) == before
+    wrong = {name: each for name, each in features.items() if name != CAMERA}
+    for found, message in (
+        ((RATE_HZ + 1, features, "fr3"), "another rate_hz: expected 11, it has 10"),
+        ((RATE_HZ, features, "ur5e"), "another robot_type: expected ur5e, it has fr3"),
+        ((RATE_HZ, wrong, "fr3"), f"other features: only one of the two has {CAMERA}"),
+        ((RATE_HZ, {**features, "action": vector(("a",))}, "fr3"), "with another action"),
+    ):
+        with pytest.raises(DatasetError, match=message):
+            check_output(folder, *found)
+    check(folder, [0])

@@ -11,7 +11,11 @@ import pytest
         (("record", "data", "--rate", "0"), "rate_hz: expected 1 to 100, got 0"),
         (("record", "data", "--cameras", ","), "cameras: expected at least one"),
         (("record", "data", "--max-gap", "60"), "max_gap_s: expected 0 to 10 s, got 60"),
+        (("record", "data", "--cameras", "fr ont"), "got 'fr ont'"),
         (("record", "file/data"), "cannot write into"),
+        (("watch", "--cameras", "front,fr ont"), "cameras: expected names as in /NAME/image_raw"),
+        (("watch", "--cameras", "2nd"), "got '2nd'"),
+        (("watch", "--cameras", "a__b"), "got 'a__b'"),
         (("watch", "--token", "short"), "token: expected 8 or more letters, digits"),
         (("watch", "--token", "with spaces in it"), "token: expected 8 or more letters"),
         (("watch", "--token", "long-enough", "--token-file", "file"), "got both"),
@@ -26,3 +30,14 @@ def test_mistakes_are_one_line(vla_ros, tmp_path, monkeypatch, words, message):
     assert message in err
     assert err.count("\n") == 1
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_folder_that_is_no_dataset_is_refused_before_anything_is_recorded(vla_ros, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "notes.txt").write_text("mine")
+    code, out, err = vla_ros("record", tmp_path / "data")
+    assert code == 2
+    assert "already exists and is no LeRobotDataset" in err
+    assert err.count("\n") == 1
+    assert "Recording" not in out
+    assert os.listdir(tmp_path / "data") == ["notes.txt"]

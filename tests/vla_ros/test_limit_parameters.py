@@ -47,6 +47,7 @@ def test_what_is_given_replaces_the_robots():
         ({"jerk_rad_s3": [1.0, 2.0]}, "executor_node: "),
         ({"jerk_rad_s3": [-1.0]}, "jerk_rad_s3: expected numbers above 0"),
         ({"acceleration_rad_s2": [float("nan")]}, "acceleration_rad_s2: expected 7 finite"),
+        ({"workspace_low_m": ["a", "b", "c"]}, "box: expected x, y, z"),
         ({"slow_condition": 50.0}, "slow_condition: expected less than stop_condition"),
     ],
 )

@@ -1,12 +1,14 @@
 """Boxes and limits: whatever numbers they are made of, they are meant or refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from vla_ros.limits import FR3_LIMITS, Box, Limits, LimitsError
+from vla_ros.limits import ABOVE_ZERO, FR3_LIMITS, Box, Limits, LimitsError
 
 numbers = st.floats(width=64)
 corners = st.tuples(numbers, numbers, numbers)
@@ -49,3 +51,15 @@ def test_slower_is_slower_everywhere(share):
     assert slow.speed_m_s == pytest.approx(share * FR3_LIMITS.speed_m_s)
     assert slow.turn_rad_s == pytest.approx(share * FR3_LIMITS.turn_rad_s)
     np.testing.assert_array_equal(slow.acceleration_rad_s2, FR3_LIMITS.acceleration_rad_s2)
+
+
+@pytest.mark.parametrize("name", ABOVE_ZERO)
+def test_a_limit_with_which_nothing_could_move_is_refused(name):
+    with pytest.raises(LimitsError, match=f"{name}: expected a number above 0, got 0"):
+        replace(FR3_LIMITS, **{name: 0.0})
+
+
+@pytest.mark.parametrize("corner", ["abc", None, (None, 1, 2), 3, {"x": 1}])
+def test_a_box_of_what_are_no_numbers_is_refused(corner):
+    with pytest.raises(LimitsError, match="box: expected x, y, z"):
+        Box(corner, (1.0, 1.0, 1.0))

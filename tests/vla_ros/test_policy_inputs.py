@@ -47,3 +47,33 @@ def test_reasons_to_do_nothing_are_told(it, change, now_ms, report):
 def test_an_executor_that_was_never_heard_may_be_another(it):
     assert it.streams.age_ns(EXECUTOR, NOW_NS) is None
     assert it.newest(NOW_NS, lambda *report: None) is not None
+
+
+def test_a_text_too_long_to_be_an_instruction_ends_the_work_and_is_said(it):
+    reports = []
+    it.on_instruction("move " * 200_000)
+    assert it.newest(NOW_NS, lambda *report: reports.append(report)) is None
+    assert it.instruction == ""
+    assert reports == [
+        (
+            "ERROR",
+            "instruction: expected at most 500 characters, got 1000000; "
+            "nothing is asked of the policy",
+        )
+    ]
+    it.on_instruction("x" * 500)
+    assert it.newest(NOW_NS, lambda *report: None)[1] == "x" * 500
+
+
+def test_what_is_not_stamped_counts_from_its_arrival():
+    inputs = PolicyInputs(("front",), tolerance_s=0.05, max_age_s=0.5)
+    inputs.on_instruction("go")
+    inputs.add_joints(0, np.arange(9.0), NOW_NS - 10 * MS)
+    inputs.add_image("front", 0, IMAGE, NOW_NS)
+    snapshot, _ = inputs.newest(NOW_NS, lambda *report: None)
+    assert snapshot.stamp_ns == NOW_NS - 10 * MS
+    reports = []
+    assert inputs.newest(NOW_NS + 600 * MS, lambda *each: reports.append(each)) is None
+    assert reports == [
+        ("ERROR", "camera 'front': stale, the newest is 600 ms old; at most 500 ms expected")
+    ]

@@ -271,3 +271,25 @@ def messages_string(text):
     from std_msgs.msg import String
 
     return String(data=text)
+
+
+def test_a_megabyte_of_instruction_is_said_and_nothing_is_asked(make_node):
+    node = make_node(lambda parameters: Still())
+    node.trigger_configure()
+    node._on_instruction(messages_string("move " * 200_000))
+    joints(node, node._now_ns())
+    image(node, node._now_ns())
+    assert node._next_observation() is None
+    assert node._health[0] == "ERROR"
+    assert "at most 500 characters, got 1000000" in node._health[1]
+
+
+def test_drivers_that_do_not_stamp_are_used(make_node):
+    node = make_node(lambda parameters: Still())
+    node.trigger_configure()
+    node._on_instruction(messages_string("go"))
+    joints(node, 0)
+    image(node, 0)
+    before_ns = node._now_ns()
+    observation = node._next_observation()
+    assert 0 <= before_ns - observation.stamp_ns < 10**9

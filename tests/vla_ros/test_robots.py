@@ -18,6 +18,7 @@ from vla_ros.trajectory import Phase
 
 MS = 1_000_000
 PI = np.pi
+NAN = float("nan")
 # What the makers publish; sources stand in the files. None: nothing is published.
 PUBLISHED = {
     "fr3": {
@@ -142,7 +143,7 @@ def changed(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"joints": ["a"]}, "home_rad: expected a number or 1 of them"),
+        ({"joints": ["a"]}, r"home_rad: expected a number \(finite\), got \["),
         ({"joints": list("abcdef")}, r"joints: expected some of .*'shoulder_pan_joint'.*got \['a'"),
         ({"joints": list("aabcde")}, "joints: expected different names"),
         ({"topics": {"arm_command": "a b"}}, "topics: arm_command: expected a topic's name"),
@@ -164,11 +165,72 @@ def changed(tmp_path):
         ({"gripper": {"joints": []}}, "joints: expected a list of names"),
         ({"topics": {"camera": "/x"}}, "topics: expected one of"),
         ({"colour": "red"}, "robot: expected one of"),
+        ({"home_rad": None}, "home_rad: expected a number or 6 of them .*, got nothing"),
+        ({"home_rad": [NAN] * 6}, "home_rad: expected a number or 6 of them .*, got .*nan"),
+        ({"home_rad": ["0"] * 6}, "home_rad: expected a number or 6 of them"),
+        ({"gripper": {"closed": NAN}}, "gripper: closed: expected a number .*, got nan"),
+        ({"gripper": {"opened": None}}, "gripper: opened: expected a number .*, got nothing"),
+        ({"gripper": {"opened": 10**400}}, "gripper: opened: expected a number"),
+        ({"gripper": {"joints": ["elbow_joint"]}}, "gripper: joints: expected others than the arm"),
+        (
+            {"limits": {"speed_m_s": float("inf")}},
+            "limits: speed_m_s: expected a number .*, got inf",
+        ),
+        ({"limits": {"speed_m_s": 0}}, "speed_m_s: expected a number above 0, got 0.0"),
+        ({"limits": {"workspace_low_m": 3}}, r"workspace_low_m: expected x, y, z \[m\], got 3"),
+        ({"limits": {"workspace_low_m": ["a", "b", "c"]}}, "workspace_low_m: expected x, y, z"),
+        ({"limits": {"workspace_low_m": {"x": 1}}}, "workspace_low_m: expected x, y, z"),
+        ({"limits": {"workspace_high_m": None}}, "workspace_high_m: expected x.*, got nothing"),
+        ({"limits": {"workspace_high_m": [0.0, 0.0, NAN]}}, "workspace_high_m: expected x, y, z"),
+        ({"limits": {"keep_out_m": 3}}, "keep_out_m: expected lists of six numbers .*, got 3"),
+        ({"limits": {"keep_out_m": [["a"] * 6]}}, "keep_out_m: expected lists of six numbers"),
+        ({"limits": {"keep_out_m": [[0, 0, 0, 1, 1, NAN]]}}, "keep_out_m: expected lists of six"),
+        ({"description": 3}, "description: expected a URDF or MJCF file, got 3"),
+        ({"frames": {"base": 3}}, "frames: base: expected the name of a frame, got 3"),
+        ({"frames": {"tool": ["x"]}}, "frames: tool: expected the name of a frame, got"),
+        ({"frames": {"tool": "/tool"}}, "frames: tool: expected the name of a frame, got '/tool'"),
+        ({"name": ["a"]}, "name: expected the robot's name, got"),
+        ({"cameras": {"fr ont": "/a"}}, "cameras: expected names of letters, .*got 'fr ont'"),
+        ({"cameras": {3: "/a"}}, "cameras: expected names of letters, .*got 3"),
     ],
 )
 def test_a_file_that_cannot_be_meant_is_refused(changed, changes, reason):
-    with pytest.raises(RobotError, match=reason):
+    with pytest.raises(RobotError, match=reason) as error:
         load_robot(changed(**changes))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("field", ["closed", "opened", "joints"])
+def test_a_gripper_lacks_nothing(changed, field):
+    path = Path(changed())
+    content = yaml.safe_load(path.read_text())
+    del content["gripper"][field]
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(RobotError, match=f"mine.yaml: gripper: {field}: expected .*, got "):
+        load_robot(str(path))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        ('velocity="', 'velocity="abc', "joint shoulder_pan_joint: limit: velocity: .*got 'abc3"),
+        ('lower="-6.283185"', 'lower="nan"', "limit: lower: expected a finite number, got 'nan'"),
+        ('velocity="3.141593"', 'velocity="inf"', "limit: velocity: expected a finite number"),
+        ('type="revolute"', 'type="continuous"', "joints with a range, .*revolute with <limit"),
+        ("<robot name", "<robot xmlns:xacro='http://ros.org/wiki/xacro' name", ""),
+        ("</robot>", "<xacro:ur_robot/></robot>", "got a xacro file; expand it first"),
+    ],
+)
+def test_what_is_wrong_with_a_description_is_said_with_its_file(tmp_path, before, after, reason):
+    text = known_robots()["ur5e"].with_suffix(".urdf").read_text()
+    assert before in text
+    file = tmp_path / "cell.urdf"
+    file.write_text(text.replace(before, after))
+    if not reason:
+        assert load_robot("ur5e", str(file)).name == "ur5e"
+        return
+    with pytest.raises(RobotError, match=f"description: .*cell.urdf: .*{reason}"):
+        load_robot("ur5e", str(file))
 
 
 def test_limits_come_from_the_description_where_the_file_has_none(changed):

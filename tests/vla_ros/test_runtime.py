@@ -1,10 +1,17 @@
 """What a node's callbacks raise ends it, unless it can go on without."""
 
+import time
+
 import pytest
-from rclpy.executors import ExternalShutdownException
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.rcutils_logger import RcutilsLogger
+from std_msgs.msg import String
 
 from vla_ros.errors import UserError
-from vla_ros.runtime import _spin
+from vla_ros.graph import shared_environment
+from vla_ros.processes import private_environment
+from vla_ros.runtime import LATCHED, RELIABLE, TWICE_HEARD, _spin, subscribe_latched
 
 
 class Context:
@@ -72,3 +79,34 @@ def test_a_node_whose_way_out_fails_ends():
     node.on_callback_error = lambda error: 1 / 0
     with pytest.raises(ZeroDivisionError):
         _spin(Spinner([ValueError("bad message")]), node)
+
+
+@pytest.mark.parametrize("latched", [False, True])
+def test_ordinary_and_latched_publishers_are_heard_without_a_false_warning(monkeypatch, latched):
+    for name, value in {**shared_environment(), **private_environment()}.items():
+        monkeypatch.setenv(name, value)
+    warnings, heard = [], []
+    monkeypatch.setattr(RcutilsLogger, "warn", lambda self, text: warnings.append(text))
+    rclpy.init(args=[], signal_handler_options=rclpy.SignalHandlerOptions.NO)
+    hearer, teller = rclpy.create_node("hearer"), rclpy.create_node("teller")
+    try:
+        subscribe_latched(hearer, String, "/said", lambda message: heard.append(message.data))
+        told = teller.create_publisher(
+            String, "/said", LATCHED if latched else RELIABLE, event_callbacks=TWICE_HEARD
+        )
+        executor = SingleThreadedExecutor()
+        for node in (hearer, teller):
+            executor.add_node(node)
+        deadline_s = time.monotonic() + 30
+        while not heard and time.monotonic() < deadline_s:
+            executor.spin_once(timeout_sec=0.1)
+            if told.get_subscription_count() == 1 + latched:
+                told.publish(String(data="go"))
+        for _ in range(20):  # what there is to be said of who matches whom
+            executor.spin_once(timeout_sec=0.01)
+        assert set(heard) == {"go"}
+        assert warnings == []
+    finally:
+        for node in (hearer, teller):
+            node.destroy_node()
+        rclpy.try_shutdown()

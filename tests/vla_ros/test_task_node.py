@@ -127,3 +127,11 @@ def test_what_cannot_be_planned_is_refused_and_an_empty_task_stops(desk):
     desk.give("")
     desk.sees("stopped")
     desk.hears("")
+
+
+def test_what_is_too_long_to_be_a_task_is_refused_before_it_is_planned(desk):
+    desk.give("lift the cube, then " * 50_000)
+    desk.sees("refused")
+    assert desk.progress[-1]["reason"] == "task: expected at most 5000 characters, got 1000000"
+    assert len(desk.progress[-1]["task"]) == 500
+    assert desk.node._planning is None

@@ -5,7 +5,12 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from policies.openvla.state import DOWN
-from vla_ros.teleoperation import Teleoperation, TeleoperationError, TeleoperationLimits
+from vla_ros.teleoperation import (
+    Teleoperation,
+    TeleoperationError,
+    TeleoperationLimits,
+    counts_from_ns,
+)
 
 PERIOD_NS = 50_000_000
 HOME = np.array([0.45, 0.0, 0.3])
@@ -112,11 +117,51 @@ def test_an_old_or_future_stamp_moves_nothing():
     now_ns = arm.now_ns
     arm.teleoperation.on_twist(np.ones(3), np.zeros(3), now_ns - 300_000_000, now_ns)
     assert arm.step().positions[1] == pytest.approx(HOME)
-    with pytest.raises(TeleoperationError, match="stamped 300 ms in the future"):
+    with pytest.raises(TeleoperationError, match="the operator's clock is 300 ms ahead"):
         arm.teleoperation.on_twist(np.ones(3), np.zeros(3), now_ns + 300_000_000, now_ns)
     for _ in range(10):  # also when that time has come
         chunk = arm.step()
         assert chunk is None or chunk.positions[1] == pytest.approx(HOME)
+
+
+@pytest.mark.parametrize("ahead_ms", [-50, 0, 50, 100, 101, 3000])
+def test_whatever_the_stamps_said_the_arm_holds_when_the_operator_lets_go(ahead_ms):
+    arm, ahead_ns = FollowingArm(), ahead_ms * 1_000_000
+    arm.step([0.0, 0.0, 0.0])
+    for _ in range(20):
+        now_ns = arm.now_ns
+        twist = (np.array([0.2, 0.0, 0.0]), np.zeros(3), now_ns + ahead_ns, now_ns)
+        if ahead_ms > 100:
+            with pytest.raises(TeleoperationError, match=f"operator's clock is {ahead_ms} ms"):
+                arm.teleoperation.on_twist(*twist)
+        else:
+            arm.teleoperation.on_twist(*twist)
+        arm.step()
+    assert (arm.position[0] > HOME[0] + 0.1) == (ahead_ms <= 100)
+    let_go_ns = arm.now_ns - PERIOD_NS  # when the last twist arrived
+    while arm.now_ns < let_go_ns + 200_000_000:
+        arm.step()
+    rest = arm.position
+    for _ in range(100):  # 5 s
+        arm.step()
+        assert arm.position == pytest.approx(rest, abs=1e-9)
+
+
+def test_a_message_never_counts_from_after_its_arrival():
+    now_ns, ms = 10**18, 1_000_000
+    assert counts_from_ns(now_ns - 3 * ms, now_ns, "its") == now_ns - 3 * ms
+    assert counts_from_ns(now_ns + 100 * ms, now_ns, "its") == now_ns
+    assert counts_from_ns(0, now_ns, "its") == now_ns  # not stamped
+    with pytest.raises(TeleoperationError, match="its clock is 101 ms ahead of this machine's"):
+        counts_from_ns(now_ns + 101 * ms, now_ns, "its")
+
+
+def test_a_measured_pose_from_before_the_clock_was_set_back_is_not_believed():
+    arm = FollowingArm()
+    arm.step([0.1, 0.0, 0.0])
+    arm.now_ns -= 150_000_000
+    assert arm.step([0.1, 0.0, 0.0], measured=False) is None
+    assert arm.teleoperation.state == "waiting for joint states"
 
 
 def test_a_clock_set_back_does_not_go_on_for_ever():

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from sim.scene import CAMERAS
+from vla_ros import topics
 from vla_ros.errors import UserError
 from vla_ros.graph import shared_environment
 from vla_ros.watch.server import WatchServer
@@ -38,6 +39,7 @@ def command(
     names = tuple(name.strip() for name in cameras.split(",") if name.strip())
     if not names:
         raise UserError(f"cameras: expected names, separated by commas, got {cameras!r}")
+    topics.check_cameras(names)
     for name, value in shared_environment().items():  # before rclpy reads them
         os.environ.setdefault(name, value)
     import rclpy

@@ -31,7 +31,7 @@ from vla_ros.faults.graph import CAMERA, RAW
 from vla_ros.faults.monitor import JITTER_S, CommandMonitor, JointCommand, Measure, worst
 from vla_ros.faults.timing import MOVING, Sample
 from vla_ros.robots import FR3
-from vla_ros.runtime import LATCHED, RELIABLE, SENSOR
+from vla_ros.runtime import LATCHED, RELIABLE, SENSOR, TWICE_HEARD
 
 Info = Any  # rclpy's MessageInfo: what it tells of a message, beside it
 MOVES_RAD_S = 0.05
@@ -93,7 +93,9 @@ class Rig(Node):
         }
         for topic, (kind, hear) in heard.items():
             self.create_subscription(kind, topic, hear, QUEUE)
-        self._stop = self.create_publisher(Bool, topics.EMERGENCY_STOP, RELIABLE)
+        self._stop = self.create_publisher(
+            Bool, topics.EMERGENCY_STOP, RELIABLE, event_callbacks=TWICE_HEARD
+        )
         self._reset: Client = self.create_client(Trigger, topics.EXECUTOR_RESET)
         self._change: Client = self.create_client(ChangeState, "/policy_node/change_state")
 

@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from sim.episode_files import EpisodeFiles
 from sim.kinematics import Kinematics
 from vla_ros.recording.episode import EpisodeInProgress, EpisodeRefusedError, Picture
+from vla_ros.topics import check_cameras
 
 RECENT_IMAGES = 32  # per camera
 RECENT_JOINTS_NS = 2_000_000_000  # kept while nothing is recorded
 MAX_CLOCK_OFFSET_NS = 500_000_000  # between stamps and arrival; more are two clocks
+JOINTS = "joint states"
 JOURNAL = "meta/recording.jsonl"  # a line per episode: outcome as told, ages, repeated images
 
 
@@ -39,6 +41,7 @@ class Settings:
             raise ValueError(
                 f"cameras: expected at least one, each once, got {', '.join(self.cameras) or None}"
             )
+        check_cameras(self.cameras)
         if not 1 <= self.rate_hz <= 100:
             raise ValueError(f"rate_hz: expected 1 to 100, got {self.rate_hz}")
         if not 0.0 < self.max_gap_s <= 10.0:
@@ -84,6 +87,12 @@ class Recorder:
     def rows(self) -> int:
         """Of the episode in progress."""
         return self._episode.rows if self._episode else 0
+
+    @property
+    def missing(self) -> list[str]:
+        """The cameras that have shown nothing yet, and `JOINTS` when none have been told."""
+        cameras = [name for name, recent in self._pictures.items() if not recent]
+        return cameras if self._joint_stamps_ns else [*cameras, JOINTS]
 
     # --- what arrives -----------------------------------------------------------------------
 
@@ -154,9 +163,8 @@ class Recorder:
     # --- episodes ---------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        missing = [name for name, recent in self._pictures.items() if not recent]
-        if missing or not self._joints:
-            self.last = f"waiting for {', '.join(missing) or 'joint states'}"
+        if missing := self.missing:
+            self.last = f"waiting for {', '.join(missing)}"
             return
         shapes = {name: recent[-1].image.shape for name, recent in self._pictures.items()}
         if self.files is None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
+from policies.interface import MAX_INSTRUCTION
 from vla_ros.watch.state import WatchState
 
 FILES = {
@@ -19,7 +20,6 @@ FILES = {
     "/watch.css": ("watch.css", "text/css; charset=utf-8"),
 }
 MAX_BODY_BYTES = 4096
-MAX_INSTRUCTION = 500  # characters
 HEADERS = {
     # Nothing from elsewhere is loaded, and no other page may frame the stop button.
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -180,6 +182,32 @@ def test_tls(serve: Any, connect: Any, mirror: Any, observe: Any, certificate: A
             connect(port, "", "sesame", scheme="ws")
         with pytest.raises(RemoteError, match="is no certificate"):
             connect(port, f"&ca={key}", "sesame", scheme="wss")
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_a_server_that_speaks_no_tls_is_not_said_to_have_a_bad_certificate(
+    connect: Any, certificate: Any, answer: bytes
+) -> None:
+    def hang_up() -> None:
+        line, _ = listener.accept()
+        with line:
+            line.recv(4096)
+            line.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with pytest.raises(RemoteError, match="the server seems not to speak TLS") as caught:
+            connect(listener.getsockname()[1], f"&ca={certificate[0]}", scheme="wss")
+        thread.join(PATIENCE_S)
+    assert "certificate" not in str(caught.value)
+
+
+def test_our_own_server_without_tls_is_told_from_one_with_a_bad_certificate(
+    serve: Any, connect: Any, mirror: Any, certificate: Any
+) -> None:
+    with serve(mirror) as (_, port), pytest.raises(RemoteError, match="seems not to speak TLS"):
+        connect(port, f"&ca={certificate[0]}", scheme="wss")
 
 
 def test_a_server_that_restarts_is_found_again(

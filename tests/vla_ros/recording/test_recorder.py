@@ -154,7 +154,7 @@ def test_it_waits_for_every_camera_and_for_joints(tmp_path):
     arm = Robot(tmp_path)
     arm.recorder.on_instruction("lift it")
     arm.recorder.on_image("front", arm.now_ns, np.zeros(arm.shape, np.uint8))
-    assert arm.recorder.last == "waiting for wrist"
+    assert arm.recorder.last == "waiting for wrist, joint states"
     arm.run(1.0)
     assert arm.recorder.recording
 

@@ -1,7 +1,7 @@
 import pytest
 
 from vla_ros.task_planning.executive import Executive, ExecutiveSettings
-from vla_ros.task_planning.step import Step
+from vla_ros.task_planning.step import Step, TaskPlanningError
 
 STEPS = (
     Step("open the red drawer", "OpenDrawer", "red drawer"),
@@ -71,3 +71,9 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
         ExecutiveSettings(**settings)
     with pytest.raises(ValueError, match="steps: expected at least one"):
         Executive((), ExecutiveSettings(), 0)
+
+
+def test_a_step_that_no_policy_would_be_asked_is_none():
+    assert len(Step("x" * 500, "Lift").instruction) == 500
+    with pytest.raises(TaskPlanningError, match="at most 500 characters, got 501"):
+        Step("x" * 501, "Lift")

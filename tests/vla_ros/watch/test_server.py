@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from policies.interface import MAX_INSTRUCTION
+
 TOKEN = "secret-token"
 
 
@@ -80,6 +82,11 @@ def test_without_a_token_it_is_read_only(serve):
         assert "read-only" in json.loads(body)["error"]
     assert json.loads(ask(address + "state")[2])["writable"] is False
     assert commands.done == []
+
+
+def test_the_page_takes_as_much_as_an_instruction_may_have(serve):
+    address, _ = serve()
+    assert f'maxlength="{MAX_INSTRUCTION}"' in ask(address)[2].decode()
 
 
 @pytest.mark.parametrize(

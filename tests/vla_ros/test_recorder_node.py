@@ -1,0 +1,91 @@
+"""The recorder's node without a robot: what does not come is named, and waited for."""
+
+import os
+
+import numpy as np
+import pytest
+
+from sim import robot
+from vla_ros import messages
+from vla_ros.errors import UserError
+from vla_ros.graph import shared_environment
+
+NAMES = robot.JOINT_NAMES + robot.FINGER_JOINT_NAMES
+
+
+class Heard:
+    def __init__(self):
+        self.sent = []
+
+    def publish(self, message):
+        self.sent.append(message)
+
+
+@pytest.fixture
+def make_node(tmp_path):
+    import rclpy
+
+    from vla_ros.processes import private_environment
+    from vla_ros.recorder_node import RecorderNode
+
+    before = dict(os.environ)
+    os.environ.update({**shared_environment(), **private_environment()})
+    nodes = []
+
+    def make(*parameters):
+        words = [
+            word for each in (f"output:={tmp_path}/data", *parameters) for word in ("-p", each)
+        ]
+        rclpy.init(
+            args=["--ros-args", *words], signal_handler_options=rclpy.SignalHandlerOptions.NO
+        )
+        events = []
+        nodes.append(RecorderNode(events.append))
+        return nodes[-1], events
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+    rclpy.try_shutdown()
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def said(node):
+    node._diagnostics = Heard()
+    node._publish_diagnostics()
+    status = node._diagnostics.sent[-1].status[0]
+    return status.level[0], status.message
+
+
+def test_a_stream_that_does_not_come_is_named_and_waited_for(make_node):
+    node, events = make_node("cameras:=[front, nope]")
+    assert said(node) == (0, "waiting for an instruction")
+    picture = messages.image_to_message(np.zeros((4, 4, 3), np.uint8), 10**15, "front")
+    node._on_image("front", picture)
+    node._look_for_missing()
+    node._look_for_missing()
+    first = "nothing has come on /nope/image_raw, /joint_states: still waiting"
+    assert events == [first]  # once
+    assert said(node) == (1, first)
+    node._on_joints(messages.joint_state(NAMES, np.zeros(9), np.zeros(9), 10**15))
+    node._look_for_missing()
+    assert events[1:] == ["nothing has come on /nope/image_raw: still waiting"]
+    node._on_image("nope", picture)
+    assert said(node) == (0, "waiting for an instruction")
+    node._look_for_missing()
+    assert events[2:] == ["all streams are there"]
+    assert node._patience.is_canceled()
+
+
+def test_the_stream_is_looked_for_after_five_seconds(make_node):
+    node, _ = make_node()
+    assert node._patience.timer_period_ns == 5 * 10**9
+    assert node._patience.callback == node._look_for_missing
+
+
+def test_a_folder_with_something_else_in_it_ends_the_node(make_node, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="already exists and is no LeRobotDataset"):
+        make_node()
