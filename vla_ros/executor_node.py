@@ -6,12 +6,14 @@ A process of its own, so that a policy that hangs cannot keep the robot from sto
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
 from rclpy.node import Node
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64, String
 from std_srvs.srv import Trigger
@@ -74,6 +76,7 @@ PARAMETERS = (
         for each in LIMIT_PARAMETERS
     ),
 )
+MOST_BYTES = 65536  # of a half of a chunk; 100 poses have 8000
 WATCHDOG_RATE_HZ = 50.0
 DIAGNOSTICS_RATE_HZ = 2.0
 HEARTBEAT_RATE_HZ = 10.0
@@ -137,10 +140,8 @@ class ExecutorNode(Node):
         self._state = self.create_publisher(String, topics.EXECUTOR_STATE, RELIABLE)
         self.create_subscription(String, topics.POLICY_STATE, self._on_policy_state, RELIABLE)
         self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, SENSOR)
-        self.create_subscription(
-            MultiDOFJointTrajectory, topics.ACTION_CHUNK, self._on_poses, RELIABLE
-        )
-        self.create_subscription(JointTrajectory, topics.GRIPPER_CHUNK, self._on_gripper, RELIABLE)
+        self._hear_bounded(MultiDOFJointTrajectory, topics.ACTION_CHUNK, self._on_poses)
+        self._hear_bounded(JointTrajectory, topics.GRIPPER_CHUNK, self._on_gripper)
         subscribe_latched(
             self, String, topics.INSTRUCTION, lambda text, info: self._on_instruction(text, info)
         )
@@ -149,6 +150,19 @@ class ExecutorNode(Node):
         self.create_timer(1.0 / WATCHDOG_RATE_HZ, self._on_watchdog)
         self.create_timer(1.0 / DIAGNOSTICS_RATE_HZ, self._publish_diagnostics)
         self.create_timer(1.0 / HEARTBEAT_RATE_HZ, self._tell_state)
+
+    def _hear_bounded(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
+        """Subscribe; what is far too long is not taken apart: a stop would have to wait."""
+
+        def hear(data: bytes) -> None:
+            if len(data) > MOST_BYTES:
+                self._execution.on_invalid(
+                    f"{topic}: expected at most {MOST_BYTES} bytes, got {len(data)}", self._now_ns()
+                )
+                return
+            callback(deserialize_message(data, kind))
+
+        self.create_subscription(kind, topic, hear, RELIABLE, raw=True)
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds

@@ -190,6 +190,44 @@ def test_the_diagnostics_have_ages_and_rates_of_every_stream(make_node):
     assert float(values["joint_states_hz"]) > 0
 
 
+@pytest.mark.parametrize(
+    ("poses", "reason"),
+    [(100, ""), (101, "at most 100 poses, got 101"), (5000, "at most 65536 bytes, got")],
+)
+def test_a_chunk_that_is_far_too_long_is_not_even_taken_apart(make_node, poses, reason):
+    """For 20000 poses that and the inverse kinematics kept a stop waiting for many seconds."""
+    import rclpy
+    from trajectory_msgs.msg import JointTrajectory, MultiDOFJointTrajectory
+
+    from vla_ros.runtime import RELIABLE
+
+    node = make_node()
+    node._arm_command = Recorder()
+    robot = go(node, "fr3")
+    count, refused = node._execution.accepted, node._execution.refused
+    position, rotation = Body(robot.arm).forward(robot.arm.home_rad)
+    halves = messages.chunk_to_messages(
+        PoseChunk(
+            node._now_ns(),
+            np.arange(1, poses + 1) * 10 * MS,
+            np.tile(position, (poses, 1)),
+            np.tile(rotation.as_quat(scalar_first=True), (poses, 1)),
+            np.ones(poses),
+        )
+    )
+    kinds = {"/policy/action_chunk": MultiDOFJointTrajectory}
+    kinds["/policy/gripper_chunk"] = JointTrajectory
+    publishers = [node.create_publisher(kind, name, RELIABLE) for name, kind in kinds.items()]
+    for publisher, half in zip(publishers, halves, strict=True):
+        publisher.publish(half)
+    for _ in range(200):
+        rclpy.spin_once(node, timeout_sec=0.05)
+        if node._execution.accepted > count or node._execution.refused > refused:
+            break
+    assert (node._execution.accepted > count) is (not reason), node._execution.reason
+    assert reason in node._execution.reason
+
+
 def test_an_emergency_stop_outlives_the_executor(make_node, monkeypatch, tmp_path):
     from std_msgs.msg import Bool, String
     from std_srvs.srv import Trigger

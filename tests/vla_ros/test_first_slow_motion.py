@@ -13,7 +13,7 @@ from vla_ros.execution import Pace
 from vla_ros.limits import FR3_LIMITS, Box
 from vla_ros.planning import Motion
 
-# config/careful.yaml
+# config/careful.yaml, in a small box
 CAREFUL = replace(FR3_LIMITS, step_m=0.12, workspace=Box((0.30, -0.30, 0.01), (0.65, 0.30, 0.50)))
 BODY = Body()
 DURATION_S = 3.0
