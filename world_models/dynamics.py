@@ -175,17 +175,18 @@ class Dynamics(nn.Module, ABC):
         left = clip.targets.state_change + clip.states[:, last] - rolled.states[:, last]
         return replace(rolled, targets=replace(clip.targets, state_change=left))
 
-    @torch.no_grad()
     def _with_imagined_frame(
         self, clip: Clip, frame: int, decoding: Decoding, generator: torch.Generator
     ) -> Clip:
         before = clip.until(frame + 1)
-        condition = self.clip_condition(before)
-        pending = (before.contents[:, :-1], condition[:, :-1])
-        ahead = self.look_ahead(None, pending, condition[:, -1:], generator)
-        imagined = self.imagine(ahead, decoding, generator)[:, None]
+        with torch.no_grad():  # the frames that were seen still teach their encoder
+            condition = self.clip_condition(before)
+            pending = (before.contents[:, :-1], condition[:, :-1])
+            ahead = self.look_ahead(None, pending, condition[:, -1:], generator)
+            imagined = self.imagine(ahead, decoding, generator)[:, None]
+            change = self.read_outcome(ahead).state_change
         states = clip.states.clone()
-        states[:, frame] = clip.states[:, frame - 1] + self.read_outcome(ahead).state_change
+        states[:, frame] = clip.states[:, frame - 1] + change
         parts = [clip.contents[:, :frame], imagined, clip.contents[:, frame + 1 :]]
         return replace(clip, contents=torch.cat(parts, 1), states=states)
 

@@ -136,6 +136,17 @@ def test_the_second_step_of_a_roll_out_starts_from_an_imagined_frame(make_model,
     assert torch.isfinite(loss)
 
 
+def test_frames_that_were_seen_teach_their_encoder_in_roll_outs_too(make_model, recordings):
+    model = make_model("latent")
+    sampler = ClipSampler(recordings, model.config)
+    clip = sampler.draw(np.random.default_rng(0), 4, 3, ContentsOf(model, recordings), CPU)
+    generator = torch.Generator().manual_seed(0)
+    rolled = model.dynamics.with_imagined_context(clip, Decoding(1), generator, frames=2)
+    loss, _ = model.dynamics.loss(rolled, "prefix", generator)
+    loss.backward()
+    assert model.tokenizer.project.weight.grad.abs().sum() > 0
+
+
 def content_loss(model, clip, mode):
     condition = model.dynamics.clip_condition(clip)
     generator = torch.Generator().manual_seed(1)
