@@ -32,6 +32,7 @@ from sim.episode_tables import (
     vector,
 )
 from sim.parallel import interrupts_deferred, ordered_map
+from sim.policies import load_named
 from sim.randomization import NOMINAL
 from sim.rendering import RenderingError
 from sim.rollout import EXPERT_SHARE, Demonstration, Perturbation, demonstrate
@@ -225,10 +226,8 @@ def _environment(
 def _learner(policy: str) -> Policy:
     import torch
 
-    from policies.factory import load_policy
-
     torch.set_num_threads(1)  # the workers share the cores
-    return load_policy(policy)
+    return load_named(policy)
 
 
 def _record(job: _Job) -> _Recording:

@@ -130,6 +130,24 @@ def split_noise(policy: str) -> tuple[float, str]:
     return level_cm, base
 
 
+def load_named(
+    name: str,
+    device: str = "cpu",
+    unnorm_key: str | None = None,
+    quantization: str | None = None,
+) -> Policy:
+    """`zero`, or what `policies.factory.load_policy` takes; either with a shaking hand."""
+    level_cm, base = split_noise(name)
+    policy: Policy
+    if base == ZeroPolicy.name:
+        policy = ZeroPolicy()
+    else:
+        from policies.factory import load_policy
+
+        policy = load_policy(base, device=device, unnorm_key=unnorm_key, quantization=quantization)
+    return NoisyPolicy(policy, level_cm) if level_cm else policy
+
+
 EXPERTS: dict[str, Callable[[TabletopEnv], Policy]] = {
     ExpertPolicy.name: ExpertPolicy,
     ExpertChunkPolicy.name: ExpertChunkPolicy,

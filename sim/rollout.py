@@ -129,6 +129,8 @@ def demonstrate(
     # The words of the seed's sequence differ from those that drew the episode.
     disturbance = Disturbance(perturbation, np.random.default_rng([seed, 0xDA27]))
     values, info = env.reset(seed=seed)
+    if learner is not None:
+        learner.reset(seed=seed)
     columns: dict[str, list[NDArray]] = {
         name: []
         for name in (

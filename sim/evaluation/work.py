@@ -13,7 +13,7 @@ from sim import task_name, video
 from sim.env import CONTROL_RATE_HZ, TabletopEnv, to_observation
 from sim.evaluation.episode import EpisodeResult, black_images, run_episode
 from sim.evaluation.settings import Around, Evaluation
-from sim.policies import EXPERTS, NoisyPolicy, ZeroPolicy, split_noise
+from sim.policies import EXPERTS, NoisyPolicy, load_named, split_noise
 
 VIDEO_SIZE_PX = 384
 
@@ -133,8 +133,4 @@ def _planned(planner: Around, policy: Policy, env: TabletopEnv) -> Policy:
 
 @lru_cache(maxsize=1)
 def _policy(name: str, device: str, quantization: str | None, unnorm_key: str | None) -> Policy:
-    if name == "zero":
-        return ZeroPolicy()
-    from policies.factory import load_policy
-
-    return load_policy(name, device=device, unnorm_key=unnorm_key, quantization=quantization)
+    return load_named(name, device, unnorm_key, quantization)

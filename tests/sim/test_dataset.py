@@ -18,7 +18,6 @@ from sim import dataset
 from sim.dataset import Collection, DatasetError, collect
 from sim.env import TabletopEnv
 from sim.episode_files import EpisodeFiles
-from sim.policies import ZeroPolicy
 from sim.randomization import PRESETS
 from sim.rollout import Perturbation, demonstrate
 
@@ -245,7 +244,6 @@ def test_a_full_disk_keeps_what_fits(tmp_path, monkeypatch):
 
 
 def test_a_learner_that_fails_has_no_success(tmp_path, monkeypatch):
-    monkeypatch.setattr(dataset, "_learner", lambda name: ZeroPolicy())
     monkeypatch.setattr("sim.tasks.lift.Lift.max_steps", 3)
     folder = tmp_path / "dataset"
     collect(Collection(ENVS[:1], 1, folder, cameras=(), policy="zero"))
@@ -254,6 +252,20 @@ def test_a_learner_that_fails_has_no_success(tmp_path, monkeypatch):
     assert np.stack(rows["next.reward"]).tolist() == [0.0] * 3
     (recorded,) = json.loads((folder / dataset.COLLECTION_FILE).read_text())["recorded"]
     assert recorded["success"] is False
+
+
+def test_a_hand_that_shakes_is_recorded_alike_whatever_came_before(tmp_path, monkeypatch):
+    monkeypatch.setattr("sim.tasks.lift.Lift.max_steps", 3)
+    settings = {"cameras": (), "policy": "noisy:2:zero", "expert_share": 0.0, "perturb": 0.0}
+    collect(Collection(ENVS[:1], 2, tmp_path / "two", seed=7, **settings))
+    collect(Collection(ENVS[:1], 1, tmp_path / "second", seed=8, **settings))
+    two, second = (
+        np.stack(open_dataset(tmp_path / name).hf_dataset.with_format("numpy")["executed_action"])
+        for name in ("two", "second")
+    )
+    assert np.array_equal(two[3:], second)
+    assert not np.array_equal(two[:3], second)
+    assert 0.001 < np.abs(second[:, :3]).mean() < 0.05
 
 
 def test_an_expert_that_cannot_cope_ends_the_collection(tmp_path, monkeypatch):

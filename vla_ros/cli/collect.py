@@ -41,7 +41,10 @@ def command(
     ),
     policy: Annotated[
         str | None,
-        typer.Option(help="Let this policy act, and the expert label what it gets into (DAgger)."),
+        typer.Option(
+            help="Let this policy act, and the expert label what it gets into (DAgger): a name, a "
+            "folder, zero, or noisy:LEVEL:POLICY for one whose hand shakes by LEVEL cm."
+        ),
     ] = None,
     expert_share: Annotated[
         float,
