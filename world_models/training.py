@@ -6,6 +6,7 @@ encoder learns together with its dynamics.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -86,31 +87,51 @@ def train_world_model(
     device: torch.device,
     report: Report,
     config: TrainConfig,
+    initial: ImaginationModel | None = None,
 ) -> ImaginationModel:
     """Train both parts and write a checkpoint folder; resumes what was begun in `output`.
 
     `report(step, figures)` counts the steps of both parts together; figures of held-out episodes
-    are named `held_out_...`.
+    are named `held_out_...`. `initial` is a model to go on from: its sizes, scales, words, camera
+    and discount stay in place of those of `config`, `training` and `camera`.
+
+    Raises `DatasetError` for data of another rate or robot than `initial` knows, and
+    `words.InstructionError` for words that it does not.
     """
-    about = WorldModelConfig(
-        tokenizer=config.preset.tokenizer,
-        dynamics=config.preset.dynamics,
-        scales=scales_of(training),
-        words=vocabulary((*training.instructions, *held_out.instructions)),
-        camera=camera,
-        rate_hz=training.rate_hz,
-        robot=training.robot,
-        discount=config.discount,
-        validation_share=config.validation_share,
-    )
     torch.manual_seed(loop_config.seed)
-    model = ImaginationModel(about).to(device)
+    if initial is None:
+        about = WorldModelConfig(
+            tokenizer=config.preset.tokenizer,
+            dynamics=config.preset.dynamics,
+            scales=scales_of(training),
+            words=vocabulary((*training.instructions, *held_out.instructions)),
+            camera=camera,
+            rate_hz=training.rate_hz,
+            robot=training.robot,
+            discount=config.discount,
+            validation_share=config.validation_share,
+        )
+        model = ImaginationModel(about)
+    else:
+        _check_alike(training, initial.config)
+        about = replace(initial.config, validation_share=config.validation_share)
+        model = ImaginationModel(about)
+        model.load_state_dict(initial.state_dict())
+    model.to(device)
     begun_with: dict[str, str | int] = {
         "world model": json.dumps(about.to_dict(), sort_keys=True),
         "frames": len(training.images),
     }
+    if initial is not None:
+        begun_with["initial weights"] = _fingerprint(initial)
     first = round(loop_config.steps * config.tokenizer_share) if model.generative else 0
-    if isinstance(model.tokenizer, Tokenizer):
+    if not first and model.generative and initial is None:
+        raise ValueError(
+            "tokenizer_share: expected enough for a step of the tokenizer, "
+            f"got {config.tokenizer_share:g} of {loop_config.steps}; only a model that is gone on "
+            "from has one already"
+        )
+    if first and isinstance(model.tokenizer, Tokenizer):
         tokenizer_config = replace(
             loop_config, steps=first, learning_rate=config.tokenizer_learning_rate
         )
@@ -143,6 +164,23 @@ def train_world_model(
     if rank() == 0:
         save_world_model(output, model)
     return model
+
+
+def _check_alike(recordings: Recordings, known: WorldModelConfig) -> None:
+    for name in ("rate_hz", "robot"):
+        expected, got = getattr(known, name), getattr(recordings, name)
+        if got != expected:
+            raise DatasetError(
+                f"{name}: expected {expected!r}, as the model to go on from has, got {got!r}"
+            )
+
+
+def _fingerprint(model: ImaginationModel) -> str:
+    """Of all weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 # --- the tokenizer --------------------------------------------------------------------------

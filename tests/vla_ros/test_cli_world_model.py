@@ -59,6 +59,21 @@ def test_a_run_that_was_finished_is_not_begun_again(vla_ros, dataset, tmp_path):
     assert (tmp_path / "model.safetensors").read_bytes() == weights
 
 
+def test_training_goes_on_from_a_model(vla_ros, dataset, tmp_path):
+    before, after = tmp_path / "before", tmp_path / "after"
+    assert vla_ros(*train(dataset, before))[0] == 0
+    rest = ("--steps", 4, "--batch-size", 4, "--save-every", 4)
+    where = ("world-model", "train", "--dataset", dataset, "--output", after, "--initial", before)
+    code, out, errors = vla_ros(*where, *rest)
+    assert code == 0, errors
+    assert (after / "model.safetensors").is_file()
+    assert not (after / "tokenizer").exists()
+    code, _, errors = vla_ros(*where, "--preset", "tiny")
+    assert code == 2 and "preset: " in errors and "has its own" in " ".join(errors.split())
+    code, _, errors = vla_ros(*where[:-1], dataset)
+    assert code == 2 and "config.json" in "".join(errors.split())
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
@@ -66,6 +81,7 @@ def test_a_run_that_was_finished_is_not_begun_again(vla_ros, dataset, tmp_path):
         (("--kind", "magic"), "kind: expected one of masked, flow, latent"),
         (("--camera", "wrist", "--kind", "flow", "--seed", 1), ""),
         (("--tokenizer-share", "2"), "tokenizer_share: expected a share"),
+        (("--tokenizer-share", "0"), "tokenizer_share: expected enough for a step"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(vla_ros, dataset, tmp_path, words, reason):

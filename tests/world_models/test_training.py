@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from policies.training.features import DatasetError
 from policies.training.loop import LoopConfig, TrainingError
 from world_models.checkpoint import load_world_model
 from world_models.conditioning import Outcome, OutcomeTargets
@@ -16,11 +17,12 @@ from world_models.metrics import psnr
 from world_models.rollout import action_blocks, first_context, roll_out
 from world_models.sampling import ClipSampler
 from world_models.training import ContentsOf, TrainConfig, neighbor_rows, train_world_model
+from world_models.words import InstructionError
 
 CPU = torch.device("cpu")
 
 
-def train(recordings, output, kind="masked", steps=20, **loop):
+def train(recordings, output, kind="masked", steps=20, initial=None, tokenizer_share=0.4, **loop):
     reports = []
     training, held_out = recordings.split(0.15)
     model = train_world_model(
@@ -34,7 +36,10 @@ def train(recordings, output, kind="masked", steps=20, **loop):
         ),
         CPU,
         lambda step, figures: reports.append((step, figures)),
-        TrainConfig(TINY.with_kind(kind), tokenizer_share=0.4, tokenizer_learning_rate=3e-3),
+        TrainConfig(
+            TINY.with_kind(kind), tokenizer_share=tokenizer_share, tokenizer_learning_rate=3e-3
+        ),
+        initial,
     )  # fmt: skip
     return model, reports
 
@@ -48,6 +53,42 @@ def test_a_checkpoint_computes_what_was_trained(recordings, tmp_path, kind):
     weights = loaded.state_dict()
     for name, value in model.state_dict().items():
         torch.testing.assert_close(weights[name], value, rtol=2**-8, atol=1e-30)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_goes_on_from_a_model(recordings, tmp_path, kind):
+    """Its tokenizer and scales stay; other data of the same robot are learned from."""
+    before, _ = train(recordings, tmp_path / "before", kind, steps=10)
+    others = recordings.part(8, 24)
+    go_on = {"kind": kind, "steps": 6, "initial": before, "tokenizer_share": 0.0}
+    after, _ = train(others, tmp_path / "after", **go_on)
+    assert after.config == replace(before.config, validation_share=after.config.validation_share)
+    old, new = before.state_dict(), after.state_dict()
+    same = {name for name in old if torch.equal(old[name], new[name])}
+    written = {name for name in old if name.startswith("tokenizer.")}
+    assert written <= same if before.generative else not written <= same
+    assert any(name.startswith("dynamics.") for name in set(old) - same)
+    again, _ = train(others, tmp_path / "after", **go_on)  # it is finished, and stays
+    for name, value in again.state_dict().items():
+        assert torch.equal(value, new[name])
+    with pytest.raises(TrainingError, match="initial weights"):
+        train(others, tmp_path / "after", **{**go_on, "initial": after})
+
+
+def test_going_on_with_other_data_than_a_model_knows_is_refused(recordings, tmp_path):
+    model, _ = train(recordings, tmp_path / "before", steps=6)
+    for change, error, reason in (
+        ({"rate_hz": 5.0}, DatasetError, "rate_hz: expected 10.0, as the model to go on from has"),
+        ({"robot": "ur5e"}, DatasetError, "robot: expected 'bar'"),
+        ({"instructions": ("juggle",) * 24}, InstructionError, "juggle"),
+    ):
+        with pytest.raises(error, match=reason):
+            train(replace(recordings, **change), tmp_path / "after", initial=model)
+
+
+def test_a_tokenizer_that_would_never_learn_is_refused(recordings, tmp_path):
+    with pytest.raises(ValueError, match="tokenizer_share: expected enough for a step"):
+        train(recordings, tmp_path, tokenizer_share=0.0)
 
 
 @pytest.mark.parametrize("kind", KINDS)

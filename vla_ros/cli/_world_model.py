@@ -16,7 +16,12 @@ from policies.factory import check_device
 from policies.openvla.errors import CheckpointError
 from vla_ros.cli._output import check_writable
 from vla_ros.errors import UserError
-from world_models.checkpoint import load_world_model, world_model_folder
+from world_models.checkpoint import (
+    load_world_model,
+    read_world_model_config,
+    world_model_folder,
+)
+from world_models.config import WorldModelConfig
 from world_models.dynamics import Decoding
 from world_models.model import ImaginationModel
 from world_models.recordings import Recordings, join, read_kept, read_recordings, split_all
@@ -42,6 +47,14 @@ HeldOut = Annotated[
     ),
 ]
 DecodeSteps = Annotated[int, typer.Option(min=1, help="Passes per imagined frame.")]
+
+
+def read_config(folder: Path) -> WorldModelConfig:
+    """Of a world model. Raises `UserError` for a folder that is none."""
+    try:
+        return read_world_model_config(folder)
+    except CheckpointError as error:
+        raise UserError(str(error)) from error
 
 
 def load(folder: Path, device: str) -> ImaginationModel:

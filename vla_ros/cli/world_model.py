@@ -32,11 +32,12 @@ from vla_ros.cli._world_model import (
     describe,
     episodes_of,
     load,
+    read_config,
     show,
     side_by_side,
 )
 from vla_ros.errors import UserError
-from world_models.config import KINDS, PRESETS
+from world_models.config import KINDS, PRESETS, Preset
 from world_models.dynamics import Decoding
 from world_models.evaluation import EvaluationConfig, evaluate_world_model
 from world_models.metrics import TowerDistance
@@ -60,18 +61,36 @@ Temperature = Annotated[float, typer.Option(min=0.0, help="0: always the likelie
 def train(
     dataset: Datasets,
     output: Annotated[Path, typer.Option(help="Folder of the new world model.")],
-    preset: Annotated[str, typer.Option(help=f"Sizes: one of {', '.join(PRESETS)}.")] = "two-core",
+    initial: Annotated[
+        Path | None,
+        typer.Option(
+            help="World model to go on from, a folder or a shipped one's name; its sizes, scales, "
+            "words and camera stay.",
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help=f"Sizes: one of {', '.join(PRESETS)}.", show_default="two-core"),
+    ] = None,
     kind: Annotated[
-        str, typer.Option(help=f"How frames are predicted: one of {', '.join(KINDS)}.")
-    ] = "masked",
+        str | None,
+        typer.Option(
+            help=f"How frames are predicted: one of {', '.join(KINDS)}.", show_default="masked"
+        ),
+    ] = None,
     actions_per_frame: Annotated[
-        int, typer.Option(min=1, max=8, help="Control steps between imagined frames.")
-    ] = 2,
-    camera: Annotated[str, typer.Option(help="To imagine.")] = "front",
+        int | None,
+        typer.Option(min=1, max=8, help="Control steps between imagined frames.", show_default="2"),
+    ] = None,
+    camera: Annotated[str | None, typer.Option(help="To imagine.", show_default="front")] = None,
     steps: Annotated[int, typer.Option(min=2, help="Of tokenizer and dynamics together.")] = 4000,
     tokenizer_share: Annotated[
-        float, typer.Option(help="Of the steps.")
-    ] = TrainConfig.tokenizer_share,
+        float | None,
+        typer.Option(
+            help="Of the steps.",
+            show_default=f"{TrainConfig.tokenizer_share:g}; with --initial 0",
+        ),
+    ] = None,
     rollout_share: Annotated[
         float, typer.Option(help="Of the dynamics' steps, the last: they look back on imagination.")
     ] = TrainConfig.rollout_share,
@@ -91,12 +110,20 @@ def train(
     First the tokenizer learns to write frames down, then the dynamics learn what comes next. Mix
     experts, policies and random actions: a model that has seen only success cannot predict failure.
     """
-    sizes = PRESETS.get(preset)
-    if sizes is None:
-        raise UserError(f"preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
-    dynamics = replace(sizes.dynamics, kind=kind, actions_per_frame=actions_per_frame)  # type: ignore[arg-type]
+    known = None if initial is None else read_config(initial)
+    if known is None:
+        sizes = _sizes(preset, kind, actions_per_frame)
+        camera = camera or "front"
+    else:
+        chosen = {"preset": preset, "kind": kind, "actions-per-frame": actions_per_frame}
+        for name, value in {**chosen, "camera": camera}.items():
+            if value is not None:
+                raise UserError(f"{name}: {initial} has its own; leave it out with --initial")
+        sizes, camera = Preset(known.tokenizer, known.dynamics), known.camera
+    if tokenizer_share is None:
+        tokenizer_share = TrainConfig.tokenizer_share if initial is None else 0.0
     config = TrainConfig(
-        replace(sizes, dynamics=dynamics),
+        sizes,
         tokenizer_share=tokenizer_share,
         rollout_share=rollout_share,
         validation_share=held_out,
@@ -112,7 +139,7 @@ def train(
         seed=seed,
         precision=precision,
     )
-    learn(processes, _world_model, output, loop, device, dataset, camera, config)
+    learn(processes, _world_model, output, loop, device, dataset, camera, config, initial)
     typer.echo(
         f"wrote {output}; measure it with: vla-ros world-model evaluate --model {output} "
         f"--dataset {dataset[0]}"
@@ -128,6 +155,7 @@ def _world_model(
     datasets: list[Path],
     camera: str,
     config: TrainConfig,
+    initial: Path | None,
 ) -> None:
     """What each process does."""
     console = Console(stderr=True)
@@ -150,7 +178,18 @@ def _world_model(
             console.print(f"step {step}, held out: {text}")
 
     where = own_device(device)
-    train_world_model(training, held_out, camera, output, loop, where, tell, config)
+    begin = None if initial is None else load(initial, "cpu")
+    train_world_model(training, held_out, camera, output, loop, where, tell, config, begin)
+
+
+def _sizes(preset: str | None, kind: str | None, actions_per_frame: int | None) -> Preset:
+    name = preset or "two-core"
+    sizes = PRESETS.get(name)
+    if sizes is None:
+        raise UserError(f"preset: expected one of {', '.join(PRESETS)}, got {name!r}")
+    stride = actions_per_frame or 2
+    dynamics = replace(sizes.dynamics, kind=kind or "masked", actions_per_frame=stride)  # type: ignore[arg-type]
+    return replace(sizes, dynamics=dynamics)
 
 
 @command.command()
