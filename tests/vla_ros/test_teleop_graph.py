@@ -147,7 +147,6 @@ def test_a_stale_twist_holds_and_a_new_one_goes_on(teleoperated):
     operator.wait_until(
         lambda: "no input" in operator.health["teleop_node"][1], PATIENCE_S, "the silence"
     )
-    assert "no usable action chunk" in arm.health() or not arm.moves
     human.drives = True
     arm.wait(lambda: arm.moves, "waiting for the arm to move again")
     human.drives = False

@@ -70,7 +70,9 @@ class Recorder:
         }
         self._joint_stamps_ns: list[int] = []
         self._joints: list[NDArray] = []  # (9,) each
-        self._offset_ns = 0  # of the newest joint state: arrival after stamp
+        self._offset_ns: int | None = (
+            None  # between clocks: least delay of the episode's joint states
+        )
         self._instruction = ""
         self._pending = False  # an instruction waits for an image to begin with
         self._episode: EpisodeInProgress | None = None
@@ -129,7 +131,8 @@ class Recorder:
 
     def on_joints(self, stamp_ns: int, joints: NDArray[np.float64], now_ns: int) -> None:
         """Measured positions (9,), arm and fingers."""
-        self._offset_ns = now_ns - stamp_ns
+        delay_ns = now_ns - stamp_ns  # a busy machine adds to it, and never takes away
+        self._offset_ns = delay_ns if self._offset_ns is None else min(self._offset_ns, delay_ns)
         self._joint_stamps_ns.append(stamp_ns)
         self._joints.append(joints)
         if self._episode is None:
@@ -170,6 +173,7 @@ class Recorder:
         if self.files is None:
             self.files = self._open_files(shapes)
         self._pending = False
+        self._offset_ns = None
         self._episode = EpisodeInProgress(
             self._instruction,
             self._settings.rate_hz,
@@ -185,9 +189,10 @@ class Recorder:
         if episode is None or self.files is None:
             return
         try:
-            if abs(self._offset_ns) > MAX_CLOCK_OFFSET_NS:
+            offset_ns = self._offset_ns or 0
+            if abs(offset_ns) > MAX_CLOCK_OFFSET_NS:
                 raise EpisodeRefusedError(
-                    f"joint states are stamped {self._offset_ns / 1e9:.2f} s before they arrive: "
+                    f"joint states are stamped {offset_ns / 1e9:.2f} s before they arrive: "
                     "two clocks, and commands could not be placed"
                 )
             if episode.rows < self._settings.min_rows:
