@@ -194,8 +194,8 @@ class SimNode(Node):
         names = {each.node_name for each in self.get_publishers_info_by_topic(topic)}
         if others := sorted(names - {self.get_name(), NOT_KNOWN_YET}):
             raise UserError(
-                f"{self.get_name()}: {topic}: expected no other publisher, got {', '.join(others)}: "
-                "a simulation beside a robot; for a robot start robot.launch.py, or give the "
+                f"{self.get_name()}: {topic}: expected no other publisher, got "
+                f"{', '.join(others)}: a simulation beside a robot; for a robot start robot.launch.py, or give the "
                 "simulation a ROS_DOMAIN_ID of its own"
             )
 

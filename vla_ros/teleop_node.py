@@ -1,4 +1,4 @@
-"""Drives the executor from `/teleop/twist` and `/teleop/gripper`, in place of a policy. FR3 only."""
+"""Drives an FR3's executor from `/teleop/twist` and `/teleop/gripper`, not a policy."""
 
 from __future__ import annotations
 
