@@ -195,8 +195,8 @@ class SimNode(Node):
         if others := sorted(names - {self.get_name(), NOT_KNOWN_YET}):
             raise UserError(
                 f"{self.get_name()}: {topic}: expected no other publisher, got "
-                f"{', '.join(others)}: a simulation beside a robot; for a robot start robot.launch.py, or give the "
-                "simulation a ROS_DOMAIN_ID of its own"
+                f"{', '.join(others)}: a simulation beside a robot; for a robot start "
+                "robot.launch.py, or give the simulation a ROS_DOMAIN_ID of its own"
             )
 
     def _publish_diagnostics(self) -> None:
