@@ -25,6 +25,25 @@ ABOVE_ZERO = (  # with 0 the arm could never move, or the fingers never hold
     "speed_m_s", "acceleration_m_s2", "jerk_m_s3", "turn_rad_s", "step_m", "joint_step_rad",
     "reach_error_m", "gripper_effort_n",
 )  # fmt: skip
+LARGEST = {  # of what can be meant; more is another unit
+    "velocity_rad_s": 50.0,
+    "acceleration_rad_s2": 1000.0,
+    "jerk_rad_s3": 100_000.0,
+    "velocity_fraction": 1.0,
+    "speed_m_s": 3.0,
+    "acceleration_m_s2": 50.0,
+    "jerk_m_s3": 10_000.0,
+    "turn_rad_s": 20.0,
+    "step_m": 0.5,
+    "overshoot_m": 0.1,
+    "clearance_m": 0.1,
+    "workspace_margin_m": 1.0,
+    "joint_step_rad": 6.3,
+    "reach_error_m": 0.1,
+    "slow_condition": 1000.0,
+    "stop_condition": 10_000.0,
+    "gripper_effort_n": 500.0,
+}
 
 
 class LimitsError(ValueError):

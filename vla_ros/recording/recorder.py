@@ -95,8 +95,8 @@ class Recorder:
 
     @property
     def missing(self) -> list[str]:
-        """The cameras that have shown nothing yet, `JOINTS` when none have been told, `COMMANDS` when
-        an episode runs, or ran, without."""
+        """The cameras that have shown nothing yet, `JOINTS` when none were told, and `COMMANDS`
+        when an episode runs, or ran, without."""
         return [*self._unseen(), *([COMMANDS] if self._uncommanded else [])]
 
     def _unseen(self) -> list[str]:
