@@ -164,6 +164,9 @@ class Execution:
                 raise ActionError(
                     f"the arm is more than {self._pace.follow_rad:g} rad from its command"
                 )
+            if self.state is not State.MOVING and self._motions.must_take_over(joints, now_ns):
+                self._take_over(joints, now_ns)
+                return  # the next one begins there
             if self.state is not State.MOVING:
                 self._moving_since_ns = now_ns
             moving, share = self.state is State.MOVING, self.speed_share(now_ns)
@@ -312,6 +315,13 @@ class Execution:
         gap = self.command.at(now_ns).positions - joints
         if np.max(np.abs(gap)) > self._pace.settle_rad:
             self._hold_along(self._motions.to_rest(joints, now_ns))
+
+    def _take_over(self, joints: NDArray, now_ns: int) -> None:
+        """The arm is not where it was told to be: hold it where it is, before it moves."""
+        self.state, self.reason = State.HOLDING, "holding the arm where it is before it moves"
+        self._hold_pending = False
+        self._settle_at_ns = None
+        self._hold_along(self._motions.take_over(joints, now_ns))
 
     def _hold_along(self, trajectory: Trajectory) -> None:
         self.command.replace(trajectory)
