@@ -145,19 +145,19 @@ class Execution:
             self.refused += 1
             self.reason = AWAITS_INSTRUCTION
             return
-        if chunk.stamp_ns < self._instruction_ns:
-            return  # seen before the instruction came: an answer to the old one
+        age_ns = now_ns - chunk.stamp_ns
+        if chunk.stamp_ns < self._instruction_ns:  # an answer to the old one, or a clock is behind
+            if age_ns > self._timeouts.chunk_age_ns and self.state is not State.MOVING:
+                self.refused += 1
+                self.reason = self._too_old(age_ns)
+            return
         joints = self.fresh_joints(now_ns)
         if joints is None:
             self.refused += 1
             return
         try:
-            age_ns = now_ns - chunk.stamp_ns
             if not -self._timeouts.joints_ns <= age_ns <= self._timeouts.chunk_age_ns:
-                raise ActionError(
-                    f"the chunk's observation is {age_ns / 1e6:.0f} ms old; "
-                    f"0 to {self._timeouts.chunk_age_ns / 1e6:.0f} ms expected"
-                )
+                raise ActionError(self._too_old(age_ns))
             if self.state is not State.MOVING and self.command.end_ns > now_ns:
                 return  # it comes to rest first, and then begins softly
             if self.state is State.MOVING and self._motions.strays(joints):
@@ -188,6 +188,12 @@ class Execution:
         self.reason = "; ".join(motion.notes)
         self.command.replace(motion.trajectory, motion.reached_ns, motion.meant_ns)
         self._send(motion)
+
+    def _too_old(self, age_ns: int) -> str:
+        return (
+            f"the chunk's observation is {age_ns / 1e6:.0f} ms old; "
+            f"0 to {self._timeouts.chunk_age_ns / 1e6:.0f} ms expected"
+        )
 
     def on_heartbeat(self, now_ns: int) -> None:
         """Who sends the chunks is alive. Counts only while it beats: others need not."""

@@ -618,6 +618,17 @@ def test_a_leap_is_doubted_for_long_while_there_is_an_instruction(moving):
     assert moving.execution.fresh_joints(moving.now) is None
 
 
+def test_chunks_of_a_clock_that_is_behind_are_counted_and_named():
+    it = Robot()
+    it.wait(40)
+    it.execution.on_instruction("a", it.now)
+    it.wait(100)
+    it.chunk(age_ms=60_000)
+    assert it.sent == []
+    assert it.execution.refused == 1
+    assert "observation is 60000 ms old; 0 to 1000 ms expected" in it.execution.reason
+
+
 # --- an arm that is not where it was told to be -----------------------------------------------
 
 
