@@ -66,6 +66,14 @@ PARAMETERS = (
     Parameter("blend_s", PACE.blend_ns / 1e9, "A new chunk takes over within this", 0.0, 2.0),
     Parameter("lead_s", PACE.lead_ns / 1e9, "Planning and sending take this long", 0.0, 0.5),
     Parameter("follow_rad", PACE.follow_rad, "Further from its command it strays", 0.01, 3.0),
+    Parameter(
+        "first_hold_s",
+        1.0,
+        "Hold the measured pose for so long before the very first motion; a driver that tells of "
+        "another arm's pose is not followed with a leap",
+        0.0,
+        30.0,
+    ),
     Parameter("output", OUTPUTS[0], f"What the arm is sent: {' or '.join(OUTPUTS)}"),
     Parameter("twist_rate_hz", 50.0, "Twists a second; Servo drops what is 0.1 s old", 20.0, 500.0),
     *ROBOT_PARAMETERS,
@@ -110,6 +118,7 @@ class ExecutorNode(Node):
             blend_ns=round(values["blend_s"] * 1e9),
             lead_ns=round(values["lead_s"] * 1e9),
             follow_rad=values["follow_rad"],
+            first_hold_ns=round(values["first_hold_s"] * 1e9),
         )
         self._body = Body(self._robot.arm, self._limits.keep_out, self._limits.clearance_m)
         self._execution = Execution(

@@ -71,8 +71,12 @@ class Box:
 
     def excess_m(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """How far each of `points` (k, 3) [m] is outside, along the worst axis: (k,), 0 inside."""
+        return self.excess_per_side_m(points).max(axis=1)
+
+    def excess_per_side_m(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How far each of `points` (k, 3) [m] is beyond each side: (k, 6), the low ones first."""
         low, high = np.asarray(self.low_m), np.asarray(self.high_m)
-        return np.maximum(0.0, np.maximum(low - points, points - high)).max(axis=1)
+        return np.maximum(0.0, np.concatenate([low - points, points - high], axis=1))
 
 
 @dataclass(frozen=True)
