@@ -14,13 +14,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from sim import arm_description, arm_model, robot
 from sim.arm_model import ArmModel, ArmModelError
-from sim.kinematics import Kinematics
 from sim.yaml_file import YamlError, expected_one_of, read_yaml, shortened
 from vla_ros import topics
 from vla_ros.limits import (
@@ -32,6 +30,7 @@ from vla_ros.limits import (
     LimitsError,
     per_joint,
 )
+from vla_ros.robot_checks import base_frames, check_home, unchecked
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]  # a checkout, or site-packages
 FOLDERS = (  # of a checkout, and of an installed package: beside `lib`, wherever that is
@@ -169,8 +168,8 @@ def _robot(content: Any, path: Path, description: str) -> Robot:
     published.setdefault("position_upper_rad", ranges[:, 1])
     if np.any((home < ranges[:, 0]) | (home > ranges[:, 1])):
         raise RobotError(f"home_rad: expected angles within {ranges.tolist()}, got {home.tolist()}")
-    bases = _base_frames(model, text)
-    frames = {"base": "base" if "base" in bases else bases[0], "tool": "tcp"}
+    bases = base_frames(model, text)
+    frames = {"base": next(iter(bases), "base"), "tool": "tcp"}
     _check_keys("frames", content.get("frames", {}), set(frames))
     frames |= content.get("frames", {})
     for key, frame in frames.items():
@@ -194,7 +193,7 @@ def _robot(content: Any, path: Path, description: str) -> Robot:
             )
     _check_topics("cameras", cameras)
     limits = _limits(content.get("limits", {}), published, len(names))
-    _check_home(arm, limits)
+    check_home(arm, limits)
     return Robot(
         name=_text(content.get("name", path.stem), "name", "the robot's name"),
         arm=arm,
@@ -204,45 +203,8 @@ def _robot(content: Any, path: Path, description: str) -> Robot:
         tool_frame=frames["tool"],
         topics=dict(named),
         cameras=dict(cameras),
-        notes=_unchecked(arm, model, limits, text),
+        notes=unchecked(arm, model, limits, text),
     )
-
-
-def _base_frames(model: mujoco.MjModel, text: str) -> list[str]:
-    """What the base may be called: tf has one more name for the built-in arm's root."""
-    known = arm_description.base_frames(model, text)
-    return known if text else ["base", *known]
-
-
-def _check_home(arm: ArmModel, limits: Limits) -> None:
-    position, _ = Kinematics(arm=arm).forward(np.asarray(arm.home_rad))
-    box = limits.workspace
-    if box.excess_m(position[None])[0] > 0:
-        raise RobotError(
-            f"home_rad: expected a posture with the tool in the workspace, {list(box.low_m)} to "
-            f"{list(box.high_m)} m from the description's root, got one with it at "
-            f"{np.round(position, 3).tolist()}"
-        )
-
-
-def _unchecked(arm: ArmModel, model: mujoco.MjModel, limits: Limits, text: str) -> tuple[str, ...]:
-    """Raises `RobotError` for boxes to keep out of that nothing can be checked against."""
-    if not arm_description.sees(model):
-        if limits.keep_out:
-            raise RobotError(
-                f"limits: keep_out_m: expected a description in which parts that move have shapes, "
-                f"{arm.source} has none: {arm_description.MEND}"
-            )
-        return (
-            f"{arm.source}: no part that moves has a shape, so self-collision is NOT checked: "
-            f"{arm_description.MEND}",
-        )
-    if text and (unseen := arm_description.unseen_links(text)):
-        return (
-            f"{arm.source}: collisions of {', '.join(unseen)} are NOT checked: "
-            f"{arm_description.MEND}",
-        )
-    return ()
 
 
 def urdf_limits(
