@@ -66,6 +66,9 @@ PARAMETERS = (
     Parameter("blend_s", PACE.blend_ns / 1e9, "A new chunk takes over within this", 0.0, 2.0),
     Parameter("lead_s", PACE.lead_ns / 1e9, "Planning and sending take this long", 0.0, 0.5),
     Parameter("follow_rad", PACE.follow_rad, "Further from its command it strays", 0.01, 3.0),
+    Parameter(
+        "old_instructions", False, "Take one that was published before the start: in simulation"
+    ),
     Parameter("output", OUTPUTS[0], f"What the arm is sent: {' or '.join(OUTPUTS)}"),
     Parameter("twist_rate_hz", 50.0, "Twists a second; Servo drops what is 0.1 s old", 20.0, 500.0),
     *ROBOT_PARAMETERS,
@@ -123,6 +126,8 @@ class ExecutorNode(Node):
         self._streams = Streams((JOINTS, CHUNKS, POLICY))
         self._told = ""
         self._latch = StopLatch()
+        if not values["old_instructions"]:  # a latched one may have been withdrawn since
+            self._execution.wait_for_instruction(self._now_ns())
         if self._latch.is_set:  # it was stopped when it died
             self._execution.on_emergency_stop(self._now_ns())
 
@@ -300,6 +305,7 @@ class ExecutorNode(Node):
             "late": execution.late,
             "speed_share": f"{execution.speed_share(self._now_ns()):.2f}",
             "latency_ms": f"{self._latency_ms:.1f}",
+            "outdated_instruction": execution.outdated,
             **self._streams.values(self._now_ns()),
         }
         text = f"{execution.state.value}: {reason}" if reason else execution.state.value

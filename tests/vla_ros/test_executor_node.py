@@ -1,6 +1,7 @@
 """The executor's node: what its parameters choose, and the messages that go out."""
 
 import os
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +71,7 @@ def make_node():
 
 def go(node, name):
     """Joint states, an instruction and a chunk, as messages; returns the robot."""
+    node.clock.now_ns += 600 * MS  # the instruction is published after the start
     robot = load_robot(name)
     home = robot.arm.home_rad
     position, rotation = Body(robot.arm).forward(home)
@@ -292,6 +294,36 @@ def test_after_a_restart_and_a_reset_the_latched_instruction_moves_nothing(
     hear("go on")
     assert not node._execution.awaits_instruction
     assert not StopLatch().is_set
+
+
+def test_an_executor_takes_no_instruction_from_before_its_start(make_node):
+    """It was latched, and withdrawn by somebody else: a new executor must not take it up."""
+    from std_msgs.msg import String
+
+    node = make_node()
+    start_ns = time.time_ns()
+    old, new = ({"source_timestamp": start_ns + s * 10**9} for s in (-5, 5))
+    node.clock.now_ns += 500 * MS
+    node._on_instruction(String(data="wander"), old)
+    assert node._execution.awaits_instruction
+    node._on_watchdog()
+    node._diagnostics = Recorder()
+    node._publish_diagnostics()
+    (status,) = node._diagnostics.sent[0].status
+    assert status.level == messages.LEVELS["WARN"]
+    values = {each.key: each.value for each in status.values}
+    assert "one that was published" in values["outdated_instruction"]
+    node._on_instruction(String(data="wander"), new)
+    assert not node._execution.awaits_instruction
+
+
+def test_in_simulation_an_executor_takes_an_old_instruction(make_node):
+    from std_msgs.msg import String
+
+    node = make_node("old_instructions:=true")
+    node._on_instruction(String(data="go"), {"source_timestamp": time.time_ns() - 5 * 10**9})
+    assert not node._execution.awaits_instruction
+    assert node._execution.outdated == ""
 
 
 def test_stamps_of_joint_states_count_unless_there_are_none(make_node):
