@@ -37,7 +37,7 @@ def _not_said(_event: Any) -> None:
     """rclpy would warn that no message gets through, of a pair that need not match."""
 
 
-TWICE_HEARD = PublisherEventCallbacks(incompatible_qos=_not_said)  # by `subscribe_latched`
+TWICE_HEARD = PublisherEventCallbacks(incompatible_qos=_not_said)  # or thrice: `subscribe_latched`
 
 
 @dataclass(frozen=True)
@@ -117,15 +117,16 @@ def declare(node: Node, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
 
 
 def subscribe_latched(node: Node, kind: type, topic: str, callback: Callable[..., None]) -> None:
-    """Hear latched publishers, past messages included, and ordinary ones (`ros2 topic pub`).
+    """Hear every publisher: latched ones, past messages included, ordinary and best-effort ones.
 
-    A transient-local subscriber never hears a volatile publisher, so there are two; the callback
-    may get a message twice. That the first of them does not match ordinary publishers is no news.
-    One of two arguments gets rclpy's `MessageInfo`, too.
+    A transient-local subscriber never hears a volatile publisher, and a reliable one no best-effort
+    publisher; a best-effort one hears all, but what is lost on the way is not sent to it again. So
+    there are three, and the callback may get a message three times. That not each matches every
+    publisher is no news. One of two arguments gets rclpy's `MessageInfo`, too.
     """
     quiet = SubscriptionEventCallbacks(incompatible_qos=_not_said)
-    node.create_subscription(kind, topic, callback, LATCHED, event_callbacks=quiet)
-    node.create_subscription(kind, topic, callback, RELIABLE)
+    for profile in (LATCHED, RELIABLE, NEWEST):
+        node.create_subscription(kind, topic, callback, profile, event_callbacks=quiet)
 
 
 def run_node(make_node: Callable[[], Any], arguments: list[str] | None = None) -> None:

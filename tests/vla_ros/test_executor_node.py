@@ -356,3 +356,22 @@ def test_the_state_is_told_on_every_change(make_node):
     go(node, "fr3")
     node._on_watchdog()
     assert [each.data for each in node._state.sent] == ["waiting", "moving"]
+
+
+@pytest.mark.parametrize("reliability", ["RELIABLE", "BEST_EFFORT"])
+def test_every_publisher_stops_it(make_node, reliability):
+    import rclpy
+    from rclpy.qos import QoSProfile, ReliabilityPolicy
+    from std_msgs.msg import Bool
+
+    from vla_ros.runtime import TWICE_HEARD
+
+    node = make_node()
+    profile = QoSProfile(depth=1, reliability=ReliabilityPolicy[reliability])
+    publisher = node.create_publisher(Bool, "/emergency_stop", profile, event_callbacks=TWICE_HEARD)
+    for _ in range(200):
+        publisher.publish(Bool(data=True))
+        rclpy.spin_once(node, timeout_sec=0.05)
+        if node._execution.state.value == "stopped":
+            return
+    pytest.fail("the stop was not heard")

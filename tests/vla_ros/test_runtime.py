@@ -6,12 +6,13 @@ import pytest
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.rcutils_logger import RcutilsLogger
+from rclpy.qos import QoSProfile
 from std_msgs.msg import String
 
 from vla_ros.errors import UserError
 from vla_ros.graph import shared_environment
 from vla_ros.processes import private_environment
-from vla_ros.runtime import LATCHED, RELIABLE, TWICE_HEARD, _spin, subscribe_latched
+from vla_ros.runtime import LATCHED, NEWEST, RELIABLE, TWICE_HEARD, _spin, subscribe_latched
 
 
 class Context:
@@ -81,8 +82,17 @@ def test_a_node_whose_way_out_fails_ends():
         _spin(Spinner([ValueError("bad message")]), node)
 
 
-@pytest.mark.parametrize("latched", [False, True])
-def test_ordinary_and_latched_publishers_are_heard_without_a_false_warning(monkeypatch, latched):
+BEST_EFFORT_LATCHED = QoSProfile(
+    depth=1, reliability=NEWEST.reliability, durability=LATCHED.durability
+)
+
+
+@pytest.mark.parametrize(
+    ("profile", "subscriptions"),
+    [(LATCHED, 3), (RELIABLE, 2), (NEWEST, 1), (BEST_EFFORT_LATCHED, 1)],
+    ids=["latched", "ordinary", "best effort", "best effort and latched"],
+)
+def test_every_publisher_is_heard_without_a_false_warning(monkeypatch, profile, subscriptions):
     for name, value in {**shared_environment(), **private_environment()}.items():
         monkeypatch.setenv(name, value)
     warnings, heard = [], []
@@ -91,16 +101,14 @@ def test_ordinary_and_latched_publishers_are_heard_without_a_false_warning(monke
     hearer, teller = rclpy.create_node("hearer"), rclpy.create_node("teller")
     try:
         subscribe_latched(hearer, String, "/said", lambda message: heard.append(message.data))
-        told = teller.create_publisher(
-            String, "/said", LATCHED if latched else RELIABLE, event_callbacks=TWICE_HEARD
-        )
+        told = teller.create_publisher(String, "/said", profile, event_callbacks=TWICE_HEARD)
         executor = SingleThreadedExecutor()
         for node in (hearer, teller):
             executor.add_node(node)
         deadline_s = time.monotonic() + 30
         while not heard and time.monotonic() < deadline_s:
             executor.spin_once(timeout_sec=0.1)
-            if told.get_subscription_count() == 1 + latched:
+            if told.get_subscription_count() == subscriptions:
                 told.publish(String(data="go"))
         for _ in range(20):  # what there is to be said of who matches whom
             executor.spin_once(timeout_sec=0.01)
