@@ -230,6 +230,11 @@ class Execution:
         """Something arrived that cannot even be read as a chunk: hold."""
         self._refuse(reason, now_ns)
 
+    def on_end(self, now_ns: int) -> None:
+        """Who feeds it is about to end: an arm in motion would go on to the motion's own end."""
+        if self.state is State.MOVING:
+            self._stop(State.HOLDING, "the executor ends", now_ns)
+
     def _refuse(self, reason: str, now_ns: int) -> None:
         self.refused += 1
         self._stop(State.HOLDING, f"action refused: {reason[:LONGEST_REASON]}", now_ns)

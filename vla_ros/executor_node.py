@@ -12,6 +12,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
@@ -30,7 +31,7 @@ from vla_ros.planning import Motion
 from vla_ros.points import arm_points, gripper_points
 from vla_ros.robot_parameters import ROBOT_PARAMETERS, robot_of
 from vla_ros.runtime import RELIABLE, SENSOR, Parameter, declare, run_node, subscribe_latched
-from vla_ros.servo import twist
+from vla_ros.servo import STILL, Twist, twist
 from vla_ros.stop_latch import StopLatch
 from vla_ros.streams import Streams
 
@@ -83,6 +84,7 @@ MOST_BYTES = 65536  # of a half of a chunk; 100 poses have 8000
 WATCHDOG_RATE_HZ = 50.0
 DIAGNOSTICS_RATE_HZ = 2.0
 HEARTBEAT_RATE_HZ = 10.0
+FAREWELL_S = 0.5  # for the last command to arrive
 JOINTS, CHUNKS, POLICY = "joint_states", "chunks", "policy_node"  # what the watchdogs watch
 
 
@@ -251,6 +253,17 @@ class ExecutorNode(Node):
             f"internal error: {type(error).__name__}: {error}", self._now_ns()
         )
 
+    def before_shutdown(self) -> None:
+        """Brake: a controller would carry out the rest of what it was told (6 s at most)."""
+        self._execution.on_end(self._now_ns())
+        command = self._arm_command
+        if command is None:
+            command = self._twist
+            if self._execution.command.running is not None:
+                self._publish_twist(STILL)
+        if not command.wait_for_all_acked(Duration(seconds=FAREWELL_S)):
+            self.get_logger().warning("ends, but its last command has not been acknowledged")
+
     # --- what goes out ----------------------------------------------------------------------
 
     def _tell_state(self) -> None:
@@ -285,8 +298,13 @@ class ExecutorNode(Node):
         joints = self._execution.fresh_joints(now_ns)
         if joints is None or self._execution.command.running is None:
             return
-        motion = twist(self._execution.command, joints, now_ns, self._limits, self._body)
-        self._twist.publish(messages.twist_stamped(motion, self._robot.base_frame, now_ns))
+        self._publish_twist(
+            twist(self._execution.command, joints, now_ns, self._limits, self._body)
+        )
+
+    def _publish_twist(self, motion: Twist) -> None:
+        stamp_ns = self._now_ns()
+        self._twist.publish(messages.twist_stamped(motion, self._robot.base_frame, stamp_ns))
 
     def _publish_diagnostics(self) -> None:
         execution = self._execution

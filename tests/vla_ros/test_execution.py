@@ -301,6 +301,23 @@ def test_who_is_started_stopped_needs_a_reset_and_an_instruction(started):
     assert started.state is State.HOLDING
 
 
+def test_the_end_brakes_an_arm_in_motion(moving):
+    moving.wait(100, joints=moving.last.trajectory.positions[10])
+    motion_end_ns = moving.execution.command.end_ns
+    moving.execution.on_end(moving.now)
+    assert isinstance(moving.last, Hold)
+    assert moving.state is State.HOLDING
+    assert moving.execution.reason == "the executor ends"
+    assert moving.execution.command.end_ns < motion_end_ns
+    assert moving.last.trajectory.at(moving.execution.command.end_ns).resting
+
+
+def test_the_end_sends_nothing_to_an_arm_that_does_not_move(started):
+    """Somebody else may move it."""
+    started.execution.on_end(started.now)
+    assert started.sent == []
+
+
 def test_reset_without_a_stop_says_so(moving):
     assert not moving.execution.reset(moving.now)
     assert moving.state is State.MOVING

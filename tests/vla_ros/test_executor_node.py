@@ -33,6 +33,9 @@ class Recorder:
     def publish(self, message):
         self.sent.append(message)
 
+    def wait_for_all_acked(self, _timeout):
+        return True
+
 
 @pytest.fixture
 def make_node():
@@ -335,6 +338,36 @@ def test_stamps_of_joint_states_count_unless_there_are_none(make_node):
     assert node._execution.fresh_joints(node._now_ns()) is None
     node._on_joints(messages.joint_state(names, values, values * 0, 0))
     assert node._execution.fresh_joints(node._now_ns()) is not None
+
+
+def test_before_it_ends_it_brakes(make_node):
+    node = make_node()
+    node._arm_command = Recorder()
+    go(node, "fr3")
+    node.clock.now_ns += 150 * MS  # amid the motion
+    joints = node._execution.command.at(node._now_ns()).positions
+    node._execution.on_joints(joints, node._now_ns())
+    end_ns, grips = node._execution.command.end_ns, len(node._gripper_command.sent)
+    node.before_shutdown()
+    motion, brake = node._arm_command.sent
+    assert not any(brake.points[-1].velocities)
+    assert node._now_ns() + messages.to_ns(brake.points[-1].time_from_start) < end_ns
+    assert len(node._gripper_command.sent) == grips
+    node.before_shutdown()
+    assert len(node._arm_command.sent) == 2
+
+
+def test_before_it_ends_the_last_twist_is_zero(make_node):
+    node = make_node("output:=twist")
+    node._twist = Recorder()
+    node.before_shutdown()
+    assert node._twist.sent == []  # it has never moved the arm
+    go(node, "fr3")
+    node.before_shutdown()
+    still = node._twist.sent[-1].twist
+    assert [getattr(part, axis) for part in (still.linear, still.angular) for axis in "xyz"] == [
+        0.0
+    ] * 6
 
 
 def test_an_internal_error_ends_the_work(make_node):
