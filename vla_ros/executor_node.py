@@ -147,7 +147,9 @@ class ExecutorNode(Node):
         self._state = self.create_publisher(String, topics.EXECUTOR_STATE, RELIABLE)
         self.create_subscription(String, topics.POLICY_STATE, self._on_policy_state, RELIABLE)
         self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, SENSOR)
-        self._hear_bounded(MultiDOFJointTrajectory, topics.ACTION_CHUNK, self._on_poses)
+        self._chunk_topic = self._hear_bounded(
+            MultiDOFJointTrajectory, topics.ACTION_CHUNK, self._on_poses
+        )
         self._hear_bounded(JointTrajectory, topics.GRIPPER_CHUNK, self._on_gripper)
         subscribe_latched(
             self, String, topics.INSTRUCTION, lambda text, info: self._on_instruction(text, info)
@@ -158,8 +160,11 @@ class ExecutorNode(Node):
         self.create_timer(1.0 / DIAGNOSTICS_RATE_HZ, self._publish_diagnostics)
         self.create_timer(1.0 / HEARTBEAT_RATE_HZ, self._tell_state)
 
-    def _hear_bounded(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
-        """Subscribe; what is far too long is not taken apart: a stop would have to wait."""
+    def _hear_bounded(self, kind: type, topic: str, callback: Callable[[Any], None]) -> str:
+        """Subscribe; what is far too long is not taken apart: a stop would have to wait.
+
+        Returns what the topic is called here.
+        """
 
         def hear(data: bytes) -> None:
             if len(data) > MOST_BYTES:
@@ -169,7 +174,7 @@ class ExecutorNode(Node):
                 return
             callback(deserialize_message(data, kind))
 
-        self.create_subscription(kind, topic, hear, RELIABLE, raw=True)
+        return self.create_subscription(kind, topic, hear, RELIABLE, raw=True).topic_name
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
@@ -315,6 +320,11 @@ class ExecutorNode(Node):
             State.WAITING: "WARN",
             State.STOPPED: "ERROR",
         }[execution.state]
+        text = f"{execution.state.value}: {reason}" if reason else execution.state.value
+        publishers = self.count_publishers(self._chunk_topic)
+        if publishers > 1:  # none of them is stopped for it: one may be handing over to another
+            level = "WARN" if level == "OK" else level
+            text += f"; {self._chunk_topic} has {publishers} publishers, and all are followed"
         values = {
             "state": execution.state.value,
             "accepted": execution.accepted,
@@ -323,10 +333,10 @@ class ExecutorNode(Node):
             "late": execution.late,
             "speed_share": f"{execution.speed_share(self._now_ns()):.2f}",
             "latency_ms": f"{self._latency_ms:.1f}",
+            "chunk_publishers": publishers,
             "outdated_instruction": execution.outdated,
             **self._streams.values(self._now_ns()),
         }
-        text = f"{execution.state.value}: {reason}" if reason else execution.state.value
         self._diagnostics.publish(
             messages.diagnostics("executor_node", level, text, values, self._now_ns())
         )

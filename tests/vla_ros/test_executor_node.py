@@ -56,8 +56,10 @@ def make_node():
     os.environ.update({**shared_environment(), **private_environment()})
     nodes = []
 
-    def make(*parameters):
+    def make(*parameters, remap=None):
         arguments = ["--ros-args", *(word for each in parameters for word in ("-p", each))]
+        for ours, theirs in (remap or {}).items():
+            arguments += ["-r", f"{ours}:={theirs}"]
         rclpy.init(args=arguments, signal_handler_options=rclpy.SignalHandlerOptions.NO)
         nodes.append(NodeOnClock())
         node = nodes[-1]
@@ -338,6 +340,39 @@ def test_stamps_of_joint_states_count_unless_there_are_none(make_node):
     assert node._execution.fresh_joints(node._now_ns()) is None
     node._on_joints(messages.joint_state(names, values, values * 0, 0))
     assert node._execution.fresh_joints(node._now_ns()) is not None
+
+
+@pytest.mark.parametrize("name", ["/policy/action_chunk", "/elsewhere/chunk"])
+def test_two_publishers_of_chunks_are_told_but_stop_nothing(make_node, name):
+    import rclpy
+    from trajectory_msgs.msg import MultiDOFJointTrajectory
+
+    from vla_ros.runtime import RELIABLE
+
+    node = make_node(remap={"/policy/action_chunk": name})
+    node._arm_command = Recorder()
+    go(node, "fr3")
+
+    def status(count):
+        """When so many are known."""
+        for _ in range(200):
+            node._diagnostics = Recorder()
+            node._publish_diagnostics()
+            (found,) = node._diagnostics.sent[0].status
+            if {each.key: each.value for each in found.values}["chunk_publishers"] == str(count):
+                return found
+            rclpy.spin_once(node, timeout_sec=0.05)
+        pytest.fail(f"{count} publishers are not seen")
+
+    for count in (1, 2):
+        node.create_publisher(MultiDOFJointTrajectory, name, RELIABLE)
+        found = status(count)
+        assert ("publishers" in found.message) == (count == 2)
+        assert node._execution.state.value == "moving"
+    assert found.level == messages.LEVELS["WARN"]
+    assert f"{name} has 2 publishers" in found.message
+    node._execution.on_emergency_stop(node._now_ns())
+    assert status(2).level == messages.LEVELS["ERROR"]  # remains what it is
 
 
 def test_before_it_ends_it_brakes(make_node):
