@@ -28,6 +28,7 @@ class ArmModel:
     joint_names: tuple[str, ...]  # of the arm, from base to tool
     tool: str  # a site, or a body (a URDF's link)
     home_rad: NDArray[np.float64]  # (n,) a usual posture, which IK tends to
+    source: str = "the description"  # what messages call it
 
     def compile(self) -> mujoco.MjModel:
         """The model; raises `ArmModelError` when it lacks a joint or the tool."""
@@ -78,7 +79,11 @@ def fr3() -> ArmModel:
 
 
 def from_text(
-    text: str, joint_names: tuple[str, ...], tool: str, home_rad: NDArray[np.float64]
+    text: str,
+    joint_names: tuple[str, ...],
+    tool: str,
+    home_rad: NDArray[np.float64],
+    source: str = ArmModel.source,
 ) -> ArmModel:
     """From a URDF or MJCF, as text. Of a URDF only primitive shapes are kept: its meshes lie in
     ROS packages, and primitives are enough to see collisions."""
@@ -97,7 +102,7 @@ def from_text(
                 spec.delete(mesh)
         return spec
 
-    return ArmModel(make, tuple(joint_names), tool, np.asarray(home_rad, dtype=float))
+    return ArmModel(make, tuple(joint_names), tool, np.asarray(home_rad, dtype=float), source)
 
 
 def from_file(
@@ -110,4 +115,4 @@ def from_file(
         raise ArmModelError(
             f"description: expected a URDF or MJCF file, got {path}: {error}"
         ) from None
-    return from_text(text, joint_names, tool, home_rad)
+    return from_text(text, joint_names, tool, home_rad, str(path))

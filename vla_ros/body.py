@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from sim.arm_description import MEND, sees
 from sim.arm_model import ArmModel, fr3
 from sim.kinematics import Kinematics
+from vla_ros.errors import UserError
 from vla_ros.limits import Box
 
 KEEP_OUT = "keep-out box"
@@ -38,6 +40,7 @@ class Body:
 
     Parts that are neighbours, or neighbours' neighbours, are not compared: drawn simply they
     overlap, and their joints' ranges keep them apart. Nor are those that touch in the home posture.
+    Raises `UserError` for boxes that nothing can be checked against.
     """
 
     def __init__(
@@ -63,6 +66,11 @@ class Body:
                 conaffinity=1,
             )
         self._model = spec.compile()
+        if keep_out and not sees(self._model):
+            raise UserError(
+                f"keep_out_m: expected a description in which parts that move have shapes, "
+                f"{arm.source} has none: {MEND}"
+            )
         self._model.geom_margin[:] = clearance_m / 2  # of a pair the sum counts
         self._data = mujoco.MjData(self._model)
         joints = arm.joint_ids(self._model)

@@ -74,14 +74,24 @@ def violations(trajectory: Trajectory, limits: Limits, body: BodyLike) -> list[V
     found = _joints(trajectory, limits, body.joint_names)
     tool, turns, contacts = body.follow(trajectory.positions)
     found += _tool(tool, turns, limits) + _tool_acceleration(trajectory, limits, body)
-    excess_m = limits.workspace.excess_m(tool)
-    allowed_m = max(limits.overshoot_m, float(excess_m[0]) + 1e-3)
-    if excess_m.max() > allowed_m:
-        found.append(Violation("out of the workspace", excess_m.max(), allowed_m, "m"))
+    found += _workspace(tool, limits)
     if touch := _first_new(contacts):
         missing_m = limits.clearance_m - touch.distance_m
         found.append(Violation("missing clearance", missing_m, 0.0, "m", detail=str(touch)))
     return found
+
+
+def _workspace(tool: NDArray, limits: Limits) -> list[Violation]:
+    """Who is beyond a side already may not go further beyond that one, nor beyond another."""
+    excess_m = limits.workspace.excess_per_side_m(tool)  # (m, 6)
+    allowed_m = np.maximum(limits.overshoot_m, excess_m[0] + 1e-3)
+    most_m = excess_m.max(axis=0)
+    side = int(np.argmax(most_m - allowed_m))
+    if most_m[side] <= allowed_m[side]:
+        return []
+    where = f"{('low', 'high')[side // 3]} {'xyz'[side % 3]}"
+    found, allowed = float(most_m[side]), float(allowed_m[side])
+    return [Violation("out of the workspace", found, allowed, "m", detail=where)]
 
 
 def tool_violations(trajectory: Trajectory, limits: Limits, body: BodyLike) -> list[Violation]:

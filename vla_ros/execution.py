@@ -176,25 +176,28 @@ class Execution:
         if self.state is State.STOPPED or not self._instruction:
             self.refused += 1
             return
-        if chunk.stamp_ns < self._instruction_ns:
-            return  # seen before the instruction came: an answer to the old one
+        age_ns = now_ns - chunk.stamp_ns
+        if chunk.stamp_ns < self._instruction_ns:  # an answer to the old one, or a clock is behind
+            if age_ns > self._timeouts.chunk_age_ns and self.state is not State.MOVING:
+                self.refused += 1
+                self.reason = self._too_old(age_ns)
+            return
         joints = self.fresh_joints(now_ns)
         if joints is None:
             self.refused += 1
             return
         try:
-            age_ns = now_ns - chunk.stamp_ns
             if not -self._timeouts.joints_ns <= age_ns <= self._timeouts.chunk_age_ns:
-                raise ActionError(
-                    f"the chunk's observation is {age_ns / 1e6:.0f} ms old; "
-                    f"0 to {self._timeouts.chunk_age_ns / 1e6:.0f} ms expected"
-                )
+                raise ActionError(self._too_old(age_ns))
             if self.state is not State.MOVING and self.command.end_ns > now_ns:
                 return  # it comes to rest first, and then begins softly
             if self.state is State.MOVING and self._motions.strays(joints):
                 raise ActionError(
                     f"the arm is more than {self._pace.follow_rad:g} rad from its command"
                 )
+            if self.state is not State.MOVING and self._motions.must_take_over(joints, now_ns):
+                self._take_over(joints, now_ns)
+                return  # the next one begins there
             if self.state is not State.MOVING:
                 self._moving_since_ns = now_ns
             moving, share = self.state is State.MOVING, self.speed_share(now_ns)
@@ -216,6 +219,12 @@ class Execution:
         self.reason = "; ".join(motion.notes)
         self.command.replace(motion.trajectory, motion.reached_ns, motion.meant_ns)
         self._send(motion)
+
+    def _too_old(self, age_ns: int) -> str:
+        return (
+            f"the chunk's observation is {age_ns / 1e6:.0f} ms old; "
+            f"0 to {self._timeouts.chunk_age_ns / 1e6:.0f} ms expected"
+        )
 
     def on_heartbeat(self, now_ns: int) -> None:
         """Who sends the chunks is alive. Counts only while it beats: others need not."""
@@ -346,6 +355,13 @@ class Execution:
         gap = self.command.at(now_ns).positions - joints
         if np.max(np.abs(gap)) > self._pace.settle_rad:
             self._hold_along(self._motions.to_rest(joints, now_ns))
+
+    def _take_over(self, joints: NDArray, now_ns: int) -> None:
+        """The arm is not where it was told to be: hold it where it is, before it moves."""
+        self.state, self.reason = State.HOLDING, "holding the arm where it is before it moves"
+        self._hold_pending = False
+        self._settle_at_ns = None
+        self._hold_along(self._motions.take_over(joints, now_ns))
 
     def _hold_along(self, trajectory: Trajectory) -> None:
         self.command.replace(trajectory)

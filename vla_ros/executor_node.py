@@ -70,6 +70,14 @@ PARAMETERS = (
     Parameter(
         "old_instructions", False, "Take one that was published before the start: in simulation"
     ),
+    Parameter(
+        "first_hold_s",
+        1.0,
+        "Hold the measured pose for so long before the very first motion; a driver that tells of "
+        "another arm's pose is not followed with a leap",
+        0.0,
+        30.0,
+    ),
     Parameter("output", OUTPUTS[0], f"What the arm is sent: {' or '.join(OUTPUTS)}"),
     Parameter("twist_rate_hz", 50.0, "Twists a second; Servo drops what is 0.1 s old", 20.0, 500.0),
     *ROBOT_PARAMETERS,
@@ -115,6 +123,7 @@ class ExecutorNode(Node):
             blend_ns=round(values["blend_s"] * 1e9),
             lead_ns=round(values["lead_s"] * 1e9),
             follow_rad=values["follow_rad"],
+            first_hold_ns=round(values["first_hold_s"] * 1e9),
         )
         self._body = Body(self._robot.arm, self._limits.keep_out, self._limits.clearance_m)
         self._execution = Execution(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+TURNING_RAD_S = 0.02  # slower is the noise of encoders
 MARGIN_RAD = 0.1  # on top of what the arm can have moved
 LEAP_WORKING_NS = 2_000_000_000
 LEAP_RESTING_NS = 100_000_000
@@ -35,6 +36,7 @@ class JointWatch:
         self._known: tuple[int, NDArray[np.float64]] | None = None  # (arrival [ns], (n,) [rad])
         self._doubt: _Doubt | None = None
         self.stamp_ns = 0  # of the state that is known
+        self.turning = False  # whether the last two states are those of an arm in motion
         self.problem = ""
 
     def add(self, positions: NDArray, stamp_ns: int, now_ns: int, working: bool) -> bool:
@@ -55,6 +57,10 @@ class JointWatch:
             leap_rad = float(np.abs(positions - self._known[1]).max())
             self.problem = f"joint states leapt by {leap_rad:.2f} rad"
             return False
+        if self._known is not None and stamp_ns > self.stamp_ns:
+            passed_s = (stamp_ns - self.stamp_ns) / 1e9
+            turned_rad = float(np.abs(positions - self._known[1]).max())
+            self.turning = turned_rad > TURNING_RAD_S * passed_s
         self._known, self._doubt, self.problem = (now_ns, positions), None, ""
         self.stamp_ns = stamp_ns
         return True

@@ -7,27 +7,27 @@ from dataclasses import replace
 from typing import Any
 
 from vla_ros.errors import UserError
-from vla_ros.limits import Box, Limits, LimitsError, per_joint
+from vla_ros.limits import LARGEST, Box, Limits, LimitsError, per_joint
 from vla_ros.runtime import Parameter
 
 OWN = "; 0: the robot's own"
-NUMBERS = (  # fields of `Limits`: description, largest
-    ("velocity_fraction", "Share of the joints' velocity limits to use", 1.0),
-    ("speed_m_s", "Fastest tool speed", 3.0),
-    ("acceleration_m_s2", "Largest tool acceleration", 50.0),
-    ("jerk_m_s3", "Largest tool jerk", 10_000.0),
-    ("turn_rad_s", "Fastest turning of the tool", 20.0),
-    ("step_m", "Longest step between two poses", 0.5),
-    ("overshoot_m", "That the way between poses may bulge out of the workspace", 0.1),
-    ("clearance_m", "Between parts of the robot, and to boxes to keep out of", 0.1),
-    ("slow_condition", "Condition of the Jacobian from which it goes slower", 1000.0),
-    ("stop_condition", "Condition of the Jacobian where it does not go on", 10_000.0),
-    ("gripper_effort_n", "Force of each finger", 500.0),
+NUMBERS = (  # fields of `Limits` and their descriptions
+    ("velocity_fraction", "Share of the joints' velocity limits to use"),
+    ("speed_m_s", "Fastest tool speed"),
+    ("acceleration_m_s2", "Largest tool acceleration"),
+    ("jerk_m_s3", "Largest tool jerk"),
+    ("turn_rad_s", "Fastest turning of the tool"),
+    ("step_m", "Longest step between two poses"),
+    ("overshoot_m", "That the way between poses may bulge out of the workspace"),
+    ("clearance_m", "Between parts of the robot, and to boxes to keep out of"),
+    ("slow_condition", "Condition of the Jacobian from which it goes slower"),
+    ("stop_condition", "Condition of the Jacobian where it does not go on"),
+    ("gripper_effort_n", "Force of each finger"),
 )
 JOINTS = ("acceleration_rad_s2", "jerk_rad_s3")
 CORNERS = ("workspace_low_m", "workspace_high_m")
 LIMIT_PARAMETERS = (
-    *(Parameter(name, 0.0, text + OWN, 0.0, largest) for name, text, largest in NUMBERS),
+    *(Parameter(name, 0.0, text + OWN, 0.0, LARGEST[name]) for name, text in NUMBERS),
     *(Parameter(name, [0.0], "Of the joints, one or each" + OWN) for name in JOINTS),
     *(Parameter(name, [0.0], "Box for the tool: x, y, z" + OWN) for name in CORNERS),
     Parameter("keep_out_m", [0.0], "Boxes for no part: x, y, z low, x, y, z high, ..." + OWN),
@@ -42,6 +42,10 @@ def limits_of(values: Mapping[str, Any], own: Limits) -> Limits:
     try:
         for name in JOINTS:
             if name in lists:
+                if len(lists[name]) not in (1, own.joints):
+                    raise LimitsError(
+                        f"{name}: expected 1 number or {own.joints}, got {len(lists[name])}"
+                    )
                 one = lists[name][0] if len(lists[name]) == 1 else lists[name]
                 given[name] = per_joint(one, own.joints)
         if any(name in lists for name in CORNERS):

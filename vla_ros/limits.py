@@ -25,6 +25,25 @@ ABOVE_ZERO = (  # with 0 the arm could never move, or the fingers never hold
     "speed_m_s", "acceleration_m_s2", "jerk_m_s3", "turn_rad_s", "step_m", "joint_step_rad",
     "reach_error_m", "gripper_effort_n",
 )  # fmt: skip
+LARGEST = {  # of what can be meant; more is another unit
+    "velocity_rad_s": 50.0,
+    "acceleration_rad_s2": 1000.0,
+    "jerk_rad_s3": 100_000.0,
+    "velocity_fraction": 1.0,
+    "speed_m_s": 3.0,
+    "acceleration_m_s2": 50.0,
+    "jerk_m_s3": 10_000.0,
+    "turn_rad_s": 20.0,
+    "step_m": 0.5,
+    "overshoot_m": 0.1,
+    "clearance_m": 0.1,
+    "workspace_margin_m": 1.0,
+    "joint_step_rad": 6.3,
+    "reach_error_m": 0.1,
+    "slow_condition": 1000.0,
+    "stop_condition": 10_000.0,
+    "gripper_effort_n": 500.0,
+}
 
 
 class LimitsError(ValueError):
@@ -52,8 +71,12 @@ class Box:
 
     def excess_m(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """How far each of `points` (k, 3) [m] is outside, along the worst axis: (k,), 0 inside."""
+        return self.excess_per_side_m(points).max(axis=1)
+
+    def excess_per_side_m(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How far each of `points` (k, 3) [m] is beyond each side: (k, 6), the low ones first."""
         low, high = np.asarray(self.low_m), np.asarray(self.high_m)
-        return np.maximum(0.0, np.maximum(low - points, points - high)).max(axis=1)
+        return np.maximum(0.0, np.concatenate([low - points, points - high], axis=1))
 
 
 @dataclass(frozen=True)

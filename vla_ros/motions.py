@@ -22,6 +22,7 @@ from vla_ros.planning import Begin, Motion, PoseChunk, gentle_stop, plan
 from vla_ros.trajectory import Phase, Trajectory
 
 LATE_NS = 20_000_000  # a way of braking that took longer to find begins where the arm was
+NEVER_NS = -(2**62)
 HOLD_ATTEMPTS = 3  # then it goes out late
 
 
@@ -37,6 +38,8 @@ class Pace:
     follow_rad: float = 0.2  # an arm further than this from its command does not follow it
     settle_ns: int = 100_000_000  # after coming to rest the measured pose is held
     settle_rad: float = 0.005  # unless the command is this near to it
+    first_hold_ns: int = 0  # before the first motion the measured pose is held for this long
+    taken_ns: int = 1_000_000_000  # so long a pose that was taken over counts as the arm's
 
 
 class Motions:
@@ -57,12 +60,14 @@ class Motions:
         self._watch = watch
         self._clock = clock
         self._lead_ns = pace.lead_ns
+        self._taken_at_ns = NEVER_NS
         self.command = Command()
         self.late = 0  # motions that were ready when they should have begun already
 
     def forget(self) -> None:
         """The clock went back: nothing is known of what is commanded now."""
         self.command = Command()
+        self._taken_at_ns = NEVER_NS
 
     # --- moving -----------------------------------------------------------------------------
 
@@ -82,10 +87,34 @@ class Motions:
         )
         return None if self._is_late(motion, now_ns) else motion
 
+    def must_take_over(self, joints: NDArray, now_ns: int) -> bool:
+        """Whether a resting arm is not where it was told to be, or was told nothing yet.
+
+        Somebody moved it, by hand or with another controller. From the old command a motion would
+        begin with a leap, as the controller goes to its first point from wherever the arm is.
+        """
+        if self.command.running is None:
+            return self._pace.first_hold_ns > 0
+        if now_ns - self._taken_at_ns <= self._pace.taken_ns:
+            return (
+                False  # it was, and sags by a little again: an arm is never quite where it should
+            )
+        return self._gap_rad(joints) > self._pace.settle_rad
+
+    def take_over(self, joints: NDArray, now_ns: int) -> Trajectory:
+        """Hold the arm where it is measured; a motion can begin from there afterwards."""
+        self._taken_at_ns = now_ns
+        trajectory = self.to_rest(joints, now_ns)
+        self._taken_at_ns = max(now_ns, trajectory.end_ns)
+        return trajectory
+
+    def _gap_rad(self, joints: NDArray) -> float:
+        """Between `joints` and what was commanded when they were measured."""
+        return float(np.max(np.abs(self.command.at(self._watch.stamp_ns).positions - joints)))
+
     def strays(self, joints: NDArray) -> bool:
         """Whether the arm was elsewhere than it was told to be when `joints` were measured."""
-        gap = self.command.at(self._watch.stamp_ns).positions - joints
-        return bool(np.max(np.abs(gap)) > self._pace.follow_rad)
+        return self._gap_rad(joints) > self._pace.follow_rad
 
     def _is_late(self, motion: Motion, now_ns: int) -> bool:
         """Whether planning took longer than it may; the next motion then begins later."""
@@ -103,8 +132,9 @@ class Motions:
         begin_ns = now_ns + self._lead_ns
         held_ns = self.command.behind_ns(stamp_ns, now_ns)
         running = self.command.running
-        if running is None or self.strays(joints):
-            held_ns = held_ns if running is None else 0
+        taken = not moving and begin_ns - self._taken_at_ns <= self._pace.taken_ns
+        if running is None or taken or self.strays(joints):
+            held_ns = 0 if running is not None and self.strays(joints) else held_ns
             rest = Phase.at_rest(self._within_range(joints))
             return Begin(begin_ns, rest, held_ns=held_ns, now_ns=now_ns)
         return Begin(
@@ -143,18 +173,20 @@ class Motions:
         return trajectory
 
     def to_rest(self, joints: NDArray, now_ns: int) -> Trajectory:
-        """From the command to rest; to the measured joints, where the command rests already."""
+        """From the command to rest; where it rests already, the measured joints are held."""
         joints = self._within_range(joints)
         if self.command.running is None:
-            return shaping.standing(joints, now_ns)
+            # Whatever the controller does now is unknown. What turns is stopped at once; else there
+            # is time, should these joint states be a driver's default and not the arm's.
+            reach_ns = 0 if self._watch.turning else self._pace.first_hold_ns
+            return shaping.standing(joints, now_ns, reach_ns)
         phase = self.command.at(now_ns)
         slow = self._limits.scaled(self._pace.soft_start_share)
-        if not self.strays(joints):
+        if not phase.resting and not self.strays(joints):
             try:
-                if not phase.resting:
-                    return gentle_stop(phase, now_ns, self._limits, self._body)
-                return shaping.through(phase, now_ns, joints[None], np.zeros(1), slow)[0]
+                return gentle_stop(phase, now_ns, self._limits, self._body)
             except ActionError:  # no number of a state that was checked leads here
                 pass
-        # Should the joint states lie, the arm must not be yanked to where they say it is.
+        # One point: wherever the controller begins, at the arm or at its last command, it does not
+        # go back to the old command first. Should the joint states lie, it has time to get there.
         return shaping.standing(joints, now_ns, shaping.reach_ns(phase, joints, slow))

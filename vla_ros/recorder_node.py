@@ -22,7 +22,7 @@ from vla_ros import messages, topics
 from vla_ros.errors import UserError
 from vla_ros.joints import JointsError, positions_by_name
 from vla_ros.recording.arm import JOINT_NAMES, features
-from vla_ros.recording.recorder import Recorder, Settings
+from vla_ros.recording.recorder import COMMANDS, JOINTS, Recorder, Settings
 from vla_ros.runtime import RELIABLE, Parameter, declare, run_node, subscribe_latched
 
 PARAMETERS = (
@@ -41,9 +41,9 @@ PARAMETERS = (
 DIAGNOSTICS_RATE_HZ = 2.0
 PATIENCE_S = 5.0  # then a stream that has not come is named
 # Writing an episode takes a moment; what arrives meanwhile waits here.
-IMAGES = QoSProfile(depth=32, reliability=ReliabilityPolicy.BEST_EFFORT)
-JOINTS = QoSProfile(depth=256, reliability=ReliabilityPolicy.BEST_EFFORT)
-COMMANDS = QoSProfile(depth=64, reliability=ReliabilityPolicy.RELIABLE)
+PICTURES = QoSProfile(depth=32, reliability=ReliabilityPolicy.BEST_EFFORT)
+STATES = QoSProfile(depth=256, reliability=ReliabilityPolicy.BEST_EFFORT)
+TRAJECTORIES = QoSProfile(depth=64, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class RecorderNode(Node):
@@ -73,16 +73,16 @@ class RecorderNode(Node):
             wanted = features(dict.fromkeys(self._settings.cameras, (0, 0, 3)))
             check_output(self._folder, self._settings.rate_hz, wanted, self._robot_type)
         self._missing = ""  # what has not come in `PATIENCE_S`, in words
-        self._patience = self.create_timer(PATIENCE_S, self._look_for_missing)
+        self.create_timer(PATIENCE_S, self._look_for_missing)
         self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, RELIABLE)
         for name in self._settings.cameras:
             self.create_subscription(
                 Image,
                 topics.image_topic(name),
                 lambda message, name=name: self._on_image(name, message),
-                IMAGES,
+                PICTURES,
             )
-        self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, JOINTS)
+        self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, STATES)
         for topic, names in (
             (topics.ARM_COMMAND, robot.JOINT_NAMES),
             (topics.GRIPPER_COMMAND, robot.FINGER_JOINT_NAMES),
@@ -91,7 +91,7 @@ class RecorderNode(Node):
                 JointTrajectory,
                 topic,
                 lambda message, names=names: self._on_command(names, message),
-                COMMANDS,
+                TRAJECTORIES,
             )
         subscribe_latched(self, String, topics.INSTRUCTION, self._on_instruction)
         subscribe_latched(self, Bool, topics.EPISODE_SUCCESS, self._on_success)
@@ -124,6 +124,8 @@ class RecorderNode(Node):
         except ObservationError as error:
             self._refuse(f"camera {camera!r}: {error}")
             return
+        if not self._stamped(message, f"camera {camera!r}"):
+            return
         with self._writing():
             self.recorder.on_image(camera, messages.to_ns(message.header.stamp), image)
 
@@ -133,7 +135,16 @@ class RecorderNode(Node):
         except JointsError as error:
             self._refuse(f"{topics.JOINT_STATES}: {error}")
             return
+        if not self._stamped(message, topics.JOINT_STATES):
+            return
         self.recorder.on_joints(messages.to_ns(message.header.stamp), joints, self._now_ns())
+
+    def _stamped(self, message: Image | JointState, what: str) -> bool:
+        """Rows are put together by stamps; arrival tells too little of when something was."""
+        if messages.to_ns(message.header.stamp) > 0:
+            return True
+        self._refuse(f"{what}: unstamped: expected the time of measuring in header.stamp, got 0")
+        return False
 
     def _on_command(self, names: tuple[str, ...], message: JointTrajectory) -> None:
         try:
@@ -168,17 +179,16 @@ class RecorderNode(Node):
         return response
 
     def _look_for_missing(self) -> None:
-        """Every `PATIENCE_S` until all is there; a change is said."""
+        """Every `PATIENCE_S`; a change is said."""
         before = self._missing
         known = {name: topics.image_topic(name) for name in self._settings.cameras}
-        missing = [known.get(name, topics.JOINT_STATES) for name in self.recorder.missing]
+        known |= {JOINTS: topics.JOINT_STATES, COMMANDS: topics.ARM_COMMAND}
+        missing = [known[name] for name in self.recorder.missing]
         self._missing = (
-            f"nothing has come on {', '.join(missing)}: still waiting" if missing else ""
+            f"nothing usable has come on {', '.join(missing)}: still waiting" if missing else ""
         )
         if self._missing != before:
             self._on_event(self._missing or "all streams are there")
-        if not missing:
-            self._patience.cancel()
 
     # --- health -----------------------------------------------------------------------------
 

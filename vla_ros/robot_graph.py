@@ -1,4 +1,4 @@
-"""The graph beside a real robot, for `launch/robot.launch.py`: the policy and the executor.
+"""The graph beside a real robot, for `launch/robot.launch.py`: the executor, and who drives it.
 
 The robot's own drivers bring joint states, cameras and controllers; `vla_ros.robots` says what they
 are called there.
@@ -20,9 +20,10 @@ from vla_ros.graph import (
     configured,
     independent_environment,
 )
-from vla_ros.robots import TOPICS, Robot, RobotError, load_robot
+from vla_ros.robots import FR3, TOPICS, Robot, RobotError, load_robot
 
 OUTPUTS = ("trajectory", "twist")  # as in `vla_ros.executor_node`, which needs ROS
+DRIVERS = ("policy", "teleop")  # never both: each sends chunks
 ARGUMENTS = (
     Argument("robot", "fr3", "Name of a robot in config/robots/, or a YAML file like those"),
     Argument("description", "", "URDF or MJCF file of the robot with its tool; empty: its file's"),
@@ -31,6 +32,12 @@ ARGUMENTS = (
     ),
     Argument("device", "cpu", "Where the policy runs: cpu, cuda or cuda:<index>"),
     Argument("output", OUTPUTS[0], "To a joint_trajectory_controller or MoveIt Servo", OUTPUTS),
+    Argument(
+        "driver",
+        DRIVERS[0],
+        "Who moves the arm: the policy, or an operator on /teleop/twist (FR3 only)",
+        DRIVERS,
+    ),
     Argument("config", "", "YAML file whose parameters override the nodes' defaults; empty: none"),
 )
 
@@ -54,7 +61,9 @@ def describe(choices: Mapping[str, str] | None = None, cores: int | None = None)
             renamed,
             {"OMP_NUM_THREADS": "1", **independent_environment()},
         ),
-        NodeDescription(
+        _operator(robot, renamed)
+        if values["driver"] == "teleop"
+        else NodeDescription(
             "policy_node",
             "policy_node",
             "vla_ros.policy_node",
@@ -70,6 +79,21 @@ def describe(choices: Mapping[str, str] | None = None, cores: int | None = None)
         ),
     )
     return configured(nodes, values)
+
+
+def _operator(robot: Robot, renamed: tuple[tuple[str, str], ...]) -> NodeDescription:
+    if robot.joint_names != FR3.joint_names:
+        raise UserError(
+            f"driver: teleop: expected the FR3, the only robot that teleop_node knows, "
+            f"got {robot.name}"
+        )
+    return NodeDescription(
+        "teleop_node",
+        "teleop_node",
+        "vla_ros.teleop_node",
+        remappings=renamed,
+        environment={"OMP_NUM_THREADS": "1"},
+    )
 
 
 def remappings(robot: Robot) -> tuple[tuple[str, str], ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rclpy.logging import get_logger
+
 from vla_ros.errors import UserError
 from vla_ros.robots import Robot, RobotError, load_robot
 from vla_ros.runtime import Parameter
@@ -16,8 +18,11 @@ ROBOT_PARAMETERS = (
 
 
 def robot_of(values: Mapping[str, Any]) -> Robot:
-    """The robot of the parameters; raises `UserError`."""
+    """The robot of the parameters; what is not checked with it is logged. Raises `UserError`."""
     try:
-        return load_robot(values["robot"], values["description"])
+        robot = load_robot(values["robot"], values["description"])
     except RobotError as error:
         raise UserError(str(error)) from error
+    for note in robot.notes:
+        get_logger("robot").warning(note)
+    return robot

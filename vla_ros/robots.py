@@ -17,11 +17,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim import arm_model, robot
+from sim import arm_description, arm_model, robot
 from sim.arm_model import ArmModel, ArmModelError
 from sim.yaml_file import YamlError, expected_one_of, read_yaml, shortened
 from vla_ros import topics
-from vla_ros.limits import FR3_LIMITS, JOINT_FIELDS, Box, Limits, LimitsError, per_joint
+from vla_ros.limits import (
+    FR3_LIMITS,
+    JOINT_FIELDS,
+    LARGEST,
+    Box,
+    Limits,
+    LimitsError,
+    per_joint,
+)
+from vla_ros.robot_checks import base_frames, check_home, unchecked
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]  # a checkout, or site-packages
 FOLDERS = (  # of a checkout, and of an installed package: beside `lib`, wherever that is
@@ -31,7 +40,9 @@ FOLDERS = (  # of a checkout, and of an installed package: beside `lib`, whereve
 ROS_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)  # one part of a topic's name
 TOPIC_NAME = re.compile(rf"/?{ROS_NAME.pattern}(/{ROS_NAME.pattern})*", re.ASCII)
 FRAME_NAME = re.compile(r"[^\s/][^\s]*")  # tf2 takes no leading slash
-LARGEST = 1e9  # of any number in a robot's file; NaN is not below it, either
+HUGE = 1e9  # no number in a robot's file reaches it; nor does NaN
+REACH_M = 10.0  # of a workspace's corners from the base; more is another unit
+ROOM_M = 100.0  # of boxes to keep out of: floors and walls are large
 BUILT_IN = "built-in"  # the FR3 of `sim.robot`
 SECTIONS = {
     "name", "source", "description", "joints", "tool", "home_rad", "limits", "gripper", "topics",
@@ -87,6 +98,7 @@ class Robot:
     tool_frame: str = "tcp"
     topics: Mapping[str, str] = field(default_factory=dict)  # key of `TOPICS` -> the robot's name
     cameras: Mapping[str, str] = field(default_factory=dict)  # camera -> image topic
+    notes: tuple[str, ...] = ()  # what is not checked with this description
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -127,6 +139,7 @@ def _robot(content: Any, path: Path, description: str) -> Robot:
     tool = _text(content.get("tool"), "tool", "the name of a link or site")
     given = description or _text(content.get("description"), "description", "a URDF or MJCF file")
     published: dict[str, NDArray] = {}
+    text = ""
     if given == BUILT_IN:
         arm = arm_model.fr3()
         if (names, tool) != (arm.joint_names, arm.tool):
@@ -138,8 +151,10 @@ def _robot(content: Any, path: Path, description: str) -> Robot:
     else:
         file = Path(given) if description else path.parent / given
         arm = arm_model.from_file(file, names, tool, home)
-        published = urdf_limits(file.read_text(), names, f"description: {file}")
+        text = file.read_text()
+        published = urdf_limits(text, names, f"description: {file}")
     model = arm.compile()
+    arm_description.check_chain(arm, model)
     ids = arm.joint_ids(model)
     if endless := [
         name for name, joint in zip(names, ids, strict=True) if not model.jnt_limited[joint]
@@ -153,12 +168,18 @@ def _robot(content: Any, path: Path, description: str) -> Robot:
     published.setdefault("position_upper_rad", ranges[:, 1])
     if np.any((home < ranges[:, 0]) | (home > ranges[:, 1])):
         raise RobotError(f"home_rad: expected angles within {ranges.tolist()}, got {home.tolist()}")
-    frames = {"base": "base", "tool": "tcp"}
+    bases = base_frames(model, text)
+    frames = {"base": next(iter(bases), "base"), "tool": "tcp"}
     _check_keys("frames", content.get("frames", {}), set(frames))
     frames |= content.get("frames", {})
     for key, frame in frames.items():
         if not FRAME_NAME.fullmatch(_text(frame, f"frames: {key}", "the name of a frame")):
             raise RobotError(f"frames: {key}: expected the name of a frame, got {frame!r}")
+    if frames["base"] not in bases:
+        raise RobotError(
+            f"frames: base: expected a link that stands where the description's root does, "
+            f"{' or '.join(bases)}, for all positions count from there, got {frames['base']!r}"
+        )
     named = content.get("topics", {})
     _check_keys("topics", named, set(TOPICS))
     _check_topics("topics", named)
@@ -171,15 +192,18 @@ def _robot(content: Any, path: Path, description: str) -> Robot:
                 f"cameras: expected names of letters, digits and _, as in topics, got {camera!r}"
             )
     _check_topics("cameras", cameras)
+    limits = _limits(content.get("limits", {}), published, len(names))
+    check_home(arm, limits)
     return Robot(
         name=_text(content.get("name", path.stem), "name", "the robot's name"),
         arm=arm,
-        limits=_limits(content.get("limits", {}), published, len(names)),
+        limits=limits,
         gripper=_gripper(content, names),
         base_frame=frames["base"],
         tool_frame=frames["tool"],
         topics=dict(named),
         cameras=dict(cameras),
+        notes=unchecked(arm, model, limits, text),
     )
 
 
@@ -251,7 +275,13 @@ def _limits(section: Any, published: Mapping[str, NDArray], joints: int) -> Limi
     for name in NUMBERS:
         if name in section:
             values[name] = float(_numbers(section[name], f"limits: {name}", 1)[0])
-    low, high = (_corner(section.get(name), f"limits: {name}") for name in BOXES[:2])
+    for name in (*JOINT_FIELDS[2:], *NUMBERS):
+        if name in section and np.any(values[name] > LARGEST[name]):
+            raise RobotError(
+                f"limits: {name}: expected at most {LARGEST[name]:g}, got "
+                f"{shortened(section[name])}: another unit?"
+            )
+    low, high = (_corner(section.get(name), f"limits: {name}", REACH_M) for name in BOXES[:2])
     values["workspace"] = Box(low, high)
     boxes = section.get("keep_out_m", [])
     if not (isinstance(boxes, list) and all(_are_numbers(each, 6) for each in boxes)):
@@ -260,9 +290,18 @@ def _limits(section: Any, published: Mapping[str, NDArray], joints: int) -> Limi
             f"high corner, got {shortened(boxes)}"
         )
     values["keep_out"] = tuple(
-        Box(_corner(each[:3], "limits: keep_out_m"), _corner(each[3:], "limits: keep_out_m"))
+        Box(
+            _corner(each[:3], "limits: keep_out_m", ROOM_M),
+            _corner(each[3:], "limits: keep_out_m", ROOM_M),
+        )
         for each in boxes
     )
+    for box in values["keep_out"]:
+        if all(low < 0 < high for low, high in zip(box.low_m, box.high_m, strict=True)):
+            raise RobotError(
+                f"limits: keep_out_m: expected boxes beside the robot, got one around its base, "
+                f"{list(box.low_m)} to {list(box.high_m)}"
+            )
     return Limits(**values)
 
 
@@ -298,10 +337,14 @@ def _numbers(value: Any, name: str, count: int) -> NDArray[np.float64]:
     return per_joint(value, count)
 
 
-def _corner(value: Any, name: str) -> tuple[float, float, float]:
+def _corner(value: Any, name: str, most_m: float) -> tuple[float, float, float]:
     if not _are_numbers(value, 3):
         got = "nothing" if value is None else shortened(value)
         raise RobotError(f"{name}: expected x, y, z [m], got {got}")
+    if any(abs(each) > most_m for each in value):
+        raise RobotError(
+            f"{name}: expected x, y, z [m], at most {most_m:g} m from the base, got {value}: mm?"
+        )
     return (float(value[0]), float(value[1]), float(value[2]))
 
 
@@ -310,7 +353,7 @@ def _are_numbers(values: Any, count: int) -> bool:
     return (
         isinstance(values, list)
         and len(values) == count
-        and all(type(each) in (int, float) and abs(each) < LARGEST for each in values)
+        and all(type(each) in (int, float) and abs(each) < HUGE for each in values)
     )
 
 

@@ -37,6 +37,7 @@ PARAMETERS = (
 STATUS_RATE_HZ = 5.0
 DIAGNOSTICS_RATE_HZ = 2.0
 MAX_SLIP_S = 0.1  # between two reports; more, and the simulation does not keep up with the clock
+NOT_KNOWN_YET = "_NODE_NAME_UNKNOWN_"  # a publisher whose node discovery has not told
 
 
 class SimNode(Node):
@@ -185,7 +186,21 @@ class SimNode(Node):
         self._success.publish(Bool(data=status["success"]))  # for whoever records
         self._status.publish(String(data=json.dumps(status)))
 
+    def _refuse_company(self) -> None:
+        """Raise `UserError` when another node publishes joint states here: a robot, which would be
+        moved by what is measured on this one. Publishers are told by name, for one of this node's
+        own name may be what a killed `sim_node` has left behind."""
+        topic = self._joints.topic_name  # as it was renamed
+        names = {each.node_name for each in self.get_publishers_info_by_topic(topic)}
+        if others := sorted(names - {self.get_name(), NOT_KNOWN_YET}):
+            raise UserError(
+                f"{self.get_name()}: {topic}: expected no other publisher, got "
+                f"{', '.join(others)}: a simulation beside a robot; for a robot start "
+                "robot.launch.py, or give the simulation a ROS_DOMAIN_ID of its own"
+            )
+
     def _publish_diagnostics(self) -> None:
+        self._refuse_company()
         drawn, slipped_s = self._reported
         self._reported = (self._drawn, self.simulation.slipped_s)
         slips = self.simulation.slipped_s - slipped_s > MAX_SLIP_S

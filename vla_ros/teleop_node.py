@@ -1,4 +1,4 @@
-"""Drives the executor from `/teleop/twist` and `/teleop/gripper`, in place of a policy."""
+"""Drives an FR3's executor from `/teleop/twist` and `/teleop/gripper`, not a policy."""
 
 from __future__ import annotations
 
@@ -81,7 +81,9 @@ class TeleopNode(Node):
             stamp_ns = messages.to_ns(message.header.stamp)
             counts_ns = counts_from_ns(stamp_ns, self._now_ns(), "the arm's")
         except (JointsError, TeleoperationError) as error:
-            self._refuse(topics.JOINT_STATES, f"{topics.JOINT_STATES}: {error}")
+            another = bool(message.name) and not set(message.name) & set(JOINT_NAMES)
+            who = "of another robot, and teleop_node drives the FR3 only: " if another else ""
+            self._refuse(topics.JOINT_STATES, f"{topics.JOINT_STATES}: {who}{error}")
             return
         self._joints = (counts_ns, joints)
         self._problems.pop(topics.JOINT_STATES, None)

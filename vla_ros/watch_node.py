@@ -21,7 +21,8 @@ IMAGINED = "imagined"  # what the page calls the world model's frames
 
 
 class WatchNode(Node):
-    """Fills a `WatchState`; its three commands may be called from other threads."""
+    """Fills a `WatchState`; its three commands may be called from other threads, and return why
+    nobody heard them, or nothing."""
 
     def __init__(self, cameras: tuple[str, ...]) -> None:
         super().__init__("watch_node")
@@ -47,15 +48,23 @@ class WatchNode(Node):
 
     # --- commands ---------------------------------------------------------------------------
 
-    def instruct(self, text: str) -> None:
+    def instruct(self, text: str) -> str:
         self._instruction.publish(String(data=text))
+        return self._silence()
 
-    def stop(self) -> None:
+    def stop(self) -> str:
         self._stop.publish(Bool(data=True))
+        return self._silence()
 
-    def reset(self) -> None:
+    def reset(self) -> str:
         self._stop.publish(Bool(data=False))  # or an executor that starts later would be stopped
         self._reset.call_async(Trigger.Request())
+        return self._silence()
+
+    def _silence(self) -> str:
+        """Only executors hear the emergency stop."""
+        heard = self._stop.get_subscription_count() > 0
+        return "" if heard else "nobody listens: there is no executor_node"
 
     # --- what arrives -----------------------------------------------------------------------
 

@@ -164,7 +164,8 @@ class PolicyServer:
             return
         self._clients += 1
         self.counters.connections += 1
-        logger.info("%s: connected (%d in all)", connection.remote_address, self._clients)
+        address = connection.remote_address  # later there is none
+        logger.info("%s: connected (%d in all)", address, self._clients)
         fresh = True  # a policy that remembers must not go on with another robot's episode
         try:
             await connection.send(self._welcome_frame)
@@ -173,10 +174,10 @@ class PolicyServer:
                 fresh = fresh and isinstance(answer, str)  # a refused frame began no episode
                 await connection.send(answer)
         except ConnectionClosed as error:
-            logger.info("%s: %s", connection.remote_address, error)
+            logger.info("%s: %s", address, error)
         finally:
             self._clients -= 1
-            logger.info("%s: gone (%d left)", connection.remote_address, self._clients)
+            logger.info("%s: gone (%d left)", address, self._clients)
 
     async def _answer(self, frame: bytes | str, received_ns: int, fresh: bool) -> bytes | str:
         """The frame to send back, whatever came."""

@@ -362,10 +362,13 @@ def test_no_message_breaks_the_recorder(make_node, tmp_path, monkeypatch):
     def measure(values, stamp_ns):
         node._on_joints(messages.joint_state(NAMES, values, np.zeros(0), stamp_ns))
 
+    stay = messages.joint_trajectory(robot.JOINT_NAMES, np.array([100 * MS]), HOME[None, :7])
+
     def run(ms):
         for _ in range(ms // 50):
             node.now_ns += 50 * MS
             measure(HOME, node.now_ns)
+            node._on_command(robot.JOINT_NAMES, stay)
             for camera in ("wrist", "front"):
                 see(camera, (16, 16), node.now_ns)
 

@@ -7,6 +7,7 @@ from sim import robot
 from vla_ros import shaping
 from vla_ros.body import Body
 from vla_ros.checks import tool_violations, violations
+from vla_ros.controllers import TrajectoryFollower
 from vla_ros.execution import Execution, Hold, Pace, State
 from vla_ros.limits import FR3_LIMITS
 from vla_ros.planning import Motion, PoseChunk, gentle_stop
@@ -693,3 +694,147 @@ def test_a_leap_is_doubted_for_long_while_there_is_an_instruction(moving):
     moving.wait(1000, HOME + 1.0)
     assert moving.state is State.WAITING
     assert moving.execution.fresh_joints(moving.now) is None
+
+
+def test_chunks_of_a_clock_that_is_behind_are_counted_and_named():
+    it = Robot()
+    it.wait(40)
+    it.execution.on_instruction("a", it.now)
+    it.wait(100)
+    it.chunk(age_ms=60_000)
+    assert it.sent == []
+    assert it.execution.refused == 1
+    assert "observation is 60000 ms old; 0 to 1000 ms expected" in it.execution.reason
+
+
+# --- an arm that is not where it was told to be -----------------------------------------------
+
+
+def told_speed(command, joints, sent_ns):
+    """(largest speed of a joint [rad/s], the path (k, n)) that a controller is told which begins a
+    trajectory at the measured `joints` (n,)."""
+    points = arm_points(command.trajectory, sent_ns)
+    follower = TrajectoryFollower(
+        robot.JOINT_NAMES, robot.POSITION_LOWER_RAD, robot.POSITION_UPPER_RAD
+    )
+    rows = list(zip(points.times_ns.tolist(), points.positions, strict=True))
+    follower.accept(robot.JOINT_NAMES, rows, 0, 0, joints, points.velocities)
+    path = np.array([follower.sample(step * MS) for step in range(1, 1500)])
+    return np.abs(np.diff(path, axis=0)).max() * 1000, path
+
+
+def holding_elsewhere(moved, pace=None):
+    """It holds at home, and somebody moves the arm slowly."""
+    it = Robot(pace)
+    it.wait(40)
+    it.execution.on_instruction("a", it.now)
+    it.wait(100)
+    it.chunk()
+    it.wait(40)
+    it.execution.on_instruction("", it.now)
+    it.wait(1500)
+    for share in np.linspace(0, 1, 100):
+        it.wait(20, HOME + share * (moved - HOME))
+    it.wait(1000, moved)
+    it.execution.on_instruction("b", it.now)
+    it.wait(200, moved)
+    return it
+
+
+def near(joints):
+    """A pose a centimetre from where the tool is."""
+    position, rotation = BODY.forward(joints)
+    quaternions = rotation.as_quat(scalar_first=True)[None]
+    return {"positions": (position + [0.01, 0, 0])[None], "quaternions": quaternions}
+
+
+@pytest.mark.parametrize("by_rad", [0.01, 0.05, 0.19, 0.25, -0.6])
+@pytest.mark.parametrize("stopped", [False, True])
+def test_an_arm_that_was_moved_is_not_yanked_back(by_rad, stopped):
+    moved = HOME + by_rad * np.eye(7)[0]
+    it = holding_elsewhere(moved)
+    if stopped:
+        it.execution.on_emergency_stop(it.now)
+        assert told_speed(it.last, moved, it.now)[0] < 1e-6
+        it.wait(2000, moved)
+        assert it.execution.reset(it.now)
+        it.wait(20, moved)
+        it.execution.on_instruction("c", it.now)
+        it.wait(200, moved)
+    sent = len(it.sent)
+    for _ in range(30):
+        it.chunk(**near(moved))
+        for command, _state in it.sent[sent:]:
+            speed, path = told_speed(command, moved, it.now)
+            assert speed < 0.3 * FR3_LIMITS.allowed_velocity_rad_s[0]
+            assert np.abs(path[:100] - moved).max() < 0.02  # no leap to where it was
+        if it.state is State.MOVING:
+            break
+        sent = len(it.sent)
+        it.wait(100, moved)
+    assert it.state is State.MOVING
+
+
+@pytest.mark.parametrize("by_rad", [0.05, 0.19])
+def test_a_lie_about_the_joints_moves_the_arm_no_faster_than_a_soft_start(by_rad):
+    """The controller stands at its last command; the joint states tell of another place."""
+    told = HOME + by_rad * np.eye(7)[0]
+    it = holding_elsewhere(told)
+    it.chunk(**near(told))
+    speed, path = told_speed(it.last, HOME, it.now)
+    soft = FR3_LIMITS.scaled(Pace().soft_start_share)
+    assert speed < 1.01 * soft.allowed_velocity_rad_s[0]
+    np.testing.assert_allclose(path[-1], told, atol=1e-6)
+
+
+def test_an_arm_that_hangs_below_its_command_moves_all_the_same():
+    it = Robot()
+    sag = 0.03 * np.eye(7)[1]
+
+    def follow(ms):
+        for _ in range(round(ms / 20)):
+            running = it.execution.command.running
+            told = HOME if running is None else it.execution.command.at(it.now).positions
+            it.wait(20, told + sag)
+
+    follow(100)
+    it.execution.on_instruction("a", it.now)
+    follow(100)
+    states = []
+    for round_index in range(40):
+        it.chunk()
+        states.append(it.state)
+        follow(100)
+        if round_index == 20:
+            it.execution.on_instruction("", it.now)
+            follow(1500)
+            it.execution.on_instruction("b", it.now)
+            follow(100)
+    assert states[5:20] == [State.MOVING] * 15
+    assert states[26:] == [State.MOVING] * 14
+
+
+def test_before_the_first_motion_the_measured_pose_is_held():
+    it = Robot(Pace(first_hold_ns=1000 * MS))
+    it.wait(40)
+    it.execution.on_instruction("a", it.now)
+    it.wait(100)
+    it.chunk()
+    assert isinstance(it.last, Hold)
+    assert arm_points(it.last.trajectory, it.now).times_ns[0] >= 1000 * MS
+    it.wait(900)
+    it.chunk()
+    assert len(it.sent) == 1
+    it.wait(200)
+    it.chunk()
+    assert it.state is State.MOVING
+    elsewhere = HOME + 1.0  # of an arm whose driver told a default
+    assert told_speed(it.sent[0][0], elsewhere, it.now - 1200 * MS)[0] < 1.6
+
+
+def test_a_turning_arm_is_stopped_at_once_though_nothing_was_sent():
+    it = Robot(Pace(first_hold_ns=1000 * MS))
+    for step in range(10):
+        it.wait(20, HOME + 0.01 * step)
+    it.execution.on_emergency_stop(it.now)
+    assert arm_points(it.last.trajectory, it.now).times_ns[0] <= 40 * MS

@@ -57,7 +57,8 @@ def make_node():
     nodes = []
 
     def make(*parameters, remap=None):
-        arguments = ["--ros-args", *(word for each in parameters for word in ("-p", each))]
+        given = ("first_hold_s:=0.0", *parameters)  # the first chunk moves at once
+        arguments = ["--ros-args", *(word for each in given for word in ("-p", each))]
         for ours, theirs in (remap or {}).items():
             arguments += ["-r", f"{ours}:={theirs}"]
         rclpy.init(args=arguments, signal_handler_options=rclpy.SignalHandlerOptions.NO)
@@ -98,6 +99,20 @@ def go(node, name):
     node._on_poses(poses)
     assert node._execution.accepted == 1, node._execution.reason
     return robot
+
+
+def test_the_measured_pose_is_held_before_the_first_motion(make_node):
+    node = make_node("first_hold_s:=1.0")
+    node._arm_command = Recorder()
+    with pytest.raises(AssertionError, match="where it is before it moves"):
+        go(node, "fr3")
+    (held,) = node._arm_command.sent
+    (point,) = held.points
+    assert messages.to_ns(point.time_from_start) == pytest.approx(1e9, rel=0.05)
+    np.testing.assert_allclose(point.positions, load_robot("fr3").arm.home_rad)
+    node.clock.now_ns += 1100 * MS
+    go(node, "fr3")
+    assert len(node._arm_command.sent[-1].points) > 2
 
 
 @pytest.mark.parametrize("name", ["fr3", "so101"])

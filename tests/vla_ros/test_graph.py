@@ -66,6 +66,13 @@ def test_an_operator_drives_and_a_recorder_records():
         describe({"driver": "me"})
 
 
+def test_beside_a_robot_the_policy_or_an_operator_drives_never_both():
+    drivers = {"policy": "policy_node", "teleop": "teleop_node"}
+    for driver, node in drivers.items():
+        names = [each.name for each in robot_graph.describe({"driver": driver}).nodes]
+        assert names == ["executor_node", node]
+
+
 def test_every_parameter_of_the_graph_is_one_the_node_declares():
     declared = {
         module.__name__: {parameter.name for parameter in module.PARAMETERS} for module in MODULES

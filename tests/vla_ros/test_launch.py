@@ -85,6 +85,7 @@ def test_every_argument_is_declared_with_its_default_and_description(launch_file
         ("sim", {"task": "PickPlace", "policy": "/models/mine"}),
         ("robot", {"robot": "ur5e", "policy": "/models/mine", "output": "twist"}),
         ("robot", {"robot": "so101"}),
+        ("robot", {"driver": "teleop"}),
     ],
 )
 def test_nodes_and_environment_are_those_of_the_graph(launch_file, name, choices):
@@ -123,6 +124,7 @@ def test_a_node_that_dies_is_started_anew_unless_a_user_must_mend_something(laun
     [
         ("sim", {"task": "Juggle"}, "task: expected one of"),
         ("robot", {"robot": "ur55"}, "robot: expected one of fr3, so101, ur5e, FILE.yaml"),
+        ("robot", {"driver": "teleop", "robot": "ur5e"}, "teleop: expected the FR3.* got ur5e"),
         ("robot", {"output": "torque"}, "output: expected one of trajectory, twist"),
         ("robot", {"description": "none.urdf"}, "joints, tool|none.urdf"),
     ],

@@ -44,7 +44,7 @@ def test_what_is_given_replaces_the_robots():
         ({"keep_out_m": [1.0, 2.0]}, "keep_out_m: expected six numbers a box, got 2"),
         ({"workspace_low_m": [1.0, 2.0, 3.0]}, "box: expected x, y, z"),
         ({"workspace_low_m": [1.0]}, "box: expected x, y, z"),
-        ({"jerk_rad_s3": [1.0, 2.0]}, "executor_node: "),
+        ({"jerk_rad_s3": [1.0, 2.0]}, "jerk_rad_s3: expected 1 number or 7, got 2"),
         ({"jerk_rad_s3": [-1.0]}, "jerk_rad_s3: expected numbers above 0"),
         ({"acceleration_rad_s2": [float("nan")]}, "acceleration_rad_s2: expected 7 finite"),
         ({"workspace_low_m": ["a", "b", "c"]}, "box: expected x, y, z"),

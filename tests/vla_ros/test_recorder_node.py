@@ -65,23 +65,50 @@ def test_a_stream_that_does_not_come_is_named_and_waited_for(make_node):
     node._on_image("front", picture)
     node._look_for_missing()
     node._look_for_missing()
-    first = "nothing has come on /nope/image_raw, /joint_states: still waiting"
+    first = "nothing usable has come on /nope/image_raw, /joint_states: still waiting"
     assert events == [first]  # once
     assert said(node) == (1, first)
     node._on_joints(messages.joint_state(NAMES, np.zeros(9), np.zeros(9), 10**15))
     node._look_for_missing()
-    assert events[1:] == ["nothing has come on /nope/image_raw: still waiting"]
+    assert events[1:] == ["nothing usable has come on /nope/image_raw: still waiting"]
     node._on_image("nope", picture)
     assert said(node) == (0, "waiting for an instruction")
     node._look_for_missing()
     assert events[2:] == ["all streams are there"]
-    assert node._patience.is_canceled()
 
 
-def test_the_stream_is_looked_for_after_five_seconds(make_node):
+def test_streams_are_looked_for_every_five_seconds(make_node):
     node, _ = make_node()
-    assert node._patience.timer_period_ns == 5 * 10**9
-    assert node._patience.callback == node._look_for_missing
+    (timer,) = [each for each in node.timers if each.callback == node._look_for_missing]
+    assert timer.timer_period_ns == 5 * 10**9
+    node._look_for_missing()
+    assert not timer.is_canceled()
+
+
+def test_the_topic_of_commands_is_named_when_an_episode_runs_without(make_node):
+    node, events = make_node("cameras:=[front]")
+    node.recorder._uncommanded = True
+    node._look_for_missing()
+    assert "/joint_trajectory_controller/joint_trajectory: still waiting" in events[-1]
+    target = np.asarray(robot.HOME_RAD)[None]
+    command = messages.joint_trajectory(robot.JOINT_NAMES, np.array([10**8]), target)
+    node._on_command(robot.JOINT_NAMES, command)
+    node._look_for_missing()
+    assert "joint_trajectory_controller" not in events[-1]
+
+
+def test_what_carries_no_stamp_is_refused_as_unstamped(make_node, monkeypatch):
+    node, _ = make_node("cameras:=[front]")
+    refused = []
+    monkeypatch.setattr(node, "_refuse", refused.append)
+    picture = np.zeros((4, 4, 3), np.uint8)
+    node._on_image("front", messages.image_to_message(picture, 0, "front"))
+    node._on_joints(messages.joint_state(NAMES, np.zeros(9), np.zeros(9), 0))
+    assert [text.split(": expected")[0] for text in refused] == [
+        "camera 'front': unstamped",
+        "/joint_states: unstamped",
+    ]
+    assert node.recorder.missing == ["front", "joint states"]
 
 
 def test_a_folder_with_something_else_in_it_ends_the_node(make_node, tmp_path):

@@ -1,5 +1,6 @@
 """Robots' files: within what their makers publish, complete, and refused with the reason."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from policies.interface import ActionError
 from vla_ros import robot_graph, topics
 from vla_ros.body import Body
 from vla_ros.checks import violations
-from vla_ros.limits import FR3_LIMITS, JOINT_FIELDS
+from vla_ros.errors import UserError
+from vla_ros.limits import FR3_LIMITS, JOINT_FIELDS, Box
 from vla_ros.planning import Begin, PoseChunk, plan
 from vla_ros.robots import FR3, NUMBERS, RobotError, known_robots, load_robot, urdf_limits
 from vla_ros.trajectory import Phase
@@ -45,6 +47,10 @@ PUBLISHED = {
     },
 }
 # Tool positions [m] in the base frame by the makers' tables, for given joints.
+UR5E_JOINTS = [
+    "shoulder_pan_joint", "shoulder_lift_joint", "elbow_joint", "wrist_1_joint", "wrist_2_joint",
+    "wrist_3_joint",
+]  # fmt: skip
 UR5E_STRAIGHT = (np.zeros(6), [-0.425 - 0.3922, -0.1333 - 0.0996, 0.1625 - 0.0997])
 
 
@@ -192,6 +198,27 @@ def changed(tmp_path):
         ({"name": ["a"]}, "name: expected the robot's name, got"),
         ({"cameras": {"fr ont": "/a"}}, "cameras: expected names of letters, .*got 'fr ont'"),
         ({"cameras": {3: "/a"}}, "cameras: expected names of letters, .*got 3"),
+        (
+            {"joints": UR5E_JOINTS[:5], "home_rad": [0.0, -1.7, 2.0, -1.87, -1.57]},
+            "joints: expected every joint from .*'tool0', .* got none of the name wrist_3",
+        ),
+        (
+            {"limits": {"workspace_low_m": [-800, -500, 10], "workspace_high_m": [-250, 500, 700]}},
+            r"workspace_low_m: expected x, y, z \[m\], at most 10 m from .*got \[-800, -500, 10\]",
+        ),
+        ({"limits": {"keep_out_m": [[-800, 0, 0, 1, 1, 1]]}}, "keep_out_m: .* at most 100 m"),
+        ({"limits": {"speed_m_s": 500}}, "limits: speed_m_s: expected at most 3, got 500"),
+        ({"limits": {"jerk_rad_s3": [1e6] * 6}}, "jerk_rad_s3: expected at most 100000, got"),
+        (
+            {"limits": {"keep_out_m": [[-1, -1, -1, 1, 1, 1]]}},
+            "keep_out_m: expected boxes beside the robot, got one around its base",
+        ),
+        (
+            {"limits": {"workspace_low_m": [0.2, -0.5, 0.0], "workspace_high_m": [0.8, 0.5, 0.7]}},
+            r"home_rad: expected a posture with the tool in the workspace.*got .*at \[-0.42, ",
+        ),
+        ({"frames": {"base": "nowhere"}}, "frames: base: expected a link .*, base, .*'nowhere'"),
+        ({"frames": {"base": "tool0"}}, "frames: base: expected a link .*, base, .*'tool0'"),
     ],
 )
 def test_a_file_that_cannot_be_meant_is_refused(changed, changes, reason):
@@ -246,3 +273,63 @@ def test_a_description_of_another_robot_is_refused():
     other = str(known_robots()["so101"].with_suffix(".urdf"))
     with pytest.raises(RobotError, match="joints: expected some of"):
         load_robot("ur5e", other)
+
+
+BESIDE = [[-1.0, -1.0, -1.0, 1.0, 1.0, -0.01]]  # a table
+
+
+@pytest.fixture
+def cell(tmp_path):
+    """`cell(change)`: the UR5e's URDF after `change` of its text, as a file."""
+
+    def write(change):
+        file = tmp_path / "cell.urdf"
+        file.write_text(change(known_robots()["ur5e"].with_suffix(".urdf").read_text()))
+        return str(file)
+
+    return write
+
+
+def meshes(text, count=0):
+    """Its shapes (all, or the first `count`) as meshes."""
+    return re.sub(r"<(cylinder|box|sphere)[^>]*/>", '<mesh filename="a.stl"/>', text, count=count)
+
+
+def test_boxes_that_nothing_can_be_checked_against_are_refused(changed, cell):
+    file = cell(meshes)
+    refused = rf"limits: keep_out_m: expected .* {re.escape(file)} has none: give its links <coll"
+    with pytest.raises(RobotError, match=refused) as error:
+        load_robot(changed(limits={"keep_out_m": BESIDE}), file)
+    assert "\n" not in str(error.value)
+    robot = load_robot("ur5e", file)
+    with pytest.raises(UserError, match=r"keep_out_m: .*cell.urdf has none"):  # a parameter's
+        Body(robot.arm, (Box((-1, -1, -1), (1, 1, -0.01)),))
+
+
+def test_what_is_not_checked_is_said(cell):
+    assert [load_robot(name).notes for name in known_robots()] == [()] * 3
+    (note,) = load_robot("ur5e", cell(meshes)).notes
+    assert "cell.urdf: no part that moves has a shape, so self-collision is NOT checked" in note
+    (note,) = load_robot("ur5e", cell(lambda text: meshes(text, 1))).notes
+    assert "cell.urdf: collisions of shoulder_link are NOT checked" in note
+
+
+@pytest.mark.parametrize(
+    ("root", "turned_rad", "base"),
+    [("world", 0.0, "base"), ("base_link", 3.14159, None), ("table", 0.0, "base")],
+)
+def test_positions_count_from_the_descriptions_root(changed, cell, root, turned_rad, base):
+    """UR's own description has "base_link", turned by half a turn, above "base"."""
+    joint = (
+        f'<link name="{root}"/><joint name="stand" type="fixed"><origin rpy="0 0 {turned_rad}"/>'
+        f'<parent link="{root}"/><child link="base"/></joint></robot>'
+    )
+    file = cell(lambda text: text.replace("</robot>", joint))
+    if base:
+        assert load_robot("ur5e", file).base_frame == base
+        return
+    with pytest.raises(RobotError, match=f"frames: base: expected .*{root}.*got 'base'"):
+        load_robot("ur5e", file)
+    behind = {"workspace_low_m": [0.25, -0.5, 0.01], "workspace_high_m": [0.8, 0.5, 0.7]}
+    robot = load_robot(changed(frames={"base": root}, limits=behind), file)
+    assert robot.base_frame == root

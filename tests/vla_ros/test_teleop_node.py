@@ -124,3 +124,11 @@ def test_joint_states_ahead_of_the_clock_are_not_believed_then_or_later(desk):
     node.now_ns += 201 * MS  # after their arrival, though 111 ms after their stamp
     desk.push(node.now_ns)
     assert desk.wanted_m() is None
+
+
+def test_joint_states_of_another_robot_are_said_to_be(desk):
+    desk.node._on_joints(messages.joint_state(["elbow_joint"], [0.0], [0.0], desk.node.now_ns))
+    level, said = desk.said()
+    assert level == 2
+    assert said.startswith("/joint_states: of another robot, and teleop_node drives the FR3 only: ")
+    assert "elbow_joint" in said

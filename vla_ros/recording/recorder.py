@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from sim.episode_files import EpisodeFiles
 from sim.kinematics import Kinematics
 from vla_ros.recording.episode import EpisodeInProgress, EpisodeRefusedError, Picture
-from vla_ros.topics import check_cameras
+from vla_ros.topics import ARM_COMMAND, check_cameras
 
 RECENT_IMAGES = 32  # per camera
 RECENT_JOINTS_NS = 2_000_000_000  # kept while nothing is recorded
 MAX_CLOCK_OFFSET_NS = 500_000_000  # between stamps and arrival; more are two clocks
 JOINTS = "joint states"
+COMMANDS = "commands to the arm"
+COMMAND_PATIENCE_S = 2.0  # of an episode without any; then they are missing
 JOURNAL = "meta/recording.jsonl"  # a line per episode: outcome as told, ages, repeated images
 
 
@@ -76,6 +78,7 @@ class Recorder:
         self._instruction = ""
         self._pending = False  # an instruction waits for an image to begin with
         self._episode: EpisodeInProgress | None = None
+        self._uncommanded = False  # an episode has run without a command, and none came since
         self.files: EpisodeFiles | None = None
         self.recorded = 0
         self.discarded = 0
@@ -92,7 +95,11 @@ class Recorder:
 
     @property
     def missing(self) -> list[str]:
-        """The cameras that have shown nothing yet, and `JOINTS` when none have been told."""
+        """The cameras that have shown nothing yet, `JOINTS` when none were told, and `COMMANDS`
+        when an episode runs, or ran, without."""
+        return [*self._unseen(), *([COMMANDS] if self._uncommanded else [])]
+
+    def _unseen(self) -> list[str]:
         cameras = [name for name, recent in self._pictures.items() if not recent]
         return cameras if self._joint_stamps_ns else [*cameras, JOINTS]
 
@@ -126,6 +133,9 @@ class Recorder:
         elif self._episode is not None:
             try:
                 self._episode.advance()
+                runs_s = self._episode.rows / self._settings.rate_hz
+                if runs_s >= COMMAND_PATIENCE_S and not self._episode.arm:
+                    self._uncommanded = True
             except EpisodeRefusedError as error:
                 self._refuse(str(error))
 
@@ -150,7 +160,11 @@ class Recorder:
 
         `start_ns` 0: from when it arrives.
         """
-        if self._episode is None or not points:
+        if not points:
+            return
+        if not gripper:
+            self._uncommanded = False
+        if self._episode is None:
             return
         times_ns = np.array([time_ns for time_ns, _ in points], np.int64) + (start_ns or now_ns)
         commands = self._episode.gripper if gripper else self._episode.arm
@@ -166,7 +180,7 @@ class Recorder:
     # --- episodes ---------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        if missing := self.missing:
+        if missing := self._unseen():  # commands come with the episode
             self.last = f"waiting for {', '.join(missing)}"
             return
         shapes = {name: recent[-1].image.shape for name, recent in self._pictures.items()}
@@ -198,6 +212,12 @@ class Recorder:
             if episode.rows < self._settings.min_rows:
                 raise EpisodeRefusedError(
                     f"expected {self._settings.min_rows} rows or more, got {episode.rows}"
+                )
+            if not episode.arm:
+                self._uncommanded = True
+                raise EpisodeRefusedError(
+                    f"nothing was heard on {ARM_COMMAND}, so what the robot was told is not known "
+                    "(a controller of another name? output: twist?)"
                 )
             data, entry = episode.finish(self._joint_stamps_ns, self._joints, self._kinematics)
         except EpisodeRefusedError as error:

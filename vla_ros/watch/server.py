@@ -29,13 +29,14 @@ HEADERS = {
 
 
 class Commands(Protocol):
-    """What a page with a token may do. Each is called from a thread of the server."""
+    """What a page with a token may do. Each is called from a thread of the server, and returns why
+    nobody heard it, or nothing."""
 
-    def instruct(self, text: str) -> None: ...
+    def instruct(self, text: str) -> str: ...
 
-    def stop(self) -> None: ...
+    def stop(self) -> str: ...
 
-    def reset(self) -> None: ...
+    def reset(self) -> str: ...
 
 
 class WatchServer(ThreadingHTTPServer):
@@ -93,15 +94,15 @@ class _Handler(BaseHTTPRequestHandler):
                 error = f"expected a text of at most {MAX_INSTRUCTION} characters"
                 self._json(HTTPStatus.BAD_REQUEST, {"error": error})
                 return
-            commands.instruct(text)
+            silence = commands.instruct(text)
         elif self.path == "/stop":
-            commands.stop()
+            silence = commands.stop()
         elif self.path == "/reset":
-            commands.reset()
+            silence = commands.reset()
         else:
             self._json(HTTPStatus.NOT_FOUND, {"error": "no such command"})
             return
-        self._json(HTTPStatus.OK, {"done": self.path[1:]})
+        self._json(HTTPStatus.OK, {"done": self.path[1:], "silence": silence})
 
     def _is_ours(self) -> bool:
         """A page elsewhere whose name was made to point here (DNS rebinding) is not."""

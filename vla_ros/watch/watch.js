@@ -24,7 +24,8 @@ async function command(path, body) {
       body: JSON.stringify(body || {}),
     });
     const content = await answer.json();
-    element("note").textContent = answer.ok ? `sent: ${content.done}` : content.error;
+    const sent = content.silence || `sent: ${content.done}`;
+    element("note").textContent = answer.ok ? sent : content.error;
   } catch {
     element("note").textContent = "not sent: no connection";
   }

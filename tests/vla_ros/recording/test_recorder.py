@@ -46,6 +46,7 @@ class Robot:
         self.now_ns = 10**18
         self.shape = (16, 16, 3)
         self.delay_ns = MS  # of joint states
+        self.commanded = True
 
     def joints(self, time_ns):
         turned = 0.5 * (time_ns - 10**18) / 1e9
@@ -58,7 +59,8 @@ class Robot:
                 turned, heard_ns = self.joints(self.now_ns), self.now_ns + self.delay_ns
                 self.recorder.on_joints(self.now_ns, turned, heard_ns)
             target = self.joints(self.now_ns + 100 * MS)[:7]
-            self.recorder.on_command(False, [(100 * MS, target)], 0, self.now_ns)
+            if self.commanded:
+                self.recorder.on_command(False, [(100 * MS, target)], 0, self.now_ns)
             if images and self.now_ns % (100 * MS) == 0:
                 for camera in ("wrist", "front"):
                     image = np.zeros(self.shape, np.uint8)
@@ -159,6 +161,27 @@ def test_a_joint_state_that_comes_late_is_no_second_clock(tmp_path):
     arm.recorder.on_joints(arm.now_ns + MS, arm.joints(arm.now_ns), arm.now_ns + 3 * 10**9)
     arm.recorder.on_instruction("")
     assert arm.recorder.recorded == 1
+
+
+def test_an_episode_without_a_command_to_the_arm_is_no_data(tmp_path):
+    """With `output: twist`, or a controller of another name, the action would be a guess."""
+    arm = Robot(tmp_path)
+    arm.run(0.5)  # commands before it do not tell of it
+    arm.commanded = False
+    arm.recorder.on_instruction("lift it")
+    arm.run(1.5)
+    assert arm.recorder.missing == []  # a policy may think for a moment
+    arm.run(1.0)
+    assert arm.recorder.missing == ["commands to the arm"]
+    arm.recorder.on_command(True, [(100 * MS, np.zeros(2))], 0, arm.now_ns)  # the fingers' are not
+    arm.recorder.on_instruction("")
+    assert arm.files.appended == []
+    assert "nothing was heard on /joint_trajectory_controller/joint_trajectory" in arm.heard[-1]
+    assert arm.recorder.missing == ["commands to the arm"]
+    arm.commanded = True
+    arm.episode()
+    assert arm.recorder.missing == []
+    assert (arm.recorder.recorded, arm.recorder.discarded) == (1, 1)
 
 
 def test_it_waits_for_every_camera_and_for_joints(tmp_path):

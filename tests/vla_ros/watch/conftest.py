@@ -14,16 +14,19 @@ TOKEN = "secret-token"
 
 class Commands:
     def __init__(self):
-        self.done = []
+        self.done, self.silence = [], ""
 
     def instruct(self, text):
         self.done.append(("instruct", text))
+        return self.silence
 
     def stop(self):
         self.done.append(("stop",))
+        return self.silence
 
     def reset(self):
         self.done.append(("reset",))
+        return self.silence
 
 
 def filled_state():

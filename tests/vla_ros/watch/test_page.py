@@ -106,8 +106,10 @@ def test_the_page_shows_the_state_and_commands(serve, browser):
     browser.value("document.getElementById('stop').click()")
     wait(lambda: ("stop",) in commands.done)
     wait(lambda: text(browser, "note") == "sent: stop")
+    commands.silence = "nobody listens"
     browser.value("document.getElementById('reset').click()")
     wait(lambda: ("reset",) in commands.done)
+    wait(lambda: text(browser, "note") == "nobody listens")
     if os.environ.get("WATCH_PICTURE"):
         from pathlib import Path
 

@@ -74,6 +74,16 @@ def test_commands_need_the_token(serve):
     assert commands.done == [("instruct", "push it"), ("stop",), ("reset",)]
 
 
+def test_that_nobody_hears_a_command_is_said(serve):
+    address, commands = serve()
+    entry = {"Authorization": f"Bearer {TOKEN}"}
+    assert json.loads(ask(address + "stop", {}, **entry)[2]) == {"done": "stop", "silence": ""}
+    commands.silence = "nobody listens: there is no executor_node"
+    for path, content in (("stop", {}), ("reset", {}), ("instruction", {"text": "push it"})):
+        said = json.loads(ask(address + path, content, **entry)[2])
+        assert said == {"done": path, "silence": commands.silence}
+
+
 def test_without_a_token_it_is_read_only(serve):
     address, commands = serve(token=None)
     for given in ("", "None", TOKEN):
