@@ -45,7 +45,7 @@ class Timeouts:
 
 
 LONGEST_REASON = 500  # characters, whatever a library or a sender has to say
-AWAITS_INSTRUCTION = "reset: waiting for an instruction"
+STARTED, RESET = "started", "reset"  # after which it waits for an instruction
 CLOCK_JITTER_NS = 50_000_000  # by which a clock may go back while it is adjusted
 
 
@@ -82,7 +82,9 @@ class Execution:
         self._motions = Motions(body, limits, self._pace, self._joints, clock)
         self._instruction = ""
         self._instruction_ns = 0
-        self._reset_ns: int | None = None  # since when it waits for an instruction to go on
+        self._counts_from_ns: int | None = None  # instructions that were published later count
+        self._waits_since = ""  # `STARTED` or `RESET`: nobody has given an instruction yet
+        self.outdated = ""  # what is to be said of an instruction that came, but does not count
         self._last_chunk_ns = 0
         self._moving_since_ns = 0
         self._newest_ns = 0
@@ -120,30 +122,59 @@ class Execution:
     def on_instruction(self, text: str, now_ns: int, published_ns: int | None = None) -> None:
         """A new wish ends the work on the old one; none at all means: stop and hold.
 
-        After a reset one that was published before it counts for nothing, and the same text counts
-        if it is published again. `published_ns` None: now.
+        After `wait_for_instruction` one that was published before counts for nothing, and the same
+        text counts if it is published again. `published_ns` None: now.
         """
-        if self._reset_ns is not None:
-            if (now_ns if published_ns is None else published_ns) <= self._reset_ns:
-                return
-            self._reset_ns = None
-        elif text == self._instruction:
+        if self._is_outdated(text, now_ns if published_ns is None else published_ns):
             return
+        if text == self._instruction and not self._waits_since:
+            return
+        self._waits_since = self.outdated = ""
         self._instruction, self._instruction_ns = text, now_ns
         if not text:
             self._stop(State.HOLDING, "the instruction is empty", now_ns)
         elif self.state is not State.STOPPED:
             self.reason = "the instruction is new"
 
+    def wait_for_instruction(self, now_ns: int, since: str = STARTED) -> None:
+        """From now on nothing moves until an instruction comes that is published later."""
+        self._counts_from_ns, self._waits_since, self.outdated = now_ns, since, ""
+        self.reason = self._what_it_waits_for
+
+    @property
+    def awaits_instruction(self) -> bool:
+        """Whether it was started so or reset, and nobody has given an instruction since."""
+        return bool(self._waits_since)
+
+    @property
+    def _what_it_waits_for(self) -> str:
+        outdated = f"; {self.outdated}" if self.outdated else ""
+        return f"{self._waits_since}: waiting for an instruction{outdated}"
+
+    def _is_outdated(self, text: str, published_ns: int) -> bool:
+        """What ends the work is never too old; nothing moves for it."""
+        if self._counts_from_ns is None or published_ns > self._counts_from_ns:
+            return False
+        if not text:
+            return bool(self._waits_since)
+        before_s = (self._counts_from_ns - published_ns) / 1e9
+        self.outdated = (
+            f"one that was published {before_s:.1f} s before, by its sender's clock, "
+            "does not count: publish it anew"
+        )
+        if self._waits_since:
+            self.reason = self._what_it_waits_for
+        return True
+
     def on_chunk(self, chunk: PoseChunk, now_ns: int) -> None:
         """Follow `chunk`, or refuse it and hold."""
         self._check_clock(now_ns)
+        if self._waits_since:
+            self.refused += 1
+            self.reason = self._what_it_waits_for
+            return
         if self.state is State.STOPPED or not self._instruction:
             self.refused += 1
-            return
-        if self._reset_ns is not None:
-            self.refused += 1
-            self.reason = AWAITS_INSTRUCTION
             return
         age_ns = now_ns - chunk.stamp_ns
         if chunk.stamp_ns < self._instruction_ns:  # an answer to the old one, or a clock is behind
@@ -201,12 +232,17 @@ class Execution:
 
     def on_emergency_stop(self, now_ns: int) -> None:
         """Stop and hold until `reset`."""
-        self._reset_ns = None
+        self._waits_since = ""
         self._stop(State.STOPPED, "emergency stop; call /executor/reset to go on", now_ns)
 
     def on_invalid(self, reason: str, now_ns: int) -> None:
         """Something arrived that cannot even be read as a chunk: hold."""
         self._refuse(reason, now_ns)
+
+    def on_end(self, now_ns: int) -> None:
+        """Who feeds it is about to end: an arm in motion would go on to the motion's own end."""
+        if self.state is State.MOVING:
+            self._stop(State.HOLDING, "the executor ends", now_ns)
 
     def _refuse(self, reason: str, now_ns: int) -> None:
         self.refused += 1
@@ -219,13 +255,9 @@ class Execution:
         """
         if self.state is not State.STOPPED:
             return False
-        self.state, self.reason, self._reset_ns = State.HOLDING, AWAITS_INSTRUCTION, now_ns
+        self.state = State.HOLDING
+        self.wait_for_instruction(now_ns, RESET)
         return True
-
-    @property
-    def awaits_instruction(self) -> bool:
-        """Whether it was reset, and nobody has given an instruction since."""
-        return self._reset_ns is not None
 
     def tick(self, now_ns: int) -> None:
         """The watchdog; call it often."""
@@ -237,6 +269,8 @@ class Execution:
                 problem = self._joints.problem or "joint states are missing or stale"
                 self.reason = f"{problem}; nothing is sent"
             return
+        if self.state is State.WAITING and self._waits_since:
+            self.reason = self._what_it_waits_for
         if self._settle_at_ns is not None and now_ns >= self._settle_at_ns:
             self._settle(now_ns)
         idle_ns = now_ns - self._last_chunk_ns
@@ -263,8 +297,8 @@ class Execution:
         self._joints.forget()
         self._instruction_ns = min(self._instruction_ns, now_ns)
         self._last_chunk_ns = min(self._last_chunk_ns, now_ns)
-        if self._reset_ns is not None:
-            self._reset_ns = min(self._reset_ns, now_ns)
+        if self._counts_from_ns is not None:
+            self._counts_from_ns = min(self._counts_from_ns, now_ns)
         self._heartbeat_ns = 0
         self._settle_at_ns = None
         if self.state is State.MOVING:

@@ -12,6 +12,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
@@ -30,7 +31,7 @@ from vla_ros.planning import Motion
 from vla_ros.points import arm_points, gripper_points
 from vla_ros.robot_parameters import ROBOT_PARAMETERS, robot_of
 from vla_ros.runtime import RELIABLE, SENSOR, Parameter, declare, run_node, subscribe_latched
-from vla_ros.servo import twist
+from vla_ros.servo import STILL, Twist, twist
 from vla_ros.stop_latch import StopLatch
 from vla_ros.streams import Streams
 
@@ -67,6 +68,9 @@ PARAMETERS = (
     Parameter("lead_s", PACE.lead_ns / 1e9, "Planning and sending take this long", 0.0, 0.5),
     Parameter("follow_rad", PACE.follow_rad, "Further from its command it strays", 0.01, 3.0),
     Parameter(
+        "old_instructions", False, "Take one that was published before the start: in simulation"
+    ),
+    Parameter(
         "first_hold_s",
         1.0,
         "Hold the measured pose for so long before the very first motion; a driver that tells of "
@@ -88,6 +92,7 @@ MOST_BYTES = 65536  # of a half of a chunk; 100 poses have 8000
 WATCHDOG_RATE_HZ = 50.0
 DIAGNOSTICS_RATE_HZ = 2.0
 HEARTBEAT_RATE_HZ = 10.0
+FAREWELL_S = 0.5  # for the last command to arrive
 JOINTS, CHUNKS, POLICY = "joint_states", "chunks", "policy_node"  # what the watchdogs watch
 
 
@@ -132,6 +137,8 @@ class ExecutorNode(Node):
         self._streams = Streams((JOINTS, CHUNKS, POLICY))
         self._told = ""
         self._latch = StopLatch()
+        if not values["old_instructions"]:  # a latched one may have been withdrawn since
+            self._execution.wait_for_instruction(self._now_ns())
         if self._latch.is_set:  # it was stopped when it died
             self._execution.on_emergency_stop(self._now_ns())
 
@@ -149,7 +156,9 @@ class ExecutorNode(Node):
         self._state = self.create_publisher(String, topics.EXECUTOR_STATE, RELIABLE)
         self.create_subscription(String, topics.POLICY_STATE, self._on_policy_state, RELIABLE)
         self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, SENSOR)
-        self._hear_bounded(MultiDOFJointTrajectory, topics.ACTION_CHUNK, self._on_poses)
+        self._chunk_topic = self._hear_bounded(
+            MultiDOFJointTrajectory, topics.ACTION_CHUNK, self._on_poses
+        )
         self._hear_bounded(JointTrajectory, topics.GRIPPER_CHUNK, self._on_gripper)
         subscribe_latched(
             self, String, topics.INSTRUCTION, lambda text, info: self._on_instruction(text, info)
@@ -160,8 +169,11 @@ class ExecutorNode(Node):
         self.create_timer(1.0 / DIAGNOSTICS_RATE_HZ, self._publish_diagnostics)
         self.create_timer(1.0 / HEARTBEAT_RATE_HZ, self._tell_state)
 
-    def _hear_bounded(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
-        """Subscribe; what is far too long is not taken apart: a stop would have to wait."""
+    def _hear_bounded(self, kind: type, topic: str, callback: Callable[[Any], None]) -> str:
+        """Subscribe; what is far too long is not taken apart: a stop would have to wait.
+
+        Returns what the topic is called here.
+        """
 
         def hear(data: bytes) -> None:
             if len(data) > MOST_BYTES:
@@ -171,7 +183,7 @@ class ExecutorNode(Node):
                 return
             callback(deserialize_message(data, kind))
 
-        self.create_subscription(kind, topic, hear, RELIABLE, raw=True)
+        return self.create_subscription(kind, topic, hear, RELIABLE, raw=True).topic_name
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
@@ -255,6 +267,17 @@ class ExecutorNode(Node):
             f"internal error: {type(error).__name__}: {error}", self._now_ns()
         )
 
+    def before_shutdown(self) -> None:
+        """Brake: a controller would carry out the rest of what it was told (6 s at most)."""
+        self._execution.on_end(self._now_ns())
+        command = self._arm_command
+        if command is None:
+            command = self._twist
+            if self._execution.command.running is not None:
+                self._publish_twist(STILL)
+        if not command.wait_for_all_acked(Duration(seconds=FAREWELL_S)):
+            self.get_logger().warning("ends, but its last command has not been acknowledged")
+
     # --- what goes out ----------------------------------------------------------------------
 
     def _tell_state(self) -> None:
@@ -289,8 +312,13 @@ class ExecutorNode(Node):
         joints = self._execution.fresh_joints(now_ns)
         if joints is None or self._execution.command.running is None:
             return
-        motion = twist(self._execution.command, joints, now_ns, self._limits, self._body)
-        self._twist.publish(messages.twist_stamped(motion, self._robot.base_frame, now_ns))
+        self._publish_twist(
+            twist(self._execution.command, joints, now_ns, self._limits, self._body)
+        )
+
+    def _publish_twist(self, motion: Twist) -> None:
+        stamp_ns = self._now_ns()
+        self._twist.publish(messages.twist_stamped(motion, self._robot.base_frame, stamp_ns))
 
     def _publish_diagnostics(self) -> None:
         execution = self._execution
@@ -301,6 +329,11 @@ class ExecutorNode(Node):
             State.WAITING: "WARN",
             State.STOPPED: "ERROR",
         }[execution.state]
+        text = f"{execution.state.value}: {reason}" if reason else execution.state.value
+        publishers = self.count_publishers(self._chunk_topic)
+        if publishers > 1:  # none of them is stopped for it: one may be handing over to another
+            level = "WARN" if level == "OK" else level
+            text += f"; {self._chunk_topic} has {publishers} publishers, and all are followed"
         values = {
             "state": execution.state.value,
             "accepted": execution.accepted,
@@ -309,9 +342,10 @@ class ExecutorNode(Node):
             "late": execution.late,
             "speed_share": f"{execution.speed_share(self._now_ns()):.2f}",
             "latency_ms": f"{self._latency_ms:.1f}",
+            "chunk_publishers": publishers,
+            "outdated_instruction": execution.outdated,
             **self._streams.values(self._now_ns()),
         }
-        text = f"{execution.state.value}: {reason}" if reason else execution.state.value
         self._diagnostics.publish(
             messages.diagnostics("executor_node", level, text, values, self._now_ns())
         )

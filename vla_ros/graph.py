@@ -21,7 +21,8 @@ from vla_ros.parameter_file import read_parameter_file
 
 PACKAGE = "vla_ros"
 RESPAWN_DELAY_S = 1.0  # before a node that died is started anew
-YIELDING = ("autostart", "image_size_px")  # what a graph sets and a file of parameters may change
+# What a graph sets and a file of parameters may change.
+YIELDING = ("autostart", "image_size_px", "old_instructions")
 HOPELESS = (2,)  # status of a `UserError`: a node that ends so would end so again
 # Names a folder that lasts as long as the graph: what a node must still know after its death.
 RUN_FOLDER = "VLA_ROS_RUN_FOLDER"
@@ -112,6 +113,8 @@ def describe(choices: Mapping[str, str] | None = None, cores: int | None = None)
             "executor_node",
             "executor_node",
             "vla_ros.executor_node",
+            # sim_node may announce one before the executor is up, and nobody can be hurt.
+            {"old_instructions": True},
             environment={**single, **independent_environment()},
         ),
         _driver(values, cores),

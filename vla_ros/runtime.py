@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ from rclpy.qos import (
     ReliabilityPolicy,
     qos_profile_sensor_data,
 )
+from rclpy.signals import uninstall_signal_handlers
 
 from vla_ros.errors import UserError
 
@@ -31,13 +32,14 @@ LATCHED = QoSProfile(
 )
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # only the last counts
 SENSOR = qos_profile_sensor_data
+SIGNAL_TURN_S = 0.2  # Python hears no signal while ROS waits
 
 
 def _not_said(_event: Any) -> None:
     """rclpy would warn that no message gets through, of a pair that need not match."""
 
 
-TWICE_HEARD = PublisherEventCallbacks(incompatible_qos=_not_said)  # by `subscribe_latched`
+TWICE_HEARD = PublisherEventCallbacks(incompatible_qos=_not_said)  # or thrice: `subscribe_latched`
 
 
 @dataclass(frozen=True)
@@ -117,19 +119,24 @@ def declare(node: Node, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
 
 
 def subscribe_latched(node: Node, kind: type, topic: str, callback: Callable[..., None]) -> None:
-    """Hear latched publishers, past messages included, and ordinary ones (`ros2 topic pub`).
+    """Hear every publisher: latched ones, past messages included, ordinary and best-effort ones.
 
-    A transient-local subscriber never hears a volatile publisher, so there are two; the callback
-    may get a message twice. That the first of them does not match ordinary publishers is no news.
-    One of two arguments gets rclpy's `MessageInfo`, too.
+    A transient-local subscriber never hears a volatile publisher, and a reliable one no best-effort
+    publisher; a best-effort one hears all, but what is lost on the way is not sent to it again. So
+    there are three, and the callback may get a message three times. That not each matches every
+    publisher is no news. One of two arguments gets rclpy's `MessageInfo`, too.
     """
     quiet = SubscriptionEventCallbacks(incompatible_qos=_not_said)
-    node.create_subscription(kind, topic, callback, LATCHED, event_callbacks=quiet)
-    node.create_subscription(kind, topic, callback, RELIABLE)
+    for profile in (LATCHED, RELIABLE, NEWEST):
+        node.create_subscription(kind, topic, callback, profile, event_callbacks=quiet)
 
 
 def run_node(make_node: Callable[[], Any], arguments: list[str] | None = None) -> None:
-    """Spin a node until Ctrl-C, SIGTERM or shutdown; a `UserError` is one line and status 2."""
+    """Spin a node until Ctrl-C, SIGTERM or shutdown; a `UserError` is one line and status 2.
+
+    rclpy answers those signals by ending all communication at once. A node with `before_shutdown`
+    has that called first, between two callbacks, while what it publishes still goes out.
+    """
     node = None
     status = 0
     try:
@@ -137,7 +144,10 @@ def run_node(make_node: Callable[[], Any], arguments: list[str] | None = None) -
         node = make_node()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        _spin(executor, node)
+        before_shutdown = getattr(node, "before_shutdown", None)
+        _spin(executor, node, None if before_shutdown is None else _remembered_signals())
+        if before_shutdown is not None and executor.context.ok():
+            before_shutdown()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except UserError as error:
@@ -157,12 +167,27 @@ def _init(arguments: list[str] | None) -> None:
         raise UserError(f"arguments for ROS: {' '.join(str(error).split())}") from error
 
 
-def _spin(executor: SingleThreadedExecutor, node: Any) -> None:
-    """A node that has `on_callback_error` is told of what its callbacks raise, and goes on."""
+def _remembered_signals() -> list[int]:
+    """Gets Ctrl-C and SIGTERM from now on, however often they come."""
+    heard: list[int] = []
+    uninstall_signal_handlers()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _frame: heard.append(number))
+    return heard
+
+
+def _spin(
+    executor: SingleThreadedExecutor, node: Any, signals: Sequence[int] | None = None
+) -> None:
+    """Until shutdown, or until there is something in `signals`.
+
+    A node that has `on_callback_error` is told of what its callbacks raise, and goes on.
+    """
     survive = getattr(node, "on_callback_error", None)
-    while executor.context.ok():
+    turn_s = None if signals is None else SIGNAL_TURN_S
+    while executor.context.ok() and not signals:
         try:
-            executor.spin_once()
+            executor.spin_once(turn_s)
         except (ExternalShutdownException, UserError):
             raise
         except Exception as error:
@@ -192,4 +217,4 @@ def spin_while(node: Node, wanted: Callable[[], bool]) -> None:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     while wanted():
-        executor.spin_once(timeout_sec=0.2)
+        executor.spin_once(timeout_sec=SIGNAL_TURN_S)

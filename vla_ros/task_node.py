@@ -64,7 +64,7 @@ class TaskNode(Node):
     def _on_task(self, message: String) -> None:
         """A new task ends the old one; the empty string ends it and begins none."""
         if message.data == self._task:
-            return  # heard twice, see `subscribe_latched`
+            return  # heard before, see `subscribe_latched`
         self._task = message.data
         if self._executive is not None:
             self._executive.stop(self._now_ns())

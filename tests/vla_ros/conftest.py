@@ -14,7 +14,7 @@ REST_STATES = 30  # joint states without motion that make a rest
 
 
 @contextlib.contextmanager
-def running_graph(choices, scripts=None, on_line=None):
+def running_graph(choices, scripts=None, on_line=None, respawn=False):
     """Starts a graph and an operator in this process; `scripts` replaces nodes by test scripts.
 
     Yields (processes, operator).
@@ -36,7 +36,7 @@ def running_graph(choices, scripts=None, on_line=None):
     os.environ.update({**description.environment, **environment})
     show = on_line or (lambda name, line: print(f"[{name}] {line}"))
     try:
-        with Processes(description, show, environment, commands) as processes:
+        with Processes(description, show, environment, commands, respawn) as processes:
             rclpy.init(signal_handler_options=rclpy.SignalHandlerOptions.NO)
             operator = OperatorNode()
             try:

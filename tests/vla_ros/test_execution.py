@@ -241,6 +241,84 @@ def test_a_clock_that_goes_back_does_not_lock_a_reset_executor(reset):
     assert reset.state is State.MOVING
 
 
+@pytest.fixture
+def started():
+    """As on a robot: it has been started, joint states and chunks come."""
+    it = Robot()
+    it.execution.wait_for_instruction(it.now)
+    it.execution.tick(it.now)  # there are no joints yet
+    it.wait(100)
+    it.chunk()
+    return it
+
+
+def test_after_a_start_what_was_published_before_moves_nothing_and_says_so(started):
+    assert started.execution.reason == "started: waiting for an instruction"
+    started.execution.on_instruction("wander", started.now, START - 3000 * MS)
+    for _ in range(5):
+        started.wait(100)
+        started.chunk()
+    assert started.sent == []
+    assert started.state is State.WAITING
+    assert started.execution.awaits_instruction
+    assert started.execution.reason == (
+        "started: waiting for an instruction; one that was published 3.0 s before, by its sender's "
+        "clock, does not count: publish it anew"
+    )
+    started.execution.on_instruction("wander", started.now)  # the same text
+    started.wait(200)
+    started.chunk()
+    assert started.state is State.MOVING
+    assert started.execution.outdated == ""
+
+
+def test_an_old_instruction_that_arrives_late_does_not_count_either_but_an_old_end_does(started):
+    """A latched publisher is found when another has spoken already."""
+    started.execution.on_instruction("pick up the red cube", started.now)
+    started.wait(200)
+    started.chunk()
+    started.execution.on_instruction("wander", started.now, START - 3000 * MS)
+    assert "published 3.0 s before" in started.execution.outdated
+    started.chunk()
+    assert started.execution.accepted == 2  # an answer to the instruction that counts
+    # A sender whose clock is behind ends the work all the same.
+    started.execution.on_instruction("", started.now, START - 3000 * MS)
+    assert started.state is State.HOLDING
+
+
+def test_an_old_empty_instruction_ends_no_waiting(started):
+    started.execution.on_instruction("", started.now, START - 3000 * MS)
+    assert started.execution.awaits_instruction
+    assert started.execution.reason == "started: waiting for an instruction"
+
+
+def test_who_is_started_stopped_needs_a_reset_and_an_instruction(started):
+    started.execution.on_emergency_stop(started.now)
+    started.execution.on_instruction("wander", started.now)
+    started.wait(1000)
+    assert started.execution.reset(started.now)
+    started.chunk()
+    assert started.execution.awaits_instruction
+    assert started.state is State.HOLDING
+
+
+def test_the_end_brakes_an_arm_in_motion(moving):
+    moving.wait(100, joints=moving.last.trajectory.positions[10])
+    motion_end_ns = moving.execution.command.end_ns
+    moving.execution.on_end(moving.now)
+    assert isinstance(moving.last, Hold)
+    assert moving.state is State.HOLDING
+    assert moving.execution.reason == "the executor ends"
+    assert moving.execution.command.end_ns < motion_end_ns
+    assert moving.last.trajectory.at(moving.execution.command.end_ns).resting
+
+
+def test_the_end_sends_nothing_to_an_arm_that_does_not_move(started):
+    """Somebody else may move it."""
+    started.execution.on_end(started.now)
+    assert started.sent == []
+
+
 def test_reset_without_a_stop_says_so(moving):
     assert not moving.execution.reset(moving.now)
     assert moving.state is State.MOVING

@@ -1,6 +1,7 @@
 """The executor's node: what its parameters choose, and the messages that go out."""
 
 import os
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,9 @@ class Recorder:
     def publish(self, message):
         self.sent.append(message)
 
+    def wait_for_all_acked(self, _timeout):
+        return True
+
 
 @pytest.fixture
 def make_node():
@@ -52,9 +56,11 @@ def make_node():
     os.environ.update({**shared_environment(), **private_environment()})
     nodes = []
 
-    def make(*parameters):
+    def make(*parameters, remap=None):
         given = ("first_hold_s:=0.0", *parameters)  # the first chunk moves at once
         arguments = ["--ros-args", *(word for each in given for word in ("-p", each))]
+        for ours, theirs in (remap or {}).items():
+            arguments += ["-r", f"{ours}:={theirs}"]
         rclpy.init(args=arguments, signal_handler_options=rclpy.SignalHandlerOptions.NO)
         nodes.append(NodeOnClock())
         node = nodes[-1]
@@ -71,6 +77,7 @@ def make_node():
 
 def go(node, name):
     """Joint states, an instruction and a chunk, as messages; returns the robot."""
+    node.clock.now_ns += 600 * MS  # the instruction is published after the start
     robot = load_robot(name)
     home = robot.arm.home_rad
     position, rotation = Body(robot.arm).forward(home)
@@ -309,6 +316,36 @@ def test_after_a_restart_and_a_reset_the_latched_instruction_moves_nothing(
     assert not StopLatch().is_set
 
 
+def test_an_executor_takes_no_instruction_from_before_its_start(make_node):
+    """It was latched, and withdrawn by somebody else: a new executor must not take it up."""
+    from std_msgs.msg import String
+
+    node = make_node()
+    start_ns = time.time_ns()
+    old, new = ({"source_timestamp": start_ns + s * 10**9} for s in (-5, 5))
+    node.clock.now_ns += 500 * MS
+    node._on_instruction(String(data="wander"), old)
+    assert node._execution.awaits_instruction
+    node._on_watchdog()
+    node._diagnostics = Recorder()
+    node._publish_diagnostics()
+    (status,) = node._diagnostics.sent[0].status
+    assert status.level == messages.LEVELS["WARN"]
+    values = {each.key: each.value for each in status.values}
+    assert "one that was published" in values["outdated_instruction"]
+    node._on_instruction(String(data="wander"), new)
+    assert not node._execution.awaits_instruction
+
+
+def test_in_simulation_an_executor_takes_an_old_instruction(make_node):
+    from std_msgs.msg import String
+
+    node = make_node("old_instructions:=true")
+    node._on_instruction(String(data="go"), {"source_timestamp": time.time_ns() - 5 * 10**9})
+    assert not node._execution.awaits_instruction
+    assert node._execution.outdated == ""
+
+
 def test_stamps_of_joint_states_count_unless_there_are_none(make_node):
     node = make_node()
     robot = load_robot("fr3")
@@ -318,6 +355,69 @@ def test_stamps_of_joint_states_count_unless_there_are_none(make_node):
     assert node._execution.fresh_joints(node._now_ns()) is None
     node._on_joints(messages.joint_state(names, values, values * 0, 0))
     assert node._execution.fresh_joints(node._now_ns()) is not None
+
+
+@pytest.mark.parametrize("name", ["/policy/action_chunk", "/elsewhere/chunk"])
+def test_two_publishers_of_chunks_are_told_but_stop_nothing(make_node, name):
+    import rclpy
+    from trajectory_msgs.msg import MultiDOFJointTrajectory
+
+    from vla_ros.runtime import RELIABLE
+
+    node = make_node(remap={"/policy/action_chunk": name})
+    node._arm_command = Recorder()
+    go(node, "fr3")
+
+    def status(count):
+        """When so many are known."""
+        for _ in range(200):
+            node._diagnostics = Recorder()
+            node._publish_diagnostics()
+            (found,) = node._diagnostics.sent[0].status
+            if {each.key: each.value for each in found.values}["chunk_publishers"] == str(count):
+                return found
+            rclpy.spin_once(node, timeout_sec=0.05)
+        pytest.fail(f"{count} publishers are not seen")
+
+    for count in (1, 2):
+        node.create_publisher(MultiDOFJointTrajectory, name, RELIABLE)
+        found = status(count)
+        assert ("publishers" in found.message) == (count == 2)
+        assert node._execution.state.value == "moving"
+    assert found.level == messages.LEVELS["WARN"]
+    assert f"{name} has 2 publishers" in found.message
+    node._execution.on_emergency_stop(node._now_ns())
+    assert status(2).level == messages.LEVELS["ERROR"]  # remains what it is
+
+
+def test_before_it_ends_it_brakes(make_node):
+    node = make_node()
+    node._arm_command = Recorder()
+    go(node, "fr3")
+    node.clock.now_ns += 150 * MS  # amid the motion
+    joints = node._execution.command.at(node._now_ns()).positions
+    node._execution.on_joints(joints, node._now_ns())
+    end_ns, grips = node._execution.command.end_ns, len(node._gripper_command.sent)
+    node.before_shutdown()
+    motion, brake = node._arm_command.sent
+    assert not any(brake.points[-1].velocities)
+    assert node._now_ns() + messages.to_ns(brake.points[-1].time_from_start) < end_ns
+    assert len(node._gripper_command.sent) == grips
+    node.before_shutdown()
+    assert len(node._arm_command.sent) == 2
+
+
+def test_before_it_ends_the_last_twist_is_zero(make_node):
+    node = make_node("output:=twist")
+    node._twist = Recorder()
+    node.before_shutdown()
+    assert node._twist.sent == []  # it has never moved the arm
+    go(node, "fr3")
+    node.before_shutdown()
+    still = node._twist.sent[-1].twist
+    assert [getattr(part, axis) for part in (still.linear, still.angular) for axis in "xyz"] == [
+        0.0
+    ] * 6
 
 
 def test_an_internal_error_ends_the_work(make_node):
@@ -339,3 +439,22 @@ def test_the_state_is_told_on_every_change(make_node):
     go(node, "fr3")
     node._on_watchdog()
     assert [each.data for each in node._state.sent] == ["waiting", "moving"]
+
+
+@pytest.mark.parametrize("reliability", ["RELIABLE", "BEST_EFFORT"])
+def test_every_publisher_stops_it(make_node, reliability):
+    import rclpy
+    from rclpy.qos import QoSProfile, ReliabilityPolicy
+    from std_msgs.msg import Bool
+
+    from vla_ros.runtime import TWICE_HEARD
+
+    node = make_node()
+    profile = QoSProfile(depth=1, reliability=ReliabilityPolicy[reliability])
+    publisher = node.create_publisher(Bool, "/emergency_stop", profile, event_callbacks=TWICE_HEARD)
+    for _ in range(200):
+        publisher.publish(Bool(data=True))
+        rclpy.spin_once(node, timeout_sec=0.05)
+        if node._execution.state.value == "stopped":
+            return
+    pytest.fail("the stop was not heard")

@@ -133,6 +133,13 @@ def test_the_executor_shares_no_memory_with_processes_that_may_hang(monkeypatch)
     assert "FASTDDS_DEFAULT_PROFILES_FILE" not in node(describe(), "executor_node").environment
 
 
+def test_only_the_simulated_executor_takes_instructions_from_before_its_start():
+    assert node(describe(), "executor_node").parameters == {"old_instructions": True}
+    assert "old_instructions" not in node(robot_graph.describe(), "executor_node").parameters
+    defaults = {parameter.name: parameter.default for parameter in executor_node.PARAMETERS}
+    assert defaults["old_instructions"] is False
+
+
 def test_the_policy_leaves_a_core_to_the_simulator():
     for cores, threads in ((1, "1"), (2, "1"), (4, "3"), (64, "8")):
         policy = node(describe(cores=cores), "policy_node")

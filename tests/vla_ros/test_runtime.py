@@ -1,17 +1,32 @@
-"""What a node's callbacks raise ends it, unless it can go on without."""
+"""What a node's callbacks raise ends it, unless it can go on without; and how signals end it."""
 
+import os
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.rcutils_logger import RcutilsLogger
+from rclpy.qos import QoSProfile
+from rclpy.signals import get_current_signal_handlers_options
 from std_msgs.msg import String
 
 from vla_ros.errors import UserError
 from vla_ros.graph import shared_environment
 from vla_ros.processes import private_environment
-from vla_ros.runtime import LATCHED, RELIABLE, TWICE_HEARD, _spin, subscribe_latched
+from vla_ros.runtime import (
+    LATCHED,
+    NEWEST,
+    RELIABLE,
+    TWICE_HEARD,
+    _spin,
+    run_node,
+    subscribe_latched,
+)
 
 
 class Context:
@@ -30,7 +45,7 @@ class Spinner:
         self.errors = list(errors)
         self.context = Context(len(self.errors))
 
-    def spin_once(self):
+    def spin_once(self, timeout_sec=None):
         error = self.errors.pop(0)
         if error is not None:
             raise error
@@ -81,26 +96,39 @@ def test_a_node_whose_way_out_fails_ends():
         _spin(Spinner([ValueError("bad message")]), node)
 
 
-@pytest.mark.parametrize("latched", [False, True])
-def test_ordinary_and_latched_publishers_are_heard_without_a_false_warning(monkeypatch, latched):
+@pytest.fixture
+def private_ros(monkeypatch):
     for name, value in {**shared_environment(), **private_environment()}.items():
         monkeypatch.setenv(name, value)
+
+
+BEST_EFFORT_LATCHED = QoSProfile(
+    depth=1, reliability=NEWEST.reliability, durability=LATCHED.durability
+)
+
+
+@pytest.mark.parametrize(
+    ("profile", "subscriptions"),
+    [(LATCHED, 3), (RELIABLE, 2), (NEWEST, 1), (BEST_EFFORT_LATCHED, 1)],
+    ids=["latched", "ordinary", "best effort", "best effort and latched"],
+)
+def test_every_publisher_is_heard_without_a_false_warning(
+    private_ros, monkeypatch, profile, subscriptions
+):
     warnings, heard = [], []
     monkeypatch.setattr(RcutilsLogger, "warn", lambda self, text: warnings.append(text))
     rclpy.init(args=[], signal_handler_options=rclpy.SignalHandlerOptions.NO)
     hearer, teller = rclpy.create_node("hearer"), rclpy.create_node("teller")
     try:
         subscribe_latched(hearer, String, "/said", lambda message: heard.append(message.data))
-        told = teller.create_publisher(
-            String, "/said", LATCHED if latched else RELIABLE, event_callbacks=TWICE_HEARD
-        )
+        told = teller.create_publisher(String, "/said", profile, event_callbacks=TWICE_HEARD)
         executor = SingleThreadedExecutor()
         for node in (hearer, teller):
             executor.add_node(node)
         deadline_s = time.monotonic() + 30
         while not heard and time.monotonic() < deadline_s:
             executor.spin_once(timeout_sec=0.1)
-            if told.get_subscription_count() == 1 + latched:
+            if told.get_subscription_count() == subscriptions:
                 told.publish(String(data="go"))
         for _ in range(20):  # what there is to be said of who matches whom
             executor.spin_once(timeout_sec=0.01)
@@ -110,3 +138,70 @@ def test_ordinary_and_latched_publishers_are_heard_without_a_false_warning(monke
         for node in (hearer, teller):
             node.destroy_node()
         rclpy.try_shutdown()
+
+
+NODE = """
+from rclpy.node import Node
+from std_msgs.msg import String
+from vla_ros.runtime import RELIABLE, run_node
+
+class WithLastWords(Node):
+    def __init__(self):
+        super().__init__("ending")
+        self.publisher = self.create_publisher(String, "/said", RELIABLE)
+        self.timer = self.create_timer(0.01, self.begin)
+
+    def begin(self):
+        self.timer.cancel()
+        print("up", flush=True)
+
+    def before_shutdown(self):
+        print("asked", flush=True)
+        input()  # until the test has sent the next signal
+        self.publisher.publish(String(data="farewell"))
+        print("said", flush=True)
+
+run_node(WithLastWords)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_node_with_last_words_says_them_once_however_often_it_is_asked_to_end(
+    private_ros, number
+):
+    process = subprocess.Popen(
+        [sys.executable, "-c", NODE],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(number)
+        assert process.stdout.readline() == "asked\n"
+        process.send_signal(number)  # as a parent may, beside the terminal
+        output, error = process.communicate("\n", timeout=60)
+    finally:
+        process.kill()
+    assert (output, process.returncode) == ("said\n", 0)
+    assert "Traceback" not in error
+
+
+def test_signals_end_every_other_node_as_rclpy_has_it(private_ros):
+    seen = []
+
+    def make_node():
+        node = rclpy.create_node("ending")
+
+        def look():
+            seen.append(get_current_signal_handlers_options())
+            rclpy.try_shutdown()  # what its handlers do
+
+        node.create_timer(0.01, look)
+        return node
+
+    with pytest.raises(SystemExit):
+        run_node(make_node, [])
+    assert seen == [rclpy.SignalHandlerOptions.ALL]
