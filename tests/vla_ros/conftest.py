@@ -49,6 +49,49 @@ def running_graph(choices, scripts=None, on_line=None, respawn=False):
         os.environ.update(before)
 
 
+class Domain:
+    """Nodes in this process, alone in a ROS domain; made by `own_domain`."""
+
+    def __init__(self):
+        self._nodes = []
+
+    def init(self, *words):
+        """`words` stand behind `--ros-args`."""
+        import rclpy
+
+        rclpy.init(
+            args=["--ros-args", *words], signal_handler_options=rclpy.SignalHandlerOptions.NO
+        )
+
+    def keep(self, node):
+        """`node`, which is destroyed at the end."""
+        self._nodes.append(node)
+        return node
+
+    def close(self):
+        for node in self._nodes:
+            node.destroy_node()
+
+
+@contextlib.contextmanager
+def own_domain_of_nodes():
+    import rclpy
+
+    from vla_ros.graph import shared_environment
+    from vla_ros.processes import private_environment
+
+    before = dict(os.environ)
+    os.environ.update({**shared_environment(), **private_environment()})
+    domain = Domain()
+    try:
+        yield domain
+    finally:
+        domain.close()
+        rclpy.try_shutdown()
+        os.environ.clear()
+        os.environ.update(before)
+
+
 class Arm:
     """The arm as its topics and services tell, heard through an operator node."""
 
@@ -101,6 +144,12 @@ class Arm:
 @pytest.fixture(scope="session")
 def arm_of():
     return Arm
+
+
+@pytest.fixture(scope="session")
+def own_domain():
+    """`with own_domain() as domain:` a `Domain`, and the environment as before afterwards."""
+    return own_domain_of_nodes
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """Whatever message comes, no callback raises, and nothing that goes out passes a limit."""
 
-import os
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +13,6 @@ from vla_ros import messages
 from vla_ros.body import Body
 from vla_ros.execution import Execution
 from vla_ros.faults.monitor import CommandMonitor, worst
-from vla_ros.graph import shared_environment
 from vla_ros.joints import JointsError, positions_by_name
 from vla_ros.limits import FR3_LIMITS
 from vla_ros.planning import PoseChunk, validate
@@ -95,12 +92,9 @@ class Recorder:
 
 
 @pytest.fixture
-def fresh_executor():
+def fresh_executor(own_domain):
     """Makes an executor forget everything; its clock is ours, and its arm follows perfectly."""
-    import rclpy
-
     from vla_ros.executor_node import ExecutorNode
-    from vla_ros.processes import private_environment
 
     class Executor(ExecutorNode):
         now_ns = START
@@ -108,23 +102,18 @@ def fresh_executor():
         def _now_ns(self):
             return self.now_ns
 
-    before = dict(os.environ)
-    os.environ.update({**shared_environment(), **private_environment()})
-    rclpy.init(signal_handler_options=rclpy.SignalHandlerOptions.NO)
-    node = Executor()
+    with own_domain() as domain:
+        domain.init()
+        node = domain.keep(Executor())
 
-    def forget():
-        node._execution = Execution(node._body, node._limits, node._send, clock=node._now_ns)
-        node._poses = node._gripper = None
-        for name in ("_arm_command", "_gripper_command", "_latency", "_diagnostics", "_state"):
-            setattr(node, name, Recorder())
-        return node
+        def forget():
+            node._execution = Execution(node._body, node._limits, node._send, clock=node._now_ns)
+            node._poses = node._gripper = None
+            for name in ("_arm_command", "_gripper_command", "_latency", "_diagnostics", "_state"):
+                setattr(node, name, Recorder())
+            return node
 
-    yield forget
-    node.destroy_node()
-    rclpy.try_shutdown()
-    os.environ.clear()
-    os.environ.update(before)
+        yield forget
 
 
 def measured(node):

@@ -4,7 +4,6 @@ The executor has `test_any_message.py`, the policy's node `test_any_message_poli
 """
 
 import json
-import os
 import sys
 import types
 from concurrent import futures
@@ -26,7 +25,6 @@ from trajectory_msgs.msg import (
 
 from sim import robot
 from vla_ros import messages
-from vla_ros.graph import shared_environment
 from vla_ros.planning import validate
 
 MS = 1_000_000
@@ -46,33 +44,18 @@ SETTINGS = {
 
 
 @pytest.fixture
-def make_node():
+def make_node(own_domain):
     """`make_node(kind, *parameters)`: a node on a clock of the test's."""
-    import rclpy
+    with own_domain() as domain:
 
-    from vla_ros.processes import private_environment
+        def make(kind, *parameters):
+            domain.init(*(word for each in parameters for word in ("-p", each)))
+            on_clock = type(
+                "NodeOnClock", (kind,), {"now_ns": START_NS, "_now_ns": lambda self: self.now_ns}
+            )
+            return domain.keep(on_clock())
 
-    before = dict(os.environ)
-    os.environ.update({**shared_environment(), **private_environment()})
-    nodes = []
-
-    def make(kind, *parameters):
-        words = [word for each in parameters for word in ("-p", each)]
-        rclpy.init(
-            args=["--ros-args", *words], signal_handler_options=rclpy.SignalHandlerOptions.NO
-        )
-        on_clock = type(
-            "NodeOnClock", (kind,), {"now_ns": START_NS, "_now_ns": lambda self: self.now_ns}
-        )
-        nodes.append(on_clock())
-        return nodes[-1]
-
-    yield make
-    for node in nodes:
-        node.destroy_node()
-    rclpy.try_shutdown()
-    os.environ.clear()
-    os.environ.update(before)
+        yield make
 
 
 class Recorder:

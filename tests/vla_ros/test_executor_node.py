@@ -1,6 +1,5 @@
 """The executor's node: what its parameters choose, and the messages that go out."""
 
-import os
 import time
 from dataclasses import dataclass
 
@@ -10,7 +9,6 @@ import pytest
 from vla_ros import messages
 from vla_ros.body import Body
 from vla_ros.errors import UserError
-from vla_ros.graph import shared_environment
 from vla_ros.planning import PoseChunk
 from vla_ros.robots import load_robot
 
@@ -38,11 +36,8 @@ class Recorder:
 
 
 @pytest.fixture
-def make_node():
-    import rclpy
-
+def make_node(own_domain):
     from vla_ros.executor_node import ExecutorNode
-    from vla_ros.processes import private_environment
 
     class NodeOnClock(ExecutorNode):
         def __init__(self):
@@ -52,27 +47,19 @@ def make_node():
         def _now_ns(self):
             return self.clock.now_ns
 
-    before = dict(os.environ)
-    os.environ.update({**shared_environment(), **private_environment()})
-    nodes = []
+    with own_domain() as domain:
 
-    def make(*parameters, remap=None):
-        given = ("first_hold_s:=0.0", *parameters)  # the first chunk moves at once
-        arguments = ["--ros-args", *(word for each in given for word in ("-p", each))]
-        for ours, theirs in (remap or {}).items():
-            arguments += ["-r", f"{ours}:={theirs}"]
-        rclpy.init(args=arguments, signal_handler_options=rclpy.SignalHandlerOptions.NO)
-        nodes.append(NodeOnClock())
-        node = nodes[-1]
-        node._gripper_command, node._latency = Recorder(), Recorder()
-        return node
+        def make(*parameters, remap=None):
+            given = ("first_hold_s:=0.0", *parameters)  # the first chunk moves at once
+            words = [word for each in given for word in ("-p", each)]
+            for ours, theirs in (remap or {}).items():
+                words += ["-r", f"{ours}:={theirs}"]
+            domain.init(*words)
+            node = domain.keep(NodeOnClock())
+            node._gripper_command, node._latency = Recorder(), Recorder()
+            return node
 
-    yield make
-    for node in nodes:
-        node.destroy_node()
-    rclpy.try_shutdown()
-    os.environ.clear()
-    os.environ.update(before)
+        yield make
 
 
 def go(node, name):

@@ -1,7 +1,5 @@
 """The policy node asks a policy whether it may move the robot before it is configured."""
 
-import os
-
 import numpy as np
 import pytest
 
@@ -39,29 +37,13 @@ class UncheckedPolicy:
 
 
 @pytest.fixture(scope="module")
-def make_node():
+def make_node(own_domain):
     """Makes policy nodes around a policy, alone in a ROS domain."""
-    import rclpy
-
-    from vla_ros.graph import shared_environment
     from vla_ros.policy_node import PolicyNode
-    from vla_ros.processes import private_environment
 
-    before = dict(os.environ)
-    os.environ.update({**shared_environment(), **private_environment()})
-    rclpy.init(signal_handler_options=rclpy.SignalHandlerOptions.NO)
-    nodes = []
-
-    def make(policy):
-        nodes.append(PolicyNode(load=lambda parameters: policy))
-        return nodes[-1]
-
-    yield make
-    for node in nodes:
-        node.destroy_node()
-    rclpy.try_shutdown()
-    os.environ.clear()
-    os.environ.update(before)
+    with own_domain() as domain:
+        domain.init()
+        yield lambda policy: domain.keep(PolicyNode(load=lambda parameters: policy))
 
 
 def test_a_policy_that_is_refused_leaves_the_node_unconfigured_and_says_why(make_node):

@@ -1,6 +1,5 @@
 """The policy node's life: transitions fail cleanly, and it watches its streams and the executor."""
 
-import os
 import threading
 
 import numpy as np
@@ -10,7 +9,6 @@ from policies.interface import ActionChunk
 from policies.remote.errors import ConnectionLostError
 from sim import robot
 from vla_ros import messages
-from vla_ros.graph import shared_environment
 
 MS = 1_000_000
 NAMES = robot.JOINT_NAMES + robot.FINGER_JOINT_NAMES
@@ -37,30 +35,17 @@ class Still:
 
 
 @pytest.fixture
-def make_node():
-    import rclpy
-
+def make_node(own_domain):
     from vla_ros.policy_node import PolicyNode
-    from vla_ros.processes import private_environment
 
-    before = dict(os.environ)
-    os.environ.update({**shared_environment(), **private_environment()})
-    nodes = []
+    with own_domain() as domain:
 
-    def make(load, *parameters):
-        words = [word for each in ("autostart:=false", *parameters) for word in ("-p", each)]
-        rclpy.init(
-            args=["--ros-args", *words], signal_handler_options=rclpy.SignalHandlerOptions.NO
-        )
-        nodes.append(PolicyNode(load))
-        return nodes[-1]
+        def make(load, *parameters):
+            given = ("autostart:=false", *parameters)
+            domain.init(*(word for each in given for word in ("-p", each)))
+            return domain.keep(PolicyNode(load))
 
-    yield make
-    for node in nodes:
-        node.destroy_node()
-    rclpy.try_shutdown()
-    os.environ.clear()
-    os.environ.update(before)
+        yield make
 
 
 def state(node):

@@ -1,14 +1,11 @@
 """The recorder's node without a robot: what does not come is named, and waited for."""
 
-import os
-
 import numpy as np
 import pytest
 
 from sim import robot
 from vla_ros import messages
 from vla_ros.errors import UserError
-from vla_ros.graph import shared_environment
 
 NAMES = robot.JOINT_NAMES + robot.FINGER_JOINT_NAMES
 
@@ -22,33 +19,18 @@ class Heard:
 
 
 @pytest.fixture
-def make_node(tmp_path):
-    import rclpy
-
-    from vla_ros.processes import private_environment
+def make_node(tmp_path, own_domain):
     from vla_ros.recorder_node import RecorderNode
 
-    before = dict(os.environ)
-    os.environ.update({**shared_environment(), **private_environment()})
-    nodes = []
+    with own_domain() as domain:
 
-    def make(*parameters):
-        words = [
-            word for each in (f"output:={tmp_path}/data", *parameters) for word in ("-p", each)
-        ]
-        rclpy.init(
-            args=["--ros-args", *words], signal_handler_options=rclpy.SignalHandlerOptions.NO
-        )
-        events = []
-        nodes.append(RecorderNode(events.append))
-        return nodes[-1], events
+        def make(*parameters):
+            given = (f"output:={tmp_path}/data", *parameters)
+            domain.init(*(word for each in given for word in ("-p", each)))
+            events = []
+            return domain.keep(RecorderNode(events.append)), events
 
-    yield make
-    for node in nodes:
-        node.destroy_node()
-    rclpy.try_shutdown()
-    os.environ.clear()
-    os.environ.update(before)
+        yield make
 
 
 def said(node):

@@ -1,6 +1,5 @@
 """The simulation never stands beside a robot."""
 
-import os
 import time
 
 import pytest
@@ -9,38 +8,24 @@ from sensor_msgs.msg import JointState
 
 from vla_ros import topics
 from vla_ros.errors import UserError
-from vla_ros.graph import shared_environment
 from vla_ros.runtime import RELIABLE
 
 PATIENCE_S = 30.0
 
 
 @pytest.fixture
-def start():
+def start(own_domain):
     """`start(*remappings)`: the simulation, in a ROS domain of its own."""
-    import rclpy
-
-    from vla_ros.processes import private_environment
     from vla_ros.sim_node import SimNode
 
-    before = dict(os.environ)
-    os.environ.update({**shared_environment(), **private_environment()})
-    nodes = []
+    with own_domain() as domain:
 
-    def make(*remappings):
-        words = ["-p", "image_size_px:=16", *(w for each in remappings for w in ("-r", each))]
-        rclpy.init(
-            args=["--ros-args", *words], signal_handler_options=rclpy.SignalHandlerOptions.NO
-        )
-        nodes.append(SimNode())
-        return nodes[-1]
+        def make(*remappings):
+            words = (w for each in remappings for w in ("-r", each))
+            domain.init("-p", "image_size_px:=16", *words)
+            return domain.keep(SimNode())
 
-    yield make
-    for node in nodes:
-        node.destroy_node()
-    rclpy.try_shutdown()
-    os.environ.clear()
-    os.environ.update(before)
+        yield make
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The watching node's commands say when nobody hears them."""
 
-import os
 import time
 
 import pytest
@@ -8,28 +7,18 @@ from rclpy.node import Node
 from std_msgs.msg import Bool
 
 from vla_ros import topics
-from vla_ros.graph import shared_environment
 from vla_ros.runtime import LATCHED
 
 PATIENCE_S = 30.0
 
 
 @pytest.fixture
-def watch():
-    import rclpy
-
-    from vla_ros.processes import private_environment
+def watch(own_domain):
     from vla_ros.watch_node import WatchNode
 
-    before = dict(os.environ)
-    os.environ.update({**shared_environment(), **private_environment()})
-    rclpy.init(args=[], signal_handler_options=rclpy.SignalHandlerOptions.NO)
-    node = WatchNode(("front",))
-    yield node
-    node.destroy_node()
-    rclpy.try_shutdown()
-    os.environ.clear()
-    os.environ.update(before)
+    with own_domain() as domain:
+        domain.init()
+        yield domain.keep(WatchNode(("front",)))
 
 
 def test_without_an_executor_nobody_listens(watch):
