@@ -103,9 +103,8 @@ class Motions:
 
     def take_over(self, joints: NDArray, now_ns: int) -> Trajectory:
         """Hold the arm where it is measured; a motion can begin from there afterwards."""
-        self._taken_at_ns = now_ns
         trajectory = self.to_rest(joints, now_ns)
-        self._taken_at_ns = max(now_ns, trajectory.end_ns)
+        self._taken_at_ns = trajectory.end_ns
         return trajectory
 
     def _gap_rad(self, joints: NDArray) -> float:
@@ -133,8 +132,9 @@ class Motions:
         held_ns = self.command.behind_ns(stamp_ns, now_ns)
         running = self.command.running
         taken = not moving and begin_ns - self._taken_at_ns <= self._pace.taken_ns
-        if running is None or taken or self.strays(joints):
-            held_ns = 0 if running is not None and self.strays(joints) else held_ns
+        strays = running is not None and self.strays(joints)
+        if running is None or taken or strays:
+            held_ns = 0 if strays else held_ns
             rest = Phase.at_rest(self._within_range(joints))
             return Begin(begin_ns, rest, held_ns=held_ns, now_ns=now_ns)
         return Begin(
