@@ -72,9 +72,7 @@ class Recorder:
         }
         self._joint_stamps_ns: list[int] = []
         self._joints: list[NDArray] = []  # (9,) each
-        self._offset_ns: int | None = (
-            None  # between clocks: least delay of the episode's joint states
-        )
+        self._offset_ns: int | None = None  # least delay of the episode's joint states
         self._instruction = ""
         self._pending = False  # an instruction waits for an image to begin with
         self._episode: EpisodeInProgress | None = None
