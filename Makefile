@@ -8,7 +8,7 @@ CODE := $(wildcard policies sim world_models vla_ros scripts)
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format constraints clean
+.PHONY: help setup demo test test-fast test-tools lint format constraints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ test: lint ## lint, then every test
 
 test-fast: setup ## the tests that take seconds
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-tools: setup ## a browser and openpi's client, which a few tests are skipped without
+	@sh scripts/test_tools.sh
 
 lint: setup ## ruff (rules and format) and mypy
 	@$(BIN)/ruff check .

@@ -191,6 +191,8 @@ def _spin(
         except (ExternalShutdownException, UserError):
             raise
         except Exception as error:
+            if not executor.context.ok():  # a signal came meanwhile, and nothing can be published
+                return
             if survive is None:
                 raise
             node.get_logger().error(

@@ -30,23 +30,23 @@ from vla_ros.runtime import (
 
 
 class Context:
-    def __init__(self, turns):
-        self.turns = turns
+    ended = False
 
     def ok(self):
-        self.turns -= 1
-        return self.turns >= 0
+        return not self.ended
 
 
 class Spinner:
-    """Raises what it is given, one at every turn."""
+    """Raises what it is given, one at every turn; then, or with the last of them, ROS has ended."""
 
-    def __init__(self, errors):
+    def __init__(self, errors, ends_with_the_last=False):
         self.errors = list(errors)
-        self.context = Context(len(self.errors))
+        self.ends_with_the_last = ends_with_the_last
+        self.context = Context()
 
     def spin_once(self, timeout_sec=None):
-        error = self.errors.pop(0)
+        self.context.ended = len(self.errors) <= self.ends_with_the_last
+        error = self.errors.pop(0) if self.errors else None
         if error is not None:
             raise error
 
@@ -81,6 +81,14 @@ def test_a_node_that_can_goes_on_and_says_what_it_was():
 def test_another_ends():
     with pytest.raises(ValueError, match="bad message"):
         _spin(Spinner([ValueError("bad message")]), Node())
+
+
+def test_what_fails_because_ros_has_ended_is_the_end_and_no_error():
+    """A signal in the middle of a callback: what it publishes then raises."""
+    _spin(Spinner([None, RuntimeError("publisher's context is invalid")], True), Node())
+    survivor = Survivor()
+    _spin(Spinner([RuntimeError("publisher's context is invalid")], True), survivor)
+    assert survivor.survived == []
 
 
 @pytest.mark.parametrize("error", [UserError("no such robot"), ExternalShutdownException()])

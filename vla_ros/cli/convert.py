@@ -45,6 +45,14 @@ def command(
     for each in report["bags"]:
         console.print(_topics(each))
         console.print(_episodes(each))
+        for topic, found in each["topics"].items():
+            if (found["publishers"] or 1) > 1:
+                console.print(
+                    f"{each['name']}: {topic} had {found['publishers']} publishers, whose messages "
+                    "are taken as one stream: were they meant to be one?",
+                    style="yellow",
+                    soft_wrap=True,
+                )
     console.print(
         f"{output}: {report['episodes']} episodes, {report['frames']} frames", soft_wrap=True
     )

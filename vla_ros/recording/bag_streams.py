@@ -45,6 +45,7 @@ class Arrivals:
     stamps_ns: list[int] = field(default_factory=list)  # of the header, or as received
     received_ns: list[int] = field(default_factory=list)
     stamped: bool = False
+    publishers: int = 0  # known when the recording began; 0: the bag does not say
 
     @property
     def offset_s(self) -> float:
@@ -97,7 +98,12 @@ def read_streams(path: Path, mapping: TopicMapping) -> BagStreams:
                 name: [_Part(source, kinds[source.topic]) for source in sources]
                 for name, sources in mapping.numbers.items()
             }
-            arrivals = {topic: Arrivals(kinds[topic]) for topic in wanted}
+            publishers = {
+                each.topic: len(each.ext.offered_qos_profiles) for each in reader.connections
+            }
+            arrivals = {
+                topic: Arrivals(kinds[topic], publishers=publishers[topic]) for topic in wanted
+            }
             words: dict[str, list[tuple[int, Any]]] = {}
             chosen = [each for each in reader.connections if each.topic in wanted]
             for connection, received_ns, raw in reader.messages(connections=chosen):
@@ -116,12 +122,21 @@ def read_streams(path: Path, mapping: TopicMapping) -> BagStreams:
     except (BagError, MappingError):
         raise
     except Exception as error:  # damaged bytes raise whatever they lead to
-        raise BagError(f"{path}: cannot be read as a rosbag2: {error}") from error
+        raise BagError(f"{path}: cannot be read as a rosbag2: {error}; {_mend(path)}") from error
     _check_clocks(path.name, arrivals)
     numbers = {
         name: tuple(_stream(part, name, path.name) for part in each) for name, each in parts.items()
     }
     return BagStreams(path.name, arrivals, numbers, words)
+
+
+def _mend(path: Path) -> str:
+    """What helps against a recording that was cut off."""
+    stored = [path] if path.is_file() else sorted(path.glob("*.mcap"))
+    if stored and stored[0].suffix == ".mcap":
+        name = stored[0].name
+        return f"if the recorder was killed, `mcap recover {name} -o mended.mcap` saves the rest"
+    return "if the recorder was killed, `ros2 bag reindex FOLDER` writes its metadata.yaml anew"
 
 
 def _wanted_topics(mapping: TopicMapping, kinds: dict[str, str], bag: str) -> set[str]:

@@ -39,6 +39,10 @@ def _check_range(name: str, value: Any, low: float, high: float) -> None:
         raise MappingError(f"{name}: expected {low:g} to {high:g}, got {shortened(value)}")
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)  # True is an int in Python
+
+
 @dataclass(frozen=True)
 class Numbers:
     """Numbers of one topic; several of these, one after another, make a feature."""
@@ -71,7 +75,7 @@ class Camera:
     def __post_init__(self) -> None:
         _check_topic(self.topic)
         sizes = (self.height_px, self.width_px)
-        if any(not isinstance(size, int) or size % 2 or size < 0 for size in sizes) or (
+        if any(not _is_whole(size) or size % 2 or size < 0 for size in sizes) or (
             bool(self.height_px) != bool(self.width_px)
         ):
             raise MappingError(
@@ -137,13 +141,15 @@ class TopicMapping:
     min_rows: int = 5
 
     def __post_init__(self) -> None:
-        if not isinstance(self.rate_hz, int) or not 1 <= self.rate_hz <= 100:
+        if not _is_whole(self.rate_hz) or not 1 <= self.rate_hz <= 100:
             raise MappingError(
-                f"rate_hz: expected a whole number from 1 to 100, got {self.rate_hz}"
+                f"rate_hz: expected a whole number from 1 to 100, got {shortened(self.rate_hz)}"
             )
         _check_range("max_gap_s", self.max_gap_s, 0.001, 60.0)
-        if not isinstance(self.min_rows, int) or self.min_rows < 1:
-            raise MappingError(f"min_rows: expected a whole number from 1 on, got {self.min_rows}")
+        if not _is_whole(self.min_rows) or self.min_rows < 1:
+            raise MappingError(
+                f"min_rows: expected a whole number from 1 on, got {shortened(self.min_rows)}"
+            )
 
     @property
     def cameras(self) -> dict[str, Camera]:

@@ -26,7 +26,10 @@ def bag_report(
 
 
 def _topic_report(arrivals: Arrivals, max_gap_s: float) -> dict[str, Any]:
-    """`gaps` are pauses longer than the mapping's `max_gap_s`, `late` messages came after newer."""
+    """`gaps` are pauses longer than the mapping's `max_gap_s`, `late` messages came after newer.
+
+    `publishers` are those the recorder knew when it began, None if the bag does not say.
+    """
     stamps = np.array(arrivals.stamps_ns, np.int64)
     kept = stamps[rising(stamps)]
     steps_ms = np.diff(kept) / 1e6
@@ -35,6 +38,7 @@ def _topic_report(arrivals: Arrivals, max_gap_s: float) -> dict[str, Any]:
         "messages": len(stamps),
         "late": len(stamps) - len(kept),
         "stamped": arrivals.stamped,
+        "publishers": arrivals.publishers or None,
         "rate_hz": None,
         "largest_gap_ms": None,
         "gaps": 0,

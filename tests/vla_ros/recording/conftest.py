@@ -5,11 +5,23 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from rosbags.interfaces import (
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 START_NS = 10**18
 EMPTY = np.zeros(0)
+OFFERED = Qos(
+    QosHistory.KEEP_LAST, 10, QosReliability.RELIABLE, QosDurability.VOLATILE,
+    QosTime(0, 0), QosTime(0, 0), QosLiveliness.AUTOMATIC, QosTime(0, 0), False,
+)  # fmt: skip
 
 
 class Bag:
@@ -18,6 +30,7 @@ class Bag:
         self.path = path
         self.storage = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}[storage]
         self.rows = []
+        self.publishers = {}  # topic -> how many the recorder saw; 0 unless said
 
     def type(self, kind):
         return self.store.types[kind]
@@ -93,7 +106,12 @@ class Bag:
             for topic, received_ns, message in sorted(self.rows, key=lambda row: row[1]):
                 kind = message.__msgtype__
                 if topic not in connections:
-                    connections[topic] = writer.add_connection(topic, kind, typestore=self.store)
+                    connections[topic] = writer.add_connection(
+                        topic,
+                        kind,
+                        typestore=self.store,
+                        offered_qos_profiles=[OFFERED] * self.publishers.get(topic, 0),
+                    )
                 writer.write(
                     connections[topic], received_ns, self.store.serialize_cdr(message, kind)
                 )

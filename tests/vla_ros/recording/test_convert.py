@@ -235,7 +235,7 @@ def test_numbers_that_are_none_damaged_and_other_files(clock_bag, tmp_path):
         convert([tmp_path / "bag"], tmp_path / "data", mapping())
     file = tmp_path / "bag" / "bag.mcap"
     file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(BagError, match="cannot be read as a rosbag2"):
+    with pytest.raises(BagError, match="cannot be read as a rosbag2.*mcap recover bag.mcap -o"):
         convert([tmp_path / "bag"], tmp_path / "data", mapping())
     with pytest.raises(BagError, match="expected a rosbag2 .* it is none"):
         find_bags(tmp_path / "bag" / "metadata.yaml")
@@ -244,7 +244,9 @@ def test_numbers_that_are_none_damaged_and_other_files(clock_bag, tmp_path):
 
 
 def test_the_command_prints_and_writes_the_report(clock_bag, tmp_path, vla_ros):
-    clock_bag().write()
+    bag = clock_bag()
+    bag.publishers = {"/joint_states": 2, "/camera": 1}
+    bag.write()
     path = tmp_path / "mapping.yaml"
     path.write_text(
         "features:\n  observation.images.front: {topic: /camera}\n"
@@ -256,6 +258,7 @@ def test_the_command_prints_and_writes_the_report(clock_bag, tmp_path, vla_ros):
     assert "1 episodes, " in out and "/joint_states" in out and "largest skew" in out
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["bags"][0]["topics"]["/camera"]["messages"] == 30
+    assert "/joint_states had 2 publishers" in out and "/camera had" not in out
     code, _, err = vla_ros(*words)
     assert (code, err.count("error:")) == (2, 1)
     assert "already exists" in err

@@ -34,6 +34,8 @@ def test_the_shipped_example_is_valid():
         ({"features": {"observation.images.a": {"topic": "/x", "height_px": 32}}},
          "height_px, width_px: expected two even whole numbers or none, got 32, 0"),
         ({"rate_hz": 0}, "rate_hz: expected a whole number from 1 to 100, got 0"),
+        ({"rate_hz": True}, "rate_hz: expected a whole number from 1 to 100, got True"),
+        ({"min_rows": True}, "min_rows: expected a whole number from 1 on, got True"),
         ({"max_gap_s": "long"}, "max_gap_s: expected 0.001 to 60, got 'long'"),
         ({"episodes": {"by": "day"}}, "episodes: by: expected one of bag, topic, gap, got 'day'"),
         ({"episodes": {"by": "topic"}}, "episodes: topic: expected one with `by: topic`"),
