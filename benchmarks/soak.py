@@ -3,19 +3,26 @@
     python benchmarks/soak.py --minutes 30 --rate-hz 30 --json FILE
 
 The graph of the fault campaign without faults (docs/faults.md): the arm moves all the time, every
-command is looked at. A line is fitted to each figure after the first fifth of the time; "flat"
-means that its whole 95 % interval is within what may be gained in an hour. Twice a second a fixed
-piece of work is timed (processor time): a shared machine has slow minutes, and latency is compared
-at equal speed of the machine; the line without that is shown too. Ends with status 1 unless all are
-flat, the rate was kept and no command passed a limit.
+command is looked at. Memory: a line is fitted to each process's after the first fifth of the time;
+"flat" means that its whole 95 % interval is within what may be gained in an hour. Latency: a shared
+machine has slow minutes, and no line tells them from the graph's age. So in the end the aged graph
+is compared with fresh ones (`--pairs`), one right after the other, while the other one is frozen or
+not there; flat means that the whole interval of the difference is within the tolerance. Ends with
+status 1 unless all are flat, the rate was kept and no command passed a limit.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import signal
+import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,17 +34,20 @@ from rich.table import Table
 
 from vla_ros.cli._output import check_writable, write_result
 from vla_ros.errors import UserError
-from vla_ros.faults.campaign import running_graph
+from vla_ros.faults.campaign import GraphError, running_graph, wait_until_it_moves
 from vla_ros.faults.rig import Rig
-from vla_ros.faults.trend import FLAT, Trend, fit
+from vla_ros.faults.trend import FLAT, Trend, compare_pairs, fit
 from vla_ros.processes import Processes
 
 SAMPLE_S = 0.5
 FLAT_MB_PER_HOUR = 20.0  # of each process
-FLAT_MS_PER_HOUR = 10.0  # of the latency's median
+FLAT_MS = 5.0  # that its age may add to the latency's median
+FLAT_MS_PER_HOUR = 10.0  # of the same as a line, which is shown beside it
 LEAST_RATE = 0.9  # of the rate that was asked for
-REFERENCE_STEPS = 300
-LATENCY = "camera to command [ms]"
+WINDOW_S = 20.0  # half a pair
+SETTLE_S = 4.0  # before it, after a start or a freeze
+START_S = 120.0  # that a graph may take until the arm moves
+LATENCY = "latency: aged - fresh [ms]"
 
 
 @dataclass
@@ -46,27 +56,18 @@ class Record:
 
     times_s: list[float] = field(default_factory=list)
     memory_mb: dict[str, list[float]] = field(default_factory=dict)  # process -> at each time
-    reference_ms: list[float] = field(default_factory=list)  # what a fixed piece of work took
     latency_times_s: list[float] = field(default_factory=list)
     latencies_ms: list[float] = field(default_factory=list)
     commands: int = 0
     violations: list[str] = field(default_factory=list)
+    aged_ms: list[float] = field(default_factory=list)  # median latency of each pair's halves
+    fresh_ms: list[float] = field(default_factory=list)
 
 
 def resident_mb(pid: int) -> float:
     """Memory of a process (Linux)."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def reference_ms() -> float:
-    """Processor time of a fixed piece of work like the nodes': small arrays, many calls."""
-    begun_ns = time.thread_time_ns()
-    turned, turn = np.eye(4), np.array([[0.8, -0.6], [0.6, 0.8]])
-    for _ in range(REFERENCE_STEPS):
-        turned[:2, :2] = turn @ turned[:2, :2]
-        np.linalg.norm(turned, axis=1)
-    return (time.thread_time_ns() - begun_ns) / 1e6
 
 
 def watch(rig: Rig, processes: Processes, duration_s: float, console: Console) -> Record:
@@ -80,7 +81,6 @@ def watch(rig: Rig, processes: Processes, duration_s: float, console: Console) -
         rig.spin(SAMPLE_S)
         seen = rig.take_watch()
         record.times_s.append(passed_s)
-        record.reference_ms.append(reference_ms())
         for name, pid in pids.items():
             record.memory_mb.setdefault(name, []).append(resident_mb(pid))
         record.latency_times_s += [passed_s] * len(seen.latencies_ms)
@@ -95,14 +95,79 @@ def watch(rig: Rig, processes: Processes, duration_s: float, console: Console) -
     return record
 
 
+# --- an aged graph beside fresh ones --------------------------------------------------------------
+
+
+def latency_of(rig: Rig) -> tuple[float, list[str]]:
+    """The median [ms] over a window, after a while; and commands beyond a limit."""
+    rig.spin(SETTLE_S)
+    before = rig.take_watch()
+    rig.spin(WINDOW_S)
+    seen = rig.take_watch()
+    if not seen.latencies_ms:
+        raise GraphError("the arm did not move")
+    return float(np.median(seen.latencies_ms)), [str(e) for e in (*before.beyond, *seen.beyond)]
+
+
+def measure_fresh(rate_hz: float) -> tuple[float, list[str]]:
+    """Of a graph that has just been started, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "window.json"
+        words = ("--rate-hz", str(rate_hz), "--window", str(file))
+        done = subprocess.run(
+            [sys.executable, __file__, *words], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise GraphError(f"a fresh graph failed: {done.stderr[-500:]}")
+        found = json.loads(file.read_text())
+    return found["latency_ms"], found["violations"]
+
+
+@contextmanager
+def frozen(processes: Processes) -> Iterator[None]:
+    """Every process of a graph stands still."""
+    pids = list(processes.pids.values())
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def compare_with_fresh(
+    rig: Rig, processes: Processes, record: Record, pairs: int, rate_hz: float, console: Console
+) -> None:
+    """Fresh, aged, aged, fresh, ...: what the machine does meanwhile falls on both alike."""
+    for pair in range(pairs):
+        for fresh in (True, False) if pair % 2 == 0 else (False, True):
+            if fresh:
+                with frozen(processes):
+                    latency_ms, beyond = measure_fresh(rate_hz)
+                record.fresh_ms.append(latency_ms)
+            else:
+                if not wait_until_it_moves(rig, processes, START_S):
+                    raise GraphError("the arm does not move again after a pause")
+                latency_ms, beyond = latency_of(rig)
+                record.aged_ms.append(latency_ms)
+            record.violations += beyond
+        console.print(
+            f"pair {pair + 1}: aged {record.aged_ms[-1]:.1f}, fresh {record.fresh_ms[-1]:.1f} ms",
+            style="dim",
+        )
+
+
+# --- what came of it ------------------------------------------------------------------------------
+
+
 def summarize(record: Record, minutes: float, rate_hz: float, restarts: int) -> dict[str, Any]:
     """Figures, trends and whether all is as it should be."""
     trends: dict[str, Trend] = {
-        f"memory of {name} [MB]": fit(record.times_s, values, FLAT_MB_PER_HOUR)
+        f"memory of {name} [MB/h]": fit(record.times_s, values, FLAT_MB_PER_HOUR)
         for name, values in record.memory_mb.items()
     }
-    machine = (record.times_s, record.reference_ms)
-    trends[LATENCY] = fit(record.latency_times_s, record.latencies_ms, FLAT_MS_PER_HOUR, machine)
+    trends[LATENCY] = compare_pairs(record.aged_ms, record.fresh_ms, FLAT_MS)
     as_it_came = fit(record.latency_times_s, record.latencies_ms, FLAT_MS_PER_HOUR)
     achieved_hz = len(record.latencies_ms) / (minutes * 60)
     failures = [f"{name}: {each.verdict}" for name, each in trends.items() if each.verdict != FLAT]
@@ -123,9 +188,6 @@ def summarize(record: Record, minutes: float, rate_hz: float, restarts: int) -> 
         "violations": len(record.violations),
         "trends": {name: asdict(each) | {"verdict": each.verdict} for name, each in trends.items()},
         "latency_as_it_came": asdict(as_it_came) | {"verdict": as_it_came.verdict},
-        "reference_ms": {
-            f"p{p}": float(np.percentile(record.reference_ms, p)) for p in (5, 50, 95)
-        },
         "flat": all(each.verdict == FLAT for each in trends.values()),
         "failures": failures,
         "record": asdict(record),
@@ -134,26 +196,24 @@ def summarize(record: Record, minutes: float, rate_hz: float, restarts: int) -> 
 
 def show(summary: dict[str, Any], console: Console) -> None:
     table = Table(box=None, header_style="bold")
-    for name in ("", "median", "largest", "an hour", "95 % interval", "allowed", "verdict"):
+    for name in ("", "median", "largest", "change", "95 % interval", "allowed", "verdict"):
         table.add_column(name, justify="left" if name in ("", "verdict") else "right")
     for name, each in summary["trends"].items():
         table.add_row(
             name,
             f"{each['median']:.1f}",
             f"{each['largest']:.1f}",
-            f"{each['per_hour']:+.1f}",
+            f"{each['change']:+.1f}",
             f"{each['low']:+.1f} to {each['high']:+.1f}",
             f"{each['tolerance']:g}",
             each["verdict"],
             style=None if each["verdict"] == FLAT else "red",
         )
     console.print(table)
-    as_it_came, reference = summary["latency_as_it_came"], summary["reference_ms"]
+    as_it_came = summary["latency_as_it_came"]
     console.print(
-        f"the machine's own speed: {reference['p50']:.2f} ms ({reference['p5']:.2f} to "
-        f"{reference['p95']:.2f}, p5 to p95) for a fixed piece of work; without regard to it the "
-        f"latency changes {as_it_came['per_hour']:+.1f} ms an hour ({as_it_came['low']:+.1f} to "
-        f"{as_it_came['high']:+.1f})"
+        f"the latency as it came, the machine's slow minutes included: {as_it_came['change']:+.1f} "
+        f"ms an hour ({as_it_came['low']:+.1f} to {as_it_came['high']:+.1f})"
     )
     latency = summary["latency_ms"]
     console.print(
@@ -168,10 +228,17 @@ def show(summary: dict[str, Any], console: Console) -> None:
 def main(
     minutes: Annotated[float, typer.Option(min=0.5, help="How long.")] = 30.0,
     rate_hz: Annotated[float, typer.Option(min=1.0, max=60.0, help="Images a second.")] = 30.0,
+    pairs: Annotated[int, typer.Option(min=3, help="Aged and fresh graphs in the end.")] = 12,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write it.")] = None,
+    window: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run the graph."""
     console = Console(highlight=False, soft_wrap=True)
+    if window is not None:  # half a pair: what `measure_fresh` asks for
+        with running_graph(rate_hz) as (rig, _):
+            latency_ms, beyond = latency_of(rig)
+        window.write_text(json.dumps({"latency_ms": latency_ms, "violations": beyond}))
+        return
     try:
         check_writable(json_file)
     except UserError as error:
@@ -179,6 +246,7 @@ def main(
         sys.exit(2)
     with running_graph(rate_hz) as (rig, processes):
         record = watch(rig, processes, minutes * 60, console)
+        compare_with_fresh(rig, processes, record, pairs, rate_hz, console)
         restarts = sum(processes.restarts.values())
     summary = summarize(record, minutes, rate_hz, restarts)
     show(summary, console)

@@ -1,13 +1,14 @@
-"""Whether a figure stays flat over time: a fitted slope with its interval, and a verdict. No ROS.
+"""Whether a figure stays flat over time: a change with its interval, and a verdict. No ROS.
 
-Neighboring samples resemble each other, so the line goes through the medians of blocks of time,
-not through the samples: ordinary least squares with Student's interval. Beside time the line may
-depend on the machine's own speed, measured meanwhile (an analysis of covariance): a shared machine
-has slow and fast minutes, and they are not the program's.
+A slope: neighboring samples resemble each other, so the line goes through the medians of blocks of
+time, not through the samples: ordinary least squares with Student's interval. Where the machine has
+slow and fast minutes a slope cannot tell them from the program's age: then an aged program is
+compared with fresh ones, in pairs, one right after the other.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,42 +24,53 @@ FLAT, GROWS, FALLS, UNCLEAR = "flat", "grows", "falls", "unclear"
 
 @dataclass(frozen=True)
 class Trend:
-    """What changes in an hour, in the figure's unit."""
+    """What an hour, or all of the age, adds to a figure, in the figure's unit."""
 
-    per_hour: float
+    change: float
     low: float  # the interval's ends
     high: float
     median: float
     largest: float
-    tolerance: float  # per hour: less is flat
+    tolerance: float  # less is flat
     samples: int
-    per_machine: float | None = (
-        None  # what a doubling of the machine's own time adds; None: not asked
-    )
 
     @property
     def verdict(self) -> str:
         """Flat: the whole interval lies within the tolerance. Unclear: it could be, or not."""
         if -self.tolerance <= self.low and self.high <= self.tolerance:
             return FLAT
-        if self.low > 0 and self.per_hour > self.tolerance:
+        if self.low > 0 and self.change > self.tolerance:
             return GROWS
-        if self.high < 0 and self.per_hour < -self.tolerance:
+        if self.high < 0 and self.change < -self.tolerance:
             return FALLS
         return UNCLEAR
 
 
-def fit(
-    times_s: Sequence[float],
-    values: Sequence[float],
-    tolerance: float,
-    machine: tuple[Sequence[float], Sequence[float]] | None = None,
-) -> Trend:
-    """The trend of `values` after warming up; raises `ValueError` when there are too few.
+def compare_pairs(aged: Sequence[float], fresh: Sequence[float], tolerance: float) -> Trend:
+    """What age adds: the mean of `aged` less `fresh`, pair by pair, with Student's interval.
 
-    `machine`: times [s] and what a fixed piece of work took at each, in any unit. The slope is then
-    what time adds at equal speed of the machine.
+    Raises `ValueError` for fewer than three pairs.
     """
+    _, of_aged = _checked(fresh, aged)
+    differences = of_aged - np.asarray(fresh, float)
+    if len(differences) < 3:
+        raise ValueError(f"expected 3 pairs or more, got {len(differences)}")
+    mean = float(differences.mean())
+    error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(differences) - 1)) * error
+    return Trend(
+        mean,
+        mean - reach,
+        mean + reach,
+        float(np.median(of_aged)),
+        float(of_aged.max()),
+        tolerance,
+        len(differences),
+    )
+
+
+def fit(times_s: Sequence[float], values: Sequence[float], tolerance: float) -> Trend:
+    """The slope of `values` per hour after warming up; `ValueError` when there are too few."""
     times, figures = _checked(times_s, values)
     warm = times >= times[0] + WARM_UP_SHARE * (times[-1] - times[0]) if len(times) else []
     times, figures = times[warm], figures[warm]
@@ -66,17 +78,9 @@ def fit(
         raise ValueError(f"expected {2 * BLOCKS} samples after warming up, got {len(times)}")
     edges = np.linspace(times[0], times[-1], BLOCKS + 1)[1:-1]
     hours, medians = _medians(times / 3600, figures, edges / 3600)
-    columns = [np.ones(len(hours)), hours]
-    if machine is not None:
-        took_s, took = _checked(*machine)
-        inside = (took_s >= times[0]) & (took_s <= times[-1])
-        if not inside.any():
-            raise ValueError("expected the machine's speed over the same time, got none")
-        typical = np.median(took[inside])
-        speed_hours, speeds = _medians(took_s[inside] / 3600, took[inside] / typical, edges / 3600)
-        columns.append(np.interp(hours, speed_hours, speeds))
-    line, errors = _least_squares(np.stack(columns, axis=1), medians - medians[0])
-    reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(hours) - len(columns))) * errors[1]
+    columns = np.stack([np.ones(len(hours)), hours], axis=1)
+    line, errors = _least_squares(columns, medians - medians[0])
+    reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(hours) - 2)) * errors[1]
     return Trend(
         float(line[1]),
         float(line[1] - reach),
@@ -85,7 +89,6 @@ def fit(
         float(figures.max()),
         tolerance,
         len(figures),
-        float(line[2]) if machine is not None else None,
     )
 
 
@@ -93,7 +96,7 @@ def _checked(
     times_s: Sequence[float], values: Sequence[float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     times, figures = np.asarray(times_s, float), np.asarray(values, float)
-    if times.shape != figures.shape or not np.all(np.isfinite(figures)):
+    if times.shape != figures.shape or not np.all(np.isfinite([times, figures])):
         raise ValueError(f"expected as many finite values as times, got {figures.shape}")
     return times, figures
 
