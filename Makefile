@@ -2,7 +2,7 @@
 # PYTHON=/path/to/python3.12 chooses the Python to set up with; ARGS=... is passed on.
 
 BIN := .venv/bin
-CODE := $(wildcard policies sim world_models vla_ros scripts)
+CODE := $(wildcard policies sim world_models vla_ros scripts benchmarks)
 
 # Left over in the environment, it would keep another .venv's ROS libraries on the path.
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE

@@ -159,7 +159,9 @@ def main() -> None:
         parser.error(str(error))
 
     file: Path = options.json
-    done = json.loads(file.read_text()) if file.exists() else {"settings": settings, "results": {}}
+    done: dict[str, Any] = (
+        json.loads(file.read_text()) if file.exists() else {"settings": settings, "results": {}}
+    )
     if done["settings"] != settings:
         parser.error(f"{file} was made with {done['settings']}; choose another --json")
     for name, evaluation in evaluations.items():
@@ -170,9 +172,9 @@ def main() -> None:
                 each: done["results"][each] for each in CONDITIONS if each in done["results"]
             }
             write_json(file, done)
-    done["rows"] = rows_of(done["results"])
-    write_json(file, done)
-    show(done["rows"])
+    rows = rows_of(done["results"])
+    write_json(file, {**done, "rows": rows})
+    show(rows)
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:

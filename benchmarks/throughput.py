@@ -55,7 +55,7 @@ class Recording:
         for _ in range(steps):
             self.actions.append(env.expert_action())
             env.move(self.actions[-1])
-        del world.advance  # type: ignore[method-assign]
+        del world.advance
         self.controls = self._controls(world)
 
     def _controls(self, world: Tabletop) -> NDArray:

@@ -42,6 +42,7 @@ def noise_clip(dynamics: Dynamics, rows: int, generator: torch.Generator) -> Cli
         executed=executed,
         states=torch.zeros(rows, frames, sizes.state_dim),
         words=torch.ones(rows, 8, dtype=torch.long),
+        places=torch.full((rows, frames, 6), torch.nan),
         targets=OutcomeTargets(zeros, zeros, zeros, zeros, torch.zeros(rows, sizes.state_dim)),
     )
 
