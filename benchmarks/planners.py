@@ -44,6 +44,7 @@ def evaluation_of(condition: str, options: argparse.Namespace) -> Evaluation:
             candidates=options.candidates,
             iterations=options.iterations,
             least_gain=options.least_gain,
+            patience_s=options.patience_s,
             device=options.device,
         )
     return Evaluation(
@@ -90,7 +91,7 @@ def rows_of(results: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
 def _row(env: str, name: str, part: dict[str, Any], pair: dict[str, Any] | None) -> dict[str, Any]:
     time_ms = part.get("planning_ms", part["policy_latency_ms"])
     decisions = part.get("decisions")
-    counts = {key: part.get(key) for key in ("deadline_misses", "fallbacks", "holds")}
+    counts = {key: part.get(key) for key in ("deadline_misses", "fallbacks", "holds", "recoveries")}
     rate = {key: part[key] for key in ("episodes", "success_rate", "wilson_low", "wilson_high")}
     keys = ("difference", "difference_low", "difference_high", "mcnemar_p")
     return {
@@ -146,6 +147,7 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, default=PlannerChoice.candidates)
     parser.add_argument("--iterations", type=int, default=PlannerChoice.iterations)
     parser.add_argument("--least-gain", type=float, default=PlannerChoice.least_gain)
+    parser.add_argument("--patience-s", type=float, default=PlannerChoice.patience_s)
     parser.add_argument("--planner", action="append", choices=PLANNERS, help="not all of them")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1)
@@ -181,7 +183,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     """What the results depend on, but for the planner."""
     names = (
         "policy", "world_model", "env", "episodes", "seed", "variant", "deadline_ms", "candidates",
-        "iterations", "least_gain", "device", "workers",
+        "iterations", "least_gain", "patience_s", "device", "workers",
     )  # fmt: skip
     model = options.world_model
     return {

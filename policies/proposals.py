@@ -16,6 +16,7 @@ from policies.interface import ACTION_DIM, ActionChunk, ActionError, Observation
 
 # Standard deviation of an action's noise: x, y, z [m], roll, pitch, yaw [rad], gripper.
 NOISE = (0.012, 0.012, 0.012, 0.01, 0.01, 0.03, 0.15)
+LIFT_M, LIFT_ACTIONS = 0.03, 4  # of a recovery: so far an action, so many of them
 NOISE_EXPONENT = 2.0  # of the power spectrum, 1/f^x: 0 is white
 TEMPERATURE = 1.0
 
@@ -83,3 +84,17 @@ def colored_noise(
         power -= 2 * scale[-1] ** 2
     noise = np.fft.irfft(real + 1j * imaginary, steps, axis=-1)
     return np.swapaxes(noise * steps / np.sqrt(power), 1, 2)  # (count, steps, 7)
+
+
+def recoveries(chunk: NDArray[np.float64], gripper: float) -> NDArray[np.float64]:
+    """(4, k, 7): what a policy that is stuck might do instead of its `chunk` (k, 7).
+
+    The chunk with its fingers open, and closed, all along; straight up with the fingers as they
+    were told last (`gripper`), and open. Opening is a decision and no displacement: a policy whose
+    answers waver about it never opens, and noise seldom gets from 0 to 1.
+    """
+    found = np.stack([chunk, chunk, np.zeros_like(chunk), np.zeros_like(chunk)]).astype(np.float64)
+    found[2:, :LIFT_ACTIONS, 2] = LIFT_M
+    for row, opening in enumerate((1.0, 0.0, gripper, 1.0)):
+        found[row, :, 6] = opening
+    return found

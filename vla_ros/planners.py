@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -41,6 +42,7 @@ class PlannerChoice:
     candidates: int = PlannerSettings.candidates
     iterations: int = PlannerSettings.iterations
     least_gain: float = PlannerSettings.least_gain
+    patience_s: float = PlannerSettings.patience_s  # 0: a policy that is stuck is left alone
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -73,6 +75,7 @@ class PlannerChoice:
             "candidates": self.candidates,
             "iterations": self.iterations,
             "least_gain": self.least_gain,
+            "patience_s": self.patience_s,
         }
 
     def settings(self) -> PlannerSettings:
@@ -88,6 +91,7 @@ class PlannerChoice:
                 elites=max(2, min(PlannerSettings.elites, self.candidates // 2)),
                 iterations=self.iterations,
                 least_gain=self.least_gain,
+                patience_s=self.patience_s or math.inf,
             )
         except ValueError as error:
             raise UserError(str(error)) from error

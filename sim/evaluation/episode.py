@@ -46,6 +46,7 @@ PLANNING = {
     "fell_back": "fallbacks",  # the policy's own chunk went out unexamined
     "replanned": "replanned",  # something else than the policy's chunk went out
     "held": "holds",
+    "recovered": "recoveries",  # the policy was stuck, and something else went out
 }
 
 

@@ -33,7 +33,7 @@ def test_a_choice_travels_to_workers_and_is_described(folder):
     assert choice.cameras == ("front",)
     assert choice.described() == {
         "planner": "icem", "world_model": folder, "deadline_ms": 50.0, "horizon_actions": 4,
-        "candidates": 32, "iterations": 3, "least_gain": 0.0,
+        "candidates": 32, "iterations": 3, "least_gain": 0.0, "patience_s": 1.5,
     }  # fmt: skip
     assert choice.settings().horizon_frames == 2
 

@@ -137,6 +137,15 @@ def command(
             show_default=f"{PlannerChoice.least_gain:g}",
         ),
     ] = None,
+    patience_s: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="A policy without progress for so long is stuck, and a planner does something "
+            "else; 0: never.",
+            show_default=f"{PlannerChoice.patience_s:g}",
+        ),
+    ] = None,
     variant: Annotated[
         list[str], typer.Option(help=f"A changed world: {', '.join(VARIANTS)}; repeat to compare.")
     ] = [Evaluation.variant],  # noqa: B006
@@ -158,6 +167,7 @@ def command(
         candidates=candidates,
         iterations=iterations,
         least_gain=least_gain,
+        patience_s=patience_s,
         device=device,
     )
     if world is not None:

@@ -21,6 +21,7 @@ from policies.proposals import (
     SamplingPolicy,
     check_plannable,
     colored_noise,
+    recoveries,
     sample_around,
 )
 from world_models.planning.effort import (
@@ -31,6 +32,7 @@ from world_models.planning.effort import (
     OutOfTime,
     choose_effort,
 )
+from world_models.planning.recovery import Recovery
 from world_models.planning.search import Search
 from world_models.planning.settings import PlannerSettings
 from world_models.planning.solvers import ICEM, BestOfN, Ranking, Seeds, drawn_out
@@ -61,6 +63,7 @@ class _Decision:
     own_failure: float = math.nan
     held: bool = False
     imagined: tuple[tuple[Any, ...], int] | None = None  # situations by frame, the row in them
+    recovered: bool = False
 
 
 class Planner:
@@ -87,6 +90,8 @@ class Planner:
         self.settings = settings
         self._dynamics, self._objective, self._clock = dynamics, objective, clock
         self._solver = BestOfN(settings) if settings.mode == "best-of-n" else ICEM(settings)
+        self._instead = BestOfN(settings)  # of what a policy that is stuck does
+        self._recovery = Recovery(settings.patience_s)
         self._final_steps = min(settings.final_steps, dynamics.max_decode_steps)
         self._costs = Costs()
         self._sampling_ns = 0.0  # what a sample of the policy took last; 0: not known
@@ -100,6 +105,7 @@ class Planner:
         self._holds = 0
         self._imagined: tuple[tuple[Any, ...], int] | None = None  # of what went out last
         self._gripper: float | None = None  # as it was told last
+        self._recovery.reset()
 
     def check_fit(self, limits: ToolLimits) -> None:
         """The policy's own gate; raises `UnfitPolicyError`."""
@@ -114,6 +120,11 @@ class Planner:
     def predict_chunk(self, observation: Observation) -> ActionChunk:
         """The policy's chunk, or a better one. Raises what the policy and the model raise."""
         budget = Budget(self._clock, self.settings.deadline_ms)
+        if (rest := self._recovery.rest(observation)) is not None:
+            self._imagined = None
+            took = {"planning_ms": budget.spent_ns / 1e6, "policy_ms": 0.0}
+            done = {"recovered": 0.0, "imagined": 0.0, **took}
+            return replace(rest, diagnostics={**rest.diagnostics, **done})
         chunk = self.policy.predict_chunk(observation)
         policy_ns = budget.spent_ns
         self._check(chunk)
@@ -137,7 +148,7 @@ class Planner:
             "failure": decision.failure,
             "own_failure": decision.own_failure,
         }
-        return replace(
+        answer = replace(
             chunk,
             actions=actions,
             diagnostics={
@@ -148,11 +159,14 @@ class Planner:
                 "fell_back": float(fell_back),
                 "replanned": float(not decision.own),
                 "held": float(decision.held),
+                "recovered": float(decision.recovered),
                 "imagined": float(search.imagined if search else 0),
                 "horizon_frames": float(search.effort.frames if search else 0),
                 **{name: value for name, value in found.items() if not math.isnan(value)},
             },
         )
+        self._recovery.goes_out(answer if decision.recovered else None)
+        return answer
 
     # --- a decision -------------------------------------------------------------------------
 
@@ -187,12 +201,15 @@ class Planner:
         own = drawn_out(np.asarray(chunk.actions), self._actions(search))
         gate = self.settings.mode == "gate"
         own_failure = math.nan
+        if self._recovery.needed(observation):
+            return self._recover(search, own, chunk, observation, budget)
         timed = self.settings.deadline_ms is not None
         if gate or (timed and not self._costs.known):  # measured before anything is promised
-            steps = self._final_steps if gate else self.settings.search_steps
             rows = 1 if gate else self.settings.min_candidates  # what a search costs at least
-            looked = search.score(np.repeat(own[None], rows, axis=0), steps)
+            looked = search.score(np.repeat(own[None], rows, axis=0), self.settings.search_steps)
             own_failure = float(looked.failure[0])
+            if gate:
+                self._recovery.note(observation, float(looked.score[0]))
             if gate and own_failure <= self.settings.gate_threshold:
                 score, seen = float(looked.score[0]), (looked.situations, 0)
                 return _Decision(chunk.actions, True, score, own_failure, own_failure, False, seen)
@@ -202,12 +219,51 @@ class Planner:
             if gate and self._holds < self.settings.max_holds:
                 return self._hold(chunk, own_failure)  # expected to fail, no time for another
             raise OutOfTime
+        if not gate and ranking.own is not None:
+            self._recovery.note(observation, ranking.own[0])
         self._memory = _Memory(observation.stamp_ns, ranking.candidates)
         decision = self._judge_once_more(search, ranking, chunk, own, own_failure)
         fails = decision.failure > self.settings.gate_threshold
         if gate and fails and self._holds < self.settings.max_holds:
             return self._hold(chunk, own_failure, decision.failure)
         return decision
+
+    def _recover(
+        self,
+        search: Search,
+        own: NDArray[np.float64],
+        chunk: ActionChunk,
+        observation: Observation,
+        budget: Budget,
+    ) -> _Decision:
+        """The best of what was not tried since it got stuck, whatever its own chunk promises."""
+        gripper = float(own[0, 6]) if self._gripper is None else self._gripper
+        others = self._recovery.untried(search.within(recoveries(own, gripper)))
+        drawn = self._samples(observation, chunk, self.settings.policy_samples, budget)
+        drawn = search.within(drawn_out(drawn, len(own)))
+        seeds = Seeds(own, np.concatenate([others, drawn]), np.zeros((0, *own.shape)))
+        ranking = self._instead.solve(search, seeds, self._rng)
+        if ranking.own is None:
+            raise OutOfTime
+        score, failure = ranking.own
+        if self._recovery.note(observation, score):  # it is not stuck, after all
+            return _Decision(chunk.actions, True, score, failure, failure)
+        differ = [not np.array_equal(each, own) for each in ranking.candidates]
+        if not any(differ):
+            raise OutOfTime
+        row = differ.index(True)
+        best = ranking.candidates[row]
+        self._recovery.begin(best)
+        return _Decision(
+            best[: self.settings.recovery_actions],
+            False,
+            float(ranking.score[row]),
+            float(ranking.failure[row]),
+            failure,
+            recovered=True,
+        )
+
+    # --- candidates -------------------------------------------------------------------------
 
     def _seeds(
         self,

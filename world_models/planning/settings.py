@@ -37,6 +37,10 @@ class PlannerSettings:
     # Share by which a score must exceed that of the policy's chunk: a model is uncertain, and the
     # best of many candidates is the one that it is most wrong about. The gate asks for none.
     least_gain: float = 0.0
+    # Without a better imagined score of its chunks for so long, the policy is stuck: then the best
+    # of other chunks goes out, and so many actions of it (see `progress`). Infinite: never.
+    patience_s: float = 1.5
+    recovery_actions: int = 6
     gate_threshold: float = 0.7  # predicted failure above which the policy's chunk is not executed
     max_holds: int = 3  # in a row; then the better of what there is goes out
 
@@ -49,7 +53,7 @@ class PlannerSettings:
             )
         for name in (
             "horizon_frames", "min_frames", "least_actions", "min_candidates", "iterations",
-            "search_steps", "final_steps", "finalists",
+            "search_steps", "final_steps", "finalists", "recovery_actions",
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected 1 or more, got {getattr(self, name)}")
@@ -74,5 +78,7 @@ class PlannerSettings:
             raise ValueError(f"decay: expected 1 or more, got {self.decay}")
         if not 0 <= self.least_gain < math.inf:
             raise ValueError(f"least_gain: expected 0 or more, got {self.least_gain}")
+        if not self.patience_s > 0:  # nan, too
+            raise ValueError(f"patience_s: expected more than 0, or inf, got {self.patience_s}")
         if len(self.noise) != 7 or not all(0 <= value < math.inf for value in self.noise):
             raise ValueError(f"noise: expected 7 numbers from 0 on, got {self.noise}")
