@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--deadline-ms", type=float, help="of a decision; none: no deadline")
     parser.add_argument("--candidates", type=int, default=PlannerChoice.candidates)
     parser.add_argument("--iterations", type=int, default=PlannerChoice.iterations)
-    parser.add_argument("--least-gain", type=float, default=PlannerChoice.least_gain)
+    parser.add_argument("--least-gain", type=float, help="none: the planner's own")
     parser.add_argument("--patience-s", type=float, default=PlannerChoice.patience_s)
     parser.add_argument("--planner", action="append", choices=PLANNERS, help="not all of them")
     parser.add_argument("--device", default="cpu")

@@ -28,6 +28,7 @@ from world_models.planning.world_model_planner import WorldModelPlanner
 ORACLE, MUJOCO = "oracle", "mujoco"
 PLANNERS = (*MODES, ORACLE)
 ORACLE_HORIZON = 8  # actions
+LEARNED_GAIN = 0.5  # see `PlannerSettings.least_gain`: MuJoCo needs none, a learned model errs
 ROBOT = "fr3"  # as `vla-ros collect` calls it in its datasets
 
 
@@ -41,7 +42,7 @@ class PlannerChoice:
     horizon: int | None = None  # actions; None: all that the model was trained for
     candidates: int = PlannerSettings.candidates
     iterations: int = PlannerSettings.iterations
-    least_gain: float = PlannerSettings.least_gain
+    least_gain: float | None = None  # None: `LEARNED_GAIN`, on MuJoCo 0
     patience_s: float = PlannerSettings.patience_s  # 0: a policy that is stuck is left alone
     device: str = "cpu"
 
@@ -74,7 +75,7 @@ class PlannerChoice:
             "horizon_actions": self.settings().horizon_frames * self._block(),
             "candidates": self.candidates,
             "iterations": self.iterations,
-            "least_gain": self.least_gain,
+            "least_gain": self._gain,
             "patience_s": self.patience_s,
         }
 
@@ -90,7 +91,7 @@ class PlannerChoice:
                 candidates=self.candidates,
                 elites=max(2, min(PlannerSettings.elites, self.candidates // 2)),
                 iterations=self.iterations,
-                least_gain=self.least_gain,
+                least_gain=self._gain,
                 patience_s=self.patience_s or math.inf,
             )
         except ValueError as error:
@@ -116,6 +117,12 @@ class PlannerChoice:
         return WorldModelPlanner(
             policy, model_for_this_robot(self._model, self.device), self.settings()
         )
+
+    @property
+    def _gain(self) -> float:
+        if self.least_gain is not None:
+            return self.least_gain
+        return 0.0 if self.simulated else LEARNED_GAIN
 
     @property
     def _model(self) -> str:

@@ -1,6 +1,7 @@
 """Which planner on what, as the command line and the policy node choose it."""
 
 import json
+import math
 import os
 from dataclasses import replace
 from multiprocessing.reduction import ForkingPickler
@@ -33,8 +34,11 @@ def test_a_choice_travels_to_workers_and_is_described(folder):
     assert choice.cameras == ("front",)
     assert choice.described() == {
         "planner": "icem", "world_model": folder, "deadline_ms": 50.0, "horizon_actions": 4,
-        "candidates": 32, "iterations": 3, "least_gain": 0.0, "patience_s": 1.5,
+        "candidates": 32, "iterations": 3, "least_gain": 0.5, "patience_s": 1.5,
     }  # fmt: skip
+    assert PlannerChoice("oracle").described()["least_gain"] == 0.0
+    assert PlannerChoice("icem", folder, least_gain=0.0).described()["least_gain"] == 0.0
+    assert PlannerChoice("icem", folder, patience_s=0.0).settings().patience_s == math.inf
     assert choice.settings().horizon_frames == 2
 
 

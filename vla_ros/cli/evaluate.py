@@ -30,7 +30,7 @@ from vla_ros.cli._evaluation import EpisodeBar, planning_line, result_table
 from vla_ros.cli._output import check_writable, made_with, write_result
 from vla_ros.cli._worlds import measure, refuse
 from vla_ros.errors import UserError
-from vla_ros.planners import MUJOCO, PLANNERS, PlannerChoice, choose_planner
+from vla_ros.planners import LEARNED_GAIN, MUJOCO, PLANNERS, PlannerChoice, choose_planner
 from world_models.checkpoint import DEFAULT_WORLD_MODEL
 
 
@@ -134,7 +134,7 @@ def command(
         float | None,
         typer.Option(
             help="Share by which a planner's find must beat the policy's chunk.",
-            show_default=f"{PlannerChoice.least_gain:g}",
+            show_default=f"{LEARNED_GAIN:g}, on {MUJOCO} 0",
         ),
     ] = None,
     patience_s: Annotated[
