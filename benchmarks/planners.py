@@ -27,6 +27,7 @@ from sim.evaluation.provenance import fingerprint, machine, versions
 from sim.evaluation.summary import groups
 from vla_ros.errors import UserError
 from vla_ros.planners import MUJOCO, ORACLE, PLANNERS, PlannerChoice
+from world_models.checkpoint import DEFAULT_WORLD_MODEL, world_model_folder
 
 ALONE = "alone"
 CONDITIONS = (ALONE, *PLANNERS)
@@ -138,7 +139,9 @@ def show(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--policy", required=True, help="name or folder of a checkpoint")
-    parser.add_argument("--world-model", required=True, help=f"a folder, or {MUJOCO}")
+    parser.add_argument(
+        "--world-model", default=DEFAULT_WORLD_MODEL, help=f"a name or folder, or {MUJOCO}"
+    )
     parser.add_argument("--env", action="append", required=True, help="repeat it")
     parser.add_argument("--episodes", type=int, default=50, help="for each environment")
     parser.add_argument("--seed", type=int, default=Evaluation.seed)
@@ -189,7 +192,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     return {
         **{name: getattr(options, name) for name in names},
         "checkpoint": checkpoint_of(options.policy),
-        "model": None if model == MUJOCO else fingerprint(model),
+        "model": None if model == MUJOCO else fingerprint(str(world_model_folder(model))),
         "machine": machine(),
         "versions": versions(),
     }
