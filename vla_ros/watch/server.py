@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hmac
 import json
+import secrets
+import sys
 import time
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +18,7 @@ from vla_ros.watch.state import WatchState
 
 FILES = {
     "/": ("page.html", "text/html; charset=utf-8"),
+    "/cameras.js": ("cameras.js", "text/javascript; charset=utf-8"),
     "/watch.js": ("watch.js", "text/javascript; charset=utf-8"),
     "/watch.css": ("watch.css", "text/css; charset=utf-8"),
 }
@@ -43,6 +46,7 @@ class WatchServer(ThreadingHTTPServer):
     """`token` None: nobody can command."""
 
     daemon_threads = True
+    request_queue_size = 32  # a stop is not to wait behind what a page asked and gave up
 
     def __init__(
         self, state: WatchState, commands: Commands, host: str, port: int, token: str | None
@@ -50,6 +54,12 @@ class WatchServer(ThreadingHTTPServer):
         super().__init__((host, port), _Handler)
         self.state, self.commands, self.token = state, commands, token
         self.names = {host, "localhost", "127.0.0.1", "[::1]"}
+        self.identity = secrets.token_hex(8)  # by which a page sees that all counts began anew
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A page that went before its answer came is no error."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -65,7 +75,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, Path(__file__).with_name(name).read_bytes(), kind)
         elif path == "/state":
             state = self.server.state.snapshot(time.monotonic())
-            self._json(HTTPStatus.OK, state | {"writable": self.server.token is not None})
+            about = {"server": self.server.identity, "writable": self.server.token is not None}
+            self._json(HTTPStatus.OK, state | about)
         elif path.startswith("/image/"):
             jpeg = self.server.state.jpeg(path.removeprefix("/image/"))
             if jpeg is None:
