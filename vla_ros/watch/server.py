@@ -5,6 +5,8 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
+import select
+import socket
 import sys
 import time
 from http import HTTPStatus
@@ -96,6 +98,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_ours() or not self._may_command():
             return
         commands = self.server.commands
+        if self.path != "/stop" and not self._is_awaited():
+            self._json(HTTPStatus.REQUEST_TIMEOUT, {"error": "given up before it was heard"})
+            return
         if self.path == "/instruction":
             try:
                 text = json.loads(body)["text"]
@@ -133,6 +138,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(HTTPStatus.UNAUTHORIZED, {"error": "wrong token"})
             return False
         return True
+
+    def _is_awaited(self) -> bool:
+        """A page that gave up has said so to its user: the arm is not to move later, when a server
+        or a tunnel that hung goes on. A stop is never too late."""
+        if not select.select([self.connection], [], [], 0)[0]:
+            return True
+        try:
+            return bool(self.connection.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
 
     # --- answers ----------------------------------------------------------------------------
 

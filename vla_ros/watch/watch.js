@@ -4,7 +4,7 @@
 const PERIOD_MS = 200;
 const SPAN_S = 20;
 const STATE_TIMEOUT_MS = 2000; // a server or a tunnel that hangs refuses nothing, and never answers
-const COMMAND_TIMEOUT_MS = 3000;
+const COMMAND_TIMEOUT_MS = 3000; // the server sees what was given up, and only stops are late then
 const COLORS = ["#c0392b", "#27ae60", "#2980b9", "#8e44ad"];
 const token = new URLSearchParams(location.hash.slice(1)).get("token");
 const element = (id) => document.getElementById(id);

@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 import urllib.error
 import urllib.request
 
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from policies.interface import MAX_INSTRUCTION
+from vla_ros.watch.server import WatchServer
 from vla_ros.watch.state import WatchState
 
 TOKEN = "secret-token"
@@ -126,6 +128,23 @@ def test_bad_instructions_are_refused(serve, body):
     assert status == 400
     assert "at most 500 characters" in json.loads(answer)["error"]
     assert commands.done == []
+
+
+def test_what_was_given_up_is_not_carried_out_later_but_a_stop_is(serve):
+    """As when the server hung: it finds questions of a page that no longer waits."""
+    _, commands = serve()
+    server = WatchServer(WatchState(()), commands, "127.0.0.1", 0, TOKEN)
+    server.daemon_threads = False  # closing waits for them
+    for path in ("instruction", "reset", "stop"):
+        with socket.create_connection(server.server_address) as page:
+            page.sendall(
+                f"POST /{path} HTTP/1.1\r\nHost: localhost:1\r\nAuthorization: Bearer {TOKEN}\r\n"
+                'Content-Length: 14\r\n\r\n{"text": "go"}'.encode()
+            )
+    for _ in range(3):
+        server.handle_request()
+    server.server_close()
+    assert commands.done == [("stop",)]
 
 
 def test_large_bodies_other_names_and_other_paths(serve):
