@@ -3,3 +3,7 @@
 
 class UserError(Exception):
     """Something a user can mend; the message says what was expected, what came, the choices."""
+
+
+class RobotError(ValueError):
+    """A robot's file that cannot be used; the message names the file, the field and the choices."""

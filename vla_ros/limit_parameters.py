@@ -47,6 +47,11 @@ def limits_of(values: Mapping[str, Any], own: Limits) -> Limits:
                         f"{name}: expected 1 number or {own.joints}, got {len(lists[name])}"
                     )
                 one = lists[name][0] if len(lists[name]) == 1 else lists[name]
+                if max(lists[name]) > LARGEST[name]:
+                    raise LimitsError(
+                        f"{name}: expected at most {LARGEST[name]:g}, got {max(lists[name]):g}: "
+                        f"another unit?"
+                    )
                 given[name] = per_joint(one, own.joints)
         if any(name in lists for name in CORNERS):
             low = lists.get(CORNERS[0], own.workspace.low_m)

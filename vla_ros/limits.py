@@ -27,7 +27,7 @@ ABOVE_ZERO = (  # with 0 the arm could never move, or the fingers never hold
 )  # fmt: skip
 LARGEST = {  # of what can be meant; more is another unit
     "velocity_rad_s": 50.0,
-    "acceleration_rad_s2": 1000.0,
+    "acceleration_rad_s2": 100.0,  # 5, in degrees, is 286
     "jerk_rad_s3": 100_000.0,
     "velocity_fraction": 1.0,
     "speed_m_s": 3.0,

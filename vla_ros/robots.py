@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sim import arm_description, arm_model, robot
 from sim.arm_model import ArmModel, ArmModelError
 from sim.yaml_file import YamlError, expected_one_of, read_yaml, shortened
-from vla_ros import topics
+from vla_ros.errors import RobotError
 from vla_ros.limits import (
     FR3_LIMITS,
     JOINT_FIELDS,
@@ -31,39 +31,29 @@ from vla_ros.limits import (
     per_joint,
 )
 from vla_ros.robot_checks import base_frames, check_home, unchecked
+from vla_ros.robot_topics import ROS_NAME, TOPICS, check_topics
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]  # a checkout, or site-packages
 FOLDERS = (  # of a checkout, and of an installed package: beside `lib`, wherever that is
     PACKAGE_ROOT / "config" / "robots",
     *(place / "share" / "vla_ros" / "config" / "robots" for place in PACKAGE_ROOT.parents),
 )
-ROS_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)  # one part of a topic's name
-TOPIC_NAME = re.compile(rf"/?{ROS_NAME.pattern}(/{ROS_NAME.pattern})*", re.ASCII)
 FRAME_NAME = re.compile(r"[^\s/][^\s]*")  # tf2 takes no leading slash
 HUGE = 1e9  # no number in a robot's file reaches it; nor does NaN
 REACH_M = 10.0  # of a workspace's corners from the base; more is another unit
 ROOM_M = 100.0  # of boxes to keep out of: floors and walls are large
+GRIPPER_MOST = 6.3  # a turn; more is another unit, and goes out to the fingers
 BUILT_IN = "built-in"  # the FR3 of `sim.robot`
 SECTIONS = {
     "name", "source", "description", "joints", "tool", "home_rad", "limits", "gripper", "topics",
     "cameras", "frames",
 }  # fmt: skip
-TOPICS = {  # what a robot's file may call differently
-    "joint_states": topics.JOINT_STATES,
-    "arm_command": topics.ARM_COMMAND,
-    "gripper_command": topics.GRIPPER_COMMAND,
-    "twist_command": topics.TWIST_COMMAND,
-}
 BOXES = ("workspace_low_m", "workspace_high_m", "keep_out_m")
 NUMBERS = tuple(
     each.name
     for each in fields(Limits)
     if each.name not in (*JOINT_FIELDS, "workspace", "keep_out")
 )
-
-
-class RobotError(ValueError):
-    """A robot's file that cannot be used; the message names the file, the field and the choices."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +172,6 @@ def _robot(content: Any, path: Path, description: str) -> Robot:
         )
     named = content.get("topics", {})
     _check_keys("topics", named, set(TOPICS))
-    _check_topics("topics", named)
     cameras = content.get("cameras", {})
     if "cameras" in content and not (isinstance(cameras, dict) and cameras):
         raise RobotError(f"cameras: expected topics by camera, got {cameras!r}")
@@ -191,7 +180,7 @@ def _robot(content: Any, path: Path, description: str) -> Robot:
             raise RobotError(
                 f"cameras: expected names of letters, digits and _, as in topics, got {camera!r}"
             )
-    _check_topics("cameras", cameras)
+    check_topics(named, cameras)
     limits = _limits(content.get("limits", {}), published, len(names))
     check_home(arm, limits)
     return Robot(
@@ -312,8 +301,15 @@ def _gripper(content: Mapping[str, Any], arm_joints: tuple[str, ...]) -> Gripper
     names = _names(section.get("joints"), "gripper: joints")
     if shared := [name for name in names if name in arm_joints]:
         raise RobotError(f"gripper: joints: expected others than the arm's, got {shared}")
-    closed = float(_numbers(section.get("closed"), "gripper: closed", 1)[0])
-    opened = float(_numbers(section.get("opened"), "gripper: opened", 1)[0])
+    closed, opened = (
+        float(_numbers(section.get(key), f"gripper: {key}", 1)[0]) for key in ("closed", "opened")
+    )
+    for key, value in (("closed", closed), ("opened", opened)):
+        if abs(value) > GRIPPER_MOST:
+            raise RobotError(
+                f"gripper: {key}: expected radians or m of each joint, at most {GRIPPER_MOST:g}, "
+                f"got {value:g}: mm, degrees or percent?"
+            )
     if closed == opened:
         raise RobotError(f"gripper: expected closed and opened to differ, got {closed} twice")
     return Gripper(names, closed, opened)
@@ -362,14 +358,6 @@ def _text(value: Any, name: str, what: str) -> str:
         got = "nothing" if value in (None, "") else shortened(value)
         raise RobotError(f"{name}: expected {what}, got {got}")
     return value
-
-
-def _check_topics(name: str, section: Mapping[str, Any]) -> None:
-    for key, topic in section.items():
-        if not (isinstance(topic, str) and TOPIC_NAME.fullmatch(topic)):
-            raise RobotError(f"{name}: {key}: expected a topic's name, got {topic!r}")
-    if len(set(section.values())) < len(section):
-        raise RobotError(f"{name}: expected a topic of its own for each, got {dict(section)}")
 
 
 def _check_keys(name: str, section: Any, known: set[str]) -> None:

@@ -15,6 +15,7 @@ from trajectory_msgs.msg import JointTrajectory, MultiDOFJointTrajectory
 from policies.interface import ObservationError
 from vla_ros import messages, topics
 from vla_ros.runtime import LATCHED, NEWEST, RELIABLE, subscribe_latched
+from vla_ros.watch.listener import Listener
 from vla_ros.watch.state import LEVELS, WatchState
 
 IMAGINED = "imagined"  # what the page calls the world model's frames
@@ -27,6 +28,7 @@ class WatchNode(Node):
     def __init__(self, cameras: tuple[str, ...]) -> None:
         super().__init__("watch_node")
         self.state = WatchState((*cameras, IMAGINED))
+        self._listener = Listener()
         self._opening = 1.0
         shown = {name: topics.image_topic(name) for name in cameras}
         for name, topic in {**shown, IMAGINED: topics.IMAGINED}.items():
@@ -41,6 +43,12 @@ class WatchNode(Node):
         self.create_subscription(Float64, topics.LOOP_LATENCY, self._on_latency, RELIABLE)
         subscribe_latched(
             self, String, topics.INSTRUCTION, lambda m: self.state.set_instruction(m.data)
+        )
+        self.create_subscription(
+            String,
+            topics.EXECUTOR_STATE,
+            lambda _: self._listener.on_heartbeat(time.monotonic()),
+            RELIABLE,
         )
         self._instruction = self.create_publisher(String, topics.INSTRUCTION, LATCHED)
         self._stop = self.create_publisher(Bool, topics.EMERGENCY_STOP, LATCHED)
@@ -62,15 +70,14 @@ class WatchNode(Node):
         return self._silence()
 
     def _silence(self) -> str:
-        """Only executors hear the emergency stop."""
-        heard = self._stop.get_subscription_count() > 0
-        return "" if heard else "nobody listens: there is no executor_node"
+        return self._listener.silence(time.monotonic(), self._stop.get_subscription_count())
 
     # --- what arrives -----------------------------------------------------------------------
 
     def _on_image(self, name: str, message: Image) -> None:
         try:
-            self.state.add_image(name, messages.image_from_message(message))
+            image = messages.image_from_message(message)
+            self.state.add_image(time.monotonic(), name, image)
         except ObservationError as error:
             self.get_logger().error(f"{name}: {error}", throttle_duration_sec=5.0)
 

@@ -1,10 +1,11 @@
 """Messages as `openpi-client` 0.1 writes them: msgpack, an array as a map of its bytes.
 
 An array is `{b"__ndarray__": True, b"data": bytes, b"dtype": "<f4", b"shape": [2, 3]}`, a NumPy
-scalar `{b"__npgeneric__": True, b"data": 1.5, b"dtype": "<f4"}`. openpi adapted this from
-msgpack-numpy because that falls back to pickle for objects; here nothing is ever unpickled either,
-and reading is stricter than openpi's: it cannot be made to allocate more than a small multiple of
-the bytes that came.
+scalar `{b"__npgeneric__": True, b"data": 1.5, b"dtype": "<f4"}`. The same with keys of text is
+read, too, and written for who writes so: not every language has maps with keys of bytes
+(JavaScript's objects have not). openpi adapted this from msgpack-numpy because that falls back to
+pickle for objects; here nothing is ever unpickled either, and reading is stricter than openpi's: it
+cannot be made to allocate more than a small multiple of the bytes that came.
 """
 
 from __future__ import annotations
@@ -21,20 +22,30 @@ from policies.remote.errors import MessageError
 # Booleans, integers, floats and text. No objects, structures, complex numbers or dates.
 DTYPE = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248]|[US]\d{1,4})")
 MAX_DIMENSIONS = 8
+TEXT_KEYS = ("__ndarray__", "__npgeneric__", "data", "dtype", "shape")
 MAX_CONTAINERS = 10_000  # maps and lists in one message: each costs much more memory than bytes
 
 
-def pack(message: Any) -> bytes:
-    """The bytes of a message. Raises `MessageError` for a value the protocol does not know."""
+def pack(message: Any, text_keys: bool = False) -> bytes:
+    """The bytes of a message; `text_keys`: arrays' keys are text, not bytes as openpi's.
+
+    Raises `MessageError` for a value the protocol does not know.
+    """
     try:
-        return msgpack.packb(message, default=_pack_numpy)
+        return msgpack.packb(message, default=_pack_text if text_keys else _pack_numpy)
     except (TypeError, ValueError, OverflowError) as error:
         raise MessageError(f"message: {error}") from error
 
 
 def unpack(data: bytes) -> Any:
     """The message in some bytes; arrays are read-only views of them. Raises `MessageError`."""
+    return read(data)[0]
+
+
+def read(data: bytes) -> tuple[Any, bool]:
+    """`unpack`, and whether an array or scalar in there has keys of text."""
     containers = 0
+    text_keys = False
 
     def count() -> None:
         nonlocal containers
@@ -43,7 +54,11 @@ def unpack(data: bytes) -> Any:
             raise MessageError(f"message: expected at most {MAX_CONTAINERS} maps and lists")
 
     def on_map(values: dict) -> Any:
+        nonlocal text_keys
         count()
+        if "__ndarray__" in values or "__npgeneric__" in values:
+            text_keys = True
+            values = {name.encode(): values[name] for name in TEXT_KEYS if name in values}
         if b"__ndarray__" in values:
             return _unpack_array(values)
         if b"__npgeneric__" in values:
@@ -55,15 +70,20 @@ def unpack(data: bytes) -> Any:
         return values
 
     try:
-        return msgpack.unpackb(data, object_hook=on_map, list_hook=on_list, ext_hook=_refuse)
+        message = msgpack.unpackb(data, object_hook=on_map, list_hook=on_list, ext_hook=_refuse)
     except MessageError:
         raise
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         text = str(error) or type(error).__name__
         raise MessageError(f"message: expected msgpack, got {len(data)} bytes: {text}") from error
+    return message, text_keys
 
 
-def _pack_numpy(value: Any) -> Any:
+def _pack_text(value: Any) -> Any:
+    return {key.decode(): each for key, each in _pack_numpy(value).items()}
+
+
+def _pack_numpy(value: Any) -> dict[bytes, Any]:
     if isinstance(value, np.ndarray | np.generic):
         if not DTYPE.fullmatch(value.dtype.str):
             raise MessageError(f"message: arrays of {value.dtype} are not sent")

@@ -25,7 +25,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
 from policies.interface import ActionError, Observation, ObservationError, Policy
-from policies.remote.codec import pack, unpack
+from policies.remote.codec import pack, read
 from policies.remote.connection import PING_INTERVAL_S, PING_TIMEOUT_S
 from policies.remote.envelope import KEY, Answer, Question
 from policies.remote.errors import MessageError
@@ -185,7 +185,7 @@ class PolicyServer:
         try:
             if isinstance(frame, str):
                 raise MessageError("expected a binary frame with msgpack, got text")
-            message = unpack(frame)
+            message, text_keys = read(frame)
             if not isinstance(message, dict):
                 raise MessageError(
                     f"expected an observation with keys, got {type(message).__name__}"
@@ -197,7 +197,7 @@ class PolicyServer:
             if question is not None and question.reset:
                 reset = Reset(question.seed)
             served = await self._line.ask(observation, reset)
-            answer = self._actions(served, question, received_ns)
+            answer = self._actions(served, question, received_ns, text_keys)
         except Exception as error:
             self.counters.refusals += 1
             return self._refusal(error, question, received_ns)
@@ -211,7 +211,9 @@ class PolicyServer:
         settings, cameras = self._settings, self._welcome.cameras
         return observation_from_message(message, settings.table, cameras, stamp_ns)
 
-    def _actions(self, served: Served, question: Question | None, received_ns: int) -> bytes:
+    def _actions(
+        self, served: Served, question: Question | None, received_ns: int, text_keys: bool
+    ) -> bytes:
         chunk, table = served.chunk, self._settings.table
         message: dict[str, Any] = {
             table.actions: actions_to_message(chunk, table),
@@ -230,7 +232,7 @@ class PolicyServer:
                 statistics_hash=chunk.statistics_hash,
                 diagnostics=dict(chunk.diagnostics),
             ).as_dict()
-        return pack(message)
+        return pack(message, text_keys)  # as it was asked
 
     def _refusal(
         self, error: Exception, question: Question | None, received_ns: int

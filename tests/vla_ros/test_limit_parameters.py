@@ -47,6 +47,7 @@ def test_what_is_given_replaces_the_robots():
         ({"jerk_rad_s3": [1.0, 2.0]}, "jerk_rad_s3: expected 1 number or 7, got 2"),
         ({"jerk_rad_s3": [-1.0]}, "jerk_rad_s3: expected numbers above 0"),
         ({"acceleration_rad_s2": [float("nan")]}, "acceleration_rad_s2: expected 7 finite"),
+        ({"acceleration_rad_s2": [286.0]}, "acceleration_rad_s2: expected at most 100, got 286"),
         ({"workspace_low_m": ["a", "b", "c"]}, "box: expected x, y, z"),
         ({"slow_condition": 50.0}, "slow_condition: expected less than stop_condition"),
     ],

@@ -219,6 +219,31 @@ def changed(tmp_path):
         ),
         ({"frames": {"base": "nowhere"}}, "frames: base: expected a link .*, base, .*'nowhere'"),
         ({"frames": {"base": "tool0"}}, "frames: base: expected a link .*, base, .*'tool0'"),
+        ({"gripper": {"closed": 85}}, "gripper: closed: expected radians or m .*, got 85: mm"),
+        ({"gripper": {"opened": -45.0}}, "gripper: opened: expected radians or m .*, got -45: mm"),
+        (
+            {"limits": {"acceleration_rad_s2": 286}},
+            "limits: acceleration_rad_s2: expected at most 100, got 286: another unit",
+        ),
+        (
+            {"topics": {"joint_states": "/emergency_stop"}},
+            "topics: joint_states: expected a topic of the robot's drivers, got '/emergency_stop'",
+        ),
+        (
+            {"topics": {"arm_command": "policy/gripper_chunk"}},
+            "topics: arm_command: expected a topic of the robot's drivers, got 'policy/gripper_ch",
+        ),
+        (
+            {"topics": {"arm_command": "/a_controller/follow_joint_trajectory"}},
+            "topics: arm_command: expected a topic, got '/a_con.*, the name of an action.*/joint_t",
+        ),
+        (
+            {"topics": {"joint_states": "/gripper_controller/joint_trajectory"}},
+            "topics: expected a topic of its own for each, got .*gripper_controller",
+        ),
+        ({"topics": {"arm_command": "/servo_node/delta_twist_cmds"}}, "topics: expected a topic"),
+        ({"cameras": {"front": "/joint_states"}}, "cameras: front: expected a camera's topic, got"),
+        ({"cameras": {"front": "/instruction"}}, "cameras: front: expected a topic of the robot's"),
     ],
 )
 def test_a_file_that_cannot_be_meant_is_refused(changed, changes, reason):

@@ -3,11 +3,12 @@
 import time
 
 import pytest
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from std_msgs.msg import Bool
+from std_msgs.msg import Bool, String
 
 from vla_ros import topics
-from vla_ros.runtime import LATCHED
+from vla_ros.runtime import LATCHED, RELIABLE
 
 PATIENCE_S = 30.0
 
@@ -21,14 +22,40 @@ def watch(own_domain):
         yield domain.keep(WatchNode(("front",)))
 
 
-def test_without_an_executor_nobody_listens(watch):
-    for said in (watch.stop(), watch.reset(), watch.instruct("lift it")):
-        assert said == "nobody listens: there is no executor_node"
-    executor = Node("executor_node")
-    executor.create_subscription(Bool, topics.EMERGENCY_STOP, print, LATCHED)
+def wait(condition):
     deadline_s = time.monotonic() + PATIENCE_S
-    while watch._silence():
+    while not condition():
         assert time.monotonic() < deadline_s, "nothing was discovered"
         time.sleep(0.01)
-    assert watch.stop() == watch.reset() == watch.instruct("lift it") == ""
+
+
+NOBODY = "nobody listens: there is no executor_node"
+
+
+def test_without_an_executor_nobody_listens(watch):
+    for said in (watch.stop(), watch.reset(), watch.instruct("lift it")):
+        assert said == NOBODY
+    recorder = Node("rosbag2_recorder")  # hears the stop, and stops nothing
+    recorder.create_subscription(Bool, topics.EMERGENCY_STOP, print, LATCHED)
+    wait(lambda: watch._stop.get_subscription_count() > 0)
+    for said in (watch.stop(), watch.reset(), watch.instruct("lift it")):
+        assert said == NOBODY
+    executor = Node("executor_node")
+    executor.create_subscription(Bool, topics.EMERGENCY_STOP, print, LATCHED)
+    state = executor.create_publisher(String, topics.EXECUTOR_STATE, RELIABLE)
+    spinner = SingleThreadedExecutor()
+    spinner.add_node(watch)
+
+    def all_heard():
+        """Each right after a heartbeat, for this machine may be slow."""
+        said = []
+        for command in (watch.stop, watch.reset, lambda: watch.instruct("lift it")):
+            state.publish(String(data="moving"))
+            spinner.spin_once(timeout_sec=0.1)
+            said.append(command())
+        return said == ["", "", ""]
+
+    wait(all_heard)
+    spinner.remove_node(watch)
     executor.destroy_node()
+    recorder.destroy_node()

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hmac
 import json
+import secrets
+import select
+import socket
+import sys
 import time
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +20,7 @@ from vla_ros.watch.state import WatchState
 
 FILES = {
     "/": ("page.html", "text/html; charset=utf-8"),
+    "/cameras.js": ("cameras.js", "text/javascript; charset=utf-8"),
     "/watch.js": ("watch.js", "text/javascript; charset=utf-8"),
     "/watch.css": ("watch.css", "text/css; charset=utf-8"),
 }
@@ -43,6 +48,7 @@ class WatchServer(ThreadingHTTPServer):
     """`token` None: nobody can command."""
 
     daemon_threads = True
+    request_queue_size = 32  # a stop is not to wait behind what a page asked and gave up
 
     def __init__(
         self, state: WatchState, commands: Commands, host: str, port: int, token: str | None
@@ -50,6 +56,12 @@ class WatchServer(ThreadingHTTPServer):
         super().__init__((host, port), _Handler)
         self.state, self.commands, self.token = state, commands, token
         self.names = {host, "localhost", "127.0.0.1", "[::1]"}
+        self.identity = secrets.token_hex(8)  # by which a page sees that all counts began anew
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A page that went before its answer came is no error."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -65,7 +77,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, Path(__file__).with_name(name).read_bytes(), kind)
         elif path == "/state":
             state = self.server.state.snapshot(time.monotonic())
-            self._json(HTTPStatus.OK, state | {"writable": self.server.token is not None})
+            about = {"server": self.server.identity, "writable": self.server.token is not None}
+            self._json(HTTPStatus.OK, state | about)
         elif path.startswith("/image/"):
             jpeg = self.server.state.jpeg(path.removeprefix("/image/"))
             if jpeg is None:
@@ -85,6 +98,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_ours() or not self._may_command():
             return
         commands = self.server.commands
+        if self.path != "/stop" and not self._is_awaited():
+            self._json(HTTPStatus.REQUEST_TIMEOUT, {"error": "given up before it was heard"})
+            return
         if self.path == "/instruction":
             try:
                 text = json.loads(body)["text"]
@@ -122,6 +138,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(HTTPStatus.UNAUTHORIZED, {"error": "wrong token"})
             return False
         return True
+
+    def _is_awaited(self) -> bool:
+        """A page that gave up has said so to its user: the arm is not to move later, when a server
+        or a tunnel that hung goes on. A stop is never too late."""
+        if not select.select([self.connection], [], [], 0)[0]:
+            return True
+        try:
+            return bool(self.connection.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
 
     # --- answers ----------------------------------------------------------------------------
 

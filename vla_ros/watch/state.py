@@ -23,15 +23,17 @@ class WatchState:
     def __init__(self, cameras: tuple[str, ...]) -> None:
         self._lock = threading.Lock()
         self._cameras = cameras
-        self._images: dict[str, tuple[int, NDArray[np.uint8]]] = {}  # name -> count, (h, w, 3)
+        # name -> count, when the last came [s], (h, w, 3)
+        self._images: dict[str, tuple[int, float, NDArray[np.uint8]]] = {}
         self._nodes: dict[str, tuple[float, int, str, dict[str, str]]] = {}
         self._targets: deque[tuple[float, ...]] = deque(maxlen=HISTORY)  # s, x, y, z [m], opening
         self._latencies: deque[tuple[float, float]] = deque(maxlen=HISTORY)  # s, ms
         self._instruction: str | None = None
 
-    def add_image(self, name: str, image: NDArray[np.uint8]) -> None:
+    def add_image(self, now_s: float, name: str, image: NDArray[np.uint8]) -> None:
         with self._lock:
-            self._images[name] = (self._images.get(name, (0, image))[0] + 1, image)
+            count = self._images[name][0] if name in self._images else 0
+            self._images[name] = (count + 1, now_s, image)
 
     def add_status(
         self, now_s: float, name: str, level: int, message: str, values: dict[str, str]
@@ -69,6 +71,10 @@ class WatchState:
                     name: self._images[name][0] if name in self._images else 0
                     for name in self._cameras
                 },
+                "image_ages_s": {
+                    name: round(now_s - heard_s, 1)
+                    for name, (_, heard_s, _) in self._images.items()
+                },
                 "nodes": nodes,
                 "instruction": self._instruction,
                 "targets": [_finite(now_s, row) for row in self._targets],
@@ -82,7 +88,7 @@ class WatchState:
         if found is None:
             return None
         buffer = io.BytesIO()
-        Image.fromarray(found[1]).save(buffer, "JPEG", quality=JPEG_QUALITY)
+        Image.fromarray(found[2]).save(buffer, "JPEG", quality=JPEG_QUALITY)
         return buffer.getvalue()
 
 

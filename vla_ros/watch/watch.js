@@ -3,10 +3,11 @@
 
 const PERIOD_MS = 200;
 const SPAN_S = 20;
+const STATE_TIMEOUT_MS = 2000; // a server or a tunnel that hangs refuses nothing, and never answers
+const COMMAND_TIMEOUT_MS = 3000; // the server sees what was given up, and only stops are late then
 const COLORS = ["#c0392b", "#27ae60", "#2980b9", "#8e44ad"];
 const token = new URLSearchParams(location.hash.slice(1)).get("token");
 const element = (id) => document.getElementById(id);
-const shown = {}; // camera -> number of the image on the page
 
 function tag(name, text, kind) {
   const made = document.createElement(name);
@@ -15,40 +16,27 @@ function tag(name, text, kind) {
   return made;
 }
 
+function note(text, bad) {
+  element("note").textContent = text;
+  element("note").className = bad ? "bad" : "";
+}
+
 async function command(path, body) {
-  element("note").textContent = "";
+  note(`sending: ${path}`, false);
   try {
     const answer = await fetch(path, {
       method: "POST",
       headers: { Authorization: `Bearer ${token}` },
       body: JSON.stringify(body || {}),
+      signal: AbortSignal.timeout(COMMAND_TIMEOUT_MS),
     });
     const content = await answer.json();
-    const sent = content.silence || `sent: ${content.done}`;
-    element("note").textContent = answer.ok ? sent : content.error;
-  } catch {
-    element("note").textContent = "not sent: no connection";
-  }
-}
-
-function showCameras(images) {
-  for (const [name, count] of Object.entries(images)) {
-    if (!(name in shown)) {
-      const figure = document.createElement("figure");
-      figure.hidden = true;
-      const image = document.createElement("img");
-      image.alt = name;
-      image.id = `image-${name}`;
-      figure.append(image, tag("figcaption", name));
-      element("cameras").append(figure);
-      shown[name] = 0;
-    }
-    if (count > shown[name]) {
-      shown[name] = count;
-      const image = element(`image-${name}`);
-      image.src = `image/${encodeURIComponent(name)}?${count}`;
-      image.parentElement.hidden = false;
-    }
+    if (!answer.ok) note(content.error, true);
+    else note(content.silence || `sent: ${content.done}`, Boolean(content.silence));
+  } catch (error) {
+    note(error.name === "TimeoutError"
+      ? `${path}: no answer for ${COMMAND_TIMEOUT_MS / 1000} s; it may come late, or never`
+      : `${path} not sent: no connection`, true);
   }
 }
 
@@ -102,7 +90,7 @@ function show(state) {
     state.instruction === null ? "none yet" : state.instruction || "(empty: stop and hold)";
   for (const id of ["text", "reset", "stop"]) element(id).disabled = !(state.writable && token);
   element("instruct").querySelector("button").disabled = !(state.writable && token);
-  showCameras(state.images);
+  showCameras(state.server, state.images, state.image_ages_s);
   plot(element("targets"), state.targets, ["x", "y", "z", "gripper"]);
   plot(element("latencies"), state.latencies, ["ms"]);
   showNodes(state.nodes);
@@ -110,8 +98,10 @@ function show(state) {
 
 async function poll() {
   try {
-    show(await (await fetch("state")).json());
+    const answer = await fetch("state", { signal: AbortSignal.timeout(STATE_TIMEOUT_MS) });
+    show(await answer.json());
   } catch {
+    loseCameras();
     element("connection").textContent = "connection lost: what you see is old";
     element("connection").className = "lost";
   }

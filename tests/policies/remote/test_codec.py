@@ -43,6 +43,26 @@ def test_bytes_are_openpis() -> None:
     assert (found["b"], type(found["b"])) == (1.5, np.float32)
 
 
+def test_keys_of_text_are_read_and_written_for_who_has_no_others() -> None:
+    asked = msgpack.packb(
+        {
+            "a": {"__ndarray__": True, "data": b"\1\0\2\0", "dtype": "<i2", "shape": [2]},
+            "b": {"__npgeneric__": True, "data": 1.5, "dtype": "<f4"},
+        }
+    )
+    found, text_keys = codec.read(asked)
+    np.testing.assert_array_equal(found["a"], [1, 2])
+    assert (found["a"].dtype, found["b"], type(found["b"])) == (np.int16, 1.5, np.float32)
+    assert text_keys
+    assert pack(found, text_keys) == asked
+    assert codec.read(OPENPI_BYTES)[1] is False
+    assert codec.read(pack({"data": 3, "shape": "round"})) == ({"data": 3, "shape": "round"}, False)
+    for field, value in (("dtype", "|O"), ("shape", [3]), ("data", "text")):
+        fields = {"__ndarray__": True, "data": b"\1\0\2\0", "dtype": "<i2", "shape": [2]}
+        with pytest.raises(MessageError, match="array: expected"):
+            unpack(msgpack.packb({**fields, field: value}))
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import msgpack
 import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosedError
@@ -135,6 +136,16 @@ def test_a_malformed_frame_is_answered_and_the_connection_goes_on(
         assert answer.startswith(said)
         assert ask(socket, pack(message()))["actions"].shape == (2, 7)
         assert server.counters.refusals == 1
+
+
+def test_who_asks_with_keys_of_text_is_answered_so(serve: Any, mirror: Any) -> None:
+    """As a client in JavaScript: no key anywhere is binary."""
+    with serve(mirror) as (_, port), raw(port) as socket:
+        for text_keys, key in ((True, "__ndarray__"), (False, b"__ndarray__")):
+            socket.send(pack(message(), text_keys))
+            answer = socket.recv(PATIENCE_S)
+            assert key in msgpack.unpackb(answer)["actions"]
+            assert unpack(answer)["actions"].shape == (2, 7)
 
 
 def test_a_frame_too_large_ends_its_connection_only(serve: Any, mirror: Any) -> None:

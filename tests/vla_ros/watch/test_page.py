@@ -6,11 +6,15 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 import time
 import urllib.request
 
+import numpy as np
 import pytest
 from websockets.sync.client import connect
+
+from vla_ros.watch.state import WatchState
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 TOKEN = "secret-token"
@@ -110,6 +114,7 @@ def test_the_page_shows_the_state_and_commands(serve, browser):
     browser.value("document.getElementById('reset').click()")
     wait(lambda: ("reset",) in commands.done)
     wait(lambda: text(browser, "note") == "nobody listens")
+    assert browser.value("document.getElementById('note').className") == "bad"
     if os.environ.get("WATCH_PICTURE"):
         from pathlib import Path
 
@@ -125,3 +130,67 @@ def test_without_the_token_nothing_can_be_pressed(serve, browser):
     browser.value("command('stop')")  # even by hand
     wait(lambda: text(browser, "note") == "wrong token")
     assert commands.done == []
+
+
+def view(width, now_s):
+    """A state with one picture of some width."""
+    state = WatchState(("front",))
+    state.add_image(now_s, "front", np.zeros((48, width, 3), np.uint8))
+    return state
+
+
+def width(browser):
+    return browser.value("document.getElementById('image-front')?.naturalWidth")
+
+
+def test_a_server_that_hangs_is_no_connection(serve, browser):
+    """As behind a stalled tunnel: whatever is asked is taken, and never answered."""
+    goes_on = threading.Event()
+    goes_on.set()
+
+    class Hanging(WatchState):
+        def snapshot(self, now_s):
+            goes_on.wait()
+            return super().snapshot(now_s)
+
+    address, commands = serve(state=Hanging(("front",)))
+    commands.stop = goes_on.wait
+    browser.call("Page.navigate", url=f"{address}#token={TOKEN}")
+    wait(lambda: text(browser, "connection") == "connected")
+    goes_on.clear()
+    try:
+        wait(lambda: text(browser, "connection") == "connection lost: what you see is old")
+        browser.value("document.getElementById('stop').click()")
+        wait(lambda: "stop: no answer for 3 s" in text(browser, "note"))
+    finally:
+        goes_on.set()
+    wait(lambda: text(browser, "connection") == "connected")
+
+
+def test_a_server_started_anew_shows_its_own_pictures(serve, browser):
+    later_s = time.monotonic() + 600
+    before = view(64, later_s)
+    address, _ = serve(state=before)
+    browser.call("Page.navigate", url=f"{address}#token={TOKEN}")
+    wait(lambda: width(browser) == 64)
+    for _ in range(9):
+        before.add_image(later_s, "front", np.zeros((48, 80, 3), np.uint8))
+    wait(lambda: width(browser) == 80)
+    # It counts from 1 again, which this page has seen.
+    serve(state=view(96, later_s), port=int(address.strip("/").rsplit(":", 1)[1]))
+    wait(lambda: width(browser) == 96)
+
+
+def test_a_picture_that_is_old_is_shown_so(serve, browser):
+    now_s = time.monotonic()
+    state = view(64, now_s - 100)
+    address, _ = serve(state=state)
+    browser.call("Page.navigate", url=address)
+    wait(lambda: width(browser) == 64)
+    wait(lambda: text(browser, "caption-front").startswith("front: 1"))  # 100 s and more
+    assert text(browser, "caption-front").endswith(" s old")
+    assert browser.value("document.getElementById('image-front').className") == "old"
+    state.add_image(now_s + 600, "front", np.zeros((48, 80, 3), np.uint8))
+    wait(lambda: width(browser) == 80)
+    wait(lambda: text(browser, "caption-front") == "front")
+    assert browser.value("document.getElementById('image-front').className") == ""

@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 import urllib.error
 import urllib.request
 
@@ -10,6 +11,8 @@ import pytest
 from PIL import Image
 
 from policies.interface import MAX_INSTRUCTION
+from vla_ros.watch.server import WatchServer
+from vla_ros.watch.state import WatchState
 
 TOKEN = "secret-token"
 
@@ -34,6 +37,7 @@ def test_the_state_is_what_was_heard(serve):
     assert state["instruction"] == "lift the red cube"
     assert state["images"] == {"front": 1, "imagined": 0}
     assert state["writable"] is True
+    assert state["image_ages_s"].keys() == {"front"}
     levels = {node["name"]: node["level"] for node in state["nodes"]}
     assert levels == {"policy_node": "OK", "executor_node": "ERROR", "sim_node": "STALE"}
     assert state["targets"][-1][1:] == pytest.approx([0.498, 0.1, 0.3, 0.02])
@@ -49,13 +53,29 @@ def test_images_and_pages_come_and_nothing_else(serve):
     assert picture.shape == (48, 64, 3)
     assert picture[:, :28, 0].min() > 200 > 50 > picture[:, 36:, 0].max()
     assert ask(address + "image/imagined")[0] == 404
-    for path in ("", "watch.js", "watch.css"):
+    for path in ("", "cameras.js", "watch.js", "watch.css"):
         status, headers, body = ask(address + path)
         assert status == 200
         assert "default-src 'self'" in headers["Content-Security-Policy"]
         assert b"http://" not in body and b"https://" not in body  # nothing from elsewhere
     for path in ("server.py", "../state.py", "%2e%2e/state.py", "image/../../x"):
         assert ask(address + path)[0] == 404
+
+
+def test_a_camera_that_died_grows_old():
+    state = WatchState(("front", "wrist"))
+    state.add_image(100.0, "front", np.zeros((4, 4, 3), np.uint8))
+    assert state.snapshot(112.3)["image_ages_s"] == {"front": 12.3}
+    state.add_image(113.0, "front", np.zeros((4, 4, 3), np.uint8))
+    assert state.snapshot(113.5)["image_ages_s"] == {"front": 0.5}
+
+
+def test_a_server_started_anew_is_told_from_the_one_before(serve):
+    address, _ = serve()
+    before = json.loads(ask(address + "state")[2])["server"]
+    assert json.loads(ask(address + "state")[2])["server"] == before
+    serve(port=int(address.strip("/").rsplit(":", 1)[1]))
+    assert json.loads(ask(address + "state")[2])["server"] != before
 
 
 def test_commands_need_the_token(serve):
@@ -108,6 +128,23 @@ def test_bad_instructions_are_refused(serve, body):
     assert status == 400
     assert "at most 500 characters" in json.loads(answer)["error"]
     assert commands.done == []
+
+
+def test_what_was_given_up_is_not_carried_out_later_but_a_stop_is(serve):
+    """As when the server hung: it finds questions of a page that no longer waits."""
+    _, commands = serve()
+    server = WatchServer(WatchState(()), commands, "127.0.0.1", 0, TOKEN)
+    server.daemon_threads = False  # closing waits for them
+    for path in ("instruction", "reset", "stop"):
+        with socket.create_connection(server.server_address) as page:
+            page.sendall(
+                f"POST /{path} HTTP/1.1\r\nHost: localhost:1\r\nAuthorization: Bearer {TOKEN}\r\n"
+                'Content-Length: 14\r\n\r\n{"text": "go"}'.encode()
+            )
+    for _ in range(3):
+        server.handle_request()
+    server.server_close()
+    assert commands.done == [("stop",)]
 
 
 def test_large_bodies_other_names_and_other_paths(serve):
