@@ -22,10 +22,12 @@ class OutOfTime(Exception):
 class Budget:
     """The time of one decision."""
 
-    def __init__(self, clock: Clock, limit_ms: float | None) -> None:
+    def __init__(self, clock: Clock, limit_ms: float | None, reserve: float = 0.0) -> None:
+        """`reserve` is the share of the limit that is not planned with."""
         self._clock = clock
         self._begin_ns = clock()
         self._limit_ns = None if limit_ms is None else round(limit_ms * 1e6)
+        self._planned_ns = float("inf") if limit_ms is None else (1.0 - reserve) * limit_ms * 1e6
 
     @property
     def spent_ns(self) -> int:
@@ -33,12 +35,12 @@ class Budget:
 
     @property
     def left_ns(self) -> float:
-        """Until the deadline; infinite without one."""
-        return float("inf") if self._limit_ns is None else self._limit_ns - self.spent_ns
+        """Until the deadline, or rather its reserve; infinite without one."""
+        return self._planned_ns - self.spent_ns
 
     @property
     def missed(self) -> bool:
-        return self.left_ns < 0
+        return self._limit_ns is not None and self.spent_ns > self._limit_ns
 
 
 class Costs:

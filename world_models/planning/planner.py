@@ -37,6 +37,7 @@ from world_models.planning.search import Search
 from world_models.planning.settings import PlannerSettings
 from world_models.planning.solvers import ICEM, BestOfN, Ranking, Seeds, drawn_out
 
+RESERVE = 0.05  # share of a deadline that is not planned with: a computer stops for a moment
 SAMPLING_SHARE = 0.3  # of the time left that drawing from the policy may take
 
 
@@ -119,7 +120,7 @@ class Planner:
 
     def predict_chunk(self, observation: Observation) -> ActionChunk:
         """The policy's chunk, or a better one. Raises what the policy and the model raise."""
-        budget = Budget(self._clock, self.settings.deadline_ms)
+        budget = Budget(self._clock, self.settings.deadline_ms, RESERVE)
         if (rest := self._recovery.rest(observation)) is not None:
             self._imagined = None
             took = {"planning_ms": budget.spent_ns / 1e6, "policy_ms": 0.0}
