@@ -28,7 +28,7 @@ from world_models.planning.world_model_planner import WorldModelPlanner
 ORACLE, MUJOCO = "oracle", "mujoco"
 PLANNERS = (*MODES, ORACLE)
 ORACLE_HORIZON = 8  # actions
-LEARNED_GAIN = 0.5  # see `PlannerSettings.least_gain`: MuJoCo needs none, a learned model errs
+LEARNED_GAIN = 2.0  # see `PlannerSettings.least_gain`: MuJoCo needs none, a learned model errs
 ROBOT = "fr3"  # as `vla-ros collect` calls it in its datasets
 
 

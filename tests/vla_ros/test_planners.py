@@ -34,7 +34,7 @@ def test_a_choice_travels_to_workers_and_is_described(folder):
     assert choice.cameras == ("front",)
     assert choice.described() == {
         "planner": "icem", "world_model": folder, "deadline_ms": 50.0, "horizon_actions": 4,
-        "candidates": 32, "iterations": 3, "least_gain": 0.5, "patience_s": 1.5,
+        "candidates": 32, "iterations": 3, "least_gain": 2.0, "patience_s": 1.5,
     }  # fmt: skip
     assert PlannerChoice("oracle").described()["least_gain"] == 0.0
     assert PlannerChoice("icem", folder, least_gain=0.0).described()["least_gain"] == 0.0
