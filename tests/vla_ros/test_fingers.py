@@ -84,7 +84,7 @@ def test_a_clock_that_was_set_changes_nothing():
 @pytest.fixture
 def working():
     """An execution in motion; the fingers close late in it."""
-    sent = []
+    sent: list = []
     execution = Execution(BODY, FR3_LIMITS, sent.append)
     execution.on_joints(HOME, START)
     execution.on_instruction("go", START)
