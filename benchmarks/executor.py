@@ -30,7 +30,7 @@ from vla_ros.execution import Execution, Hold, Pace
 from vla_ros.inference import observe, to_pose_chunk
 from vla_ros.limits import FR3_LIMITS, Limits
 from vla_ros.planning import Motion, PoseChunk
-from vla_ros.points import arm_points, gripper_points
+from vla_ros.points import Points, arm_points, gripper_points, held_gripper_points
 from vla_ros.simulation import TICK_NS, Simulation
 from vla_ros.synchronizer import Snapshot
 
@@ -127,8 +127,12 @@ class Lockstep:
         assert self._simulation is not None
         arm = arm_points(command.trajectory, self.now_ns)
         self._follow(self._simulation.arm, robot.JOINT_NAMES, arm, slice(0, 7))
+        gripper: Points | None = None
         if isinstance(command, Motion):
             gripper = gripper_points(command, self.now_ns)
+        elif command.opening is not None:
+            gripper = held_gripper_points(command.opening)
+        if gripper is not None:
             fingers = np.repeat(gripper.positions * robot.FINGER_TRAVEL_M, 2, axis=1)
             self._simulation.gripper.accept(
                 robot.FINGER_JOINT_NAMES,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,12 @@ class Command:
         zero = np.zeros(1, np.int64)
         times = (np.concatenate([zero, each]) for each in (reached_ns, meant_ns))
         self._sent.append(_Sent(trajectory, *times))
+
+    def shift(self, step_ns: int) -> None:
+        """The clock was set by so much: all was sent by the old one, and goes on in real time."""
+        for row, sent in enumerate(self._sent):
+            moved = replace(sent.trajectory, start_ns=sent.trajectory.start_ns + step_ns)
+            self._sent[row] = replace(sent, trajectory=moved)
 
     def at(self, now_ns: int) -> Phase:
         """What is commanded at `now_ns`; `LookupError` before the first."""

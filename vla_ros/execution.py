@@ -2,8 +2,8 @@
 
 Whatever ends the work goes the same way: first nothing more can be sent from the old work, then the
 safe command goes out: come to rest within the limits, and hold the *measured* joints. Repeating the
-last command would replay a displacement. The gripper is never commanded when holding: what it grips
-stays gripped.
+last command would replay a displacement. The fingers stay at what they are told at that moment:
+what they grip stays gripped, and no opening that is still to come is carried out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from policies.interface import ActionError
 from vla_ros.checks import BodyLike
+from vla_ros.clock_watch import ClockWatch
 from vla_ros.command import Command
+from vla_ros.fingers import Fingers
 from vla_ros.joint_watch import JointWatch
 from vla_ros.limits import Limits
 from vla_ros.motions import Motions, Pace
@@ -46,7 +48,7 @@ class Timeouts:
 
 LONGEST_REASON = 500  # characters, whatever a library or a sender has to say
 STARTED, RESET = "started", "reset"  # after which it waits for an instruction
-CLOCK_JITTER_NS = 50_000_000  # by which a clock may go back while it is adjusted
+ALONE = "the other executor has gone"  # likewise
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Hold:
 
     trajectory: Trajectory
     reason: str
+    opening: float | None = None  # 0 to 1, of the fingers from now on; None: they are told nothing
 
     @property
     def joints(self) -> NDArray[np.float64]:
@@ -73,22 +76,29 @@ class Execution:
         timeouts: Timeouts | None = None,
         pace: Pace | None = None,
         clock: Callable[[], int] | None = None,
+        steady_clock: Callable[[], int] | None = None,
     ) -> None:
-        """`clock` tells the time after planning; None: planning takes no time, as in simulation."""
+        """`clock` tells the time after planning; None: planning takes no time, as in simulation.
+
+        Whether it was set, a `steady_clock` [ns] tells; None: only when times go back.
+        """
         self._send = send
+        self._clock = clock
+        self._clock_watch = ClockWatch(clock, steady_clock)
         self._timeouts = timeouts or Timeouts()
         self._pace = pace or Pace()
         self._joints = JointWatch(limits.velocity_rad_s, self._timeouts.joints_ns)
         self._motions = Motions(body, limits, self._pace, self._joints, clock)
+        self._fingers = Fingers()
         self._instruction = ""
         self._instruction_ns = 0
         self._counts_from_ns: int | None = None  # instructions that were published later count
-        self._waits_since = ""  # `STARTED` or `RESET`: nobody has given an instruction yet
+        self._waits_since = ""  # `STARTED`, `RESET`, `ALONE`: nobody has given an instruction yet
         self.outdated = ""  # what is to be said of an instruction that came, but does not count
         self._last_chunk_ns = 0
         self._moving_since_ns = 0
-        self._newest_ns = 0
         self._heartbeat_ns = 0
+        self._forbidden = ""  # why nothing may move
         self._hold_pending = False
         self._settle_at_ns: int | None = None
         self.state = State.WAITING
@@ -113,11 +123,23 @@ class Execution:
         self, positions: NDArray[np.float64], now_ns: int, stamp_ns: int | None = None
     ) -> None:
         """Measured positions (n,) [rad], in the order of the limits; without a stamp: of now."""
-        self._check_clock(now_ns)
+        stepped = self._notice_clock(now_ns)
         working = bool(self._instruction) and self.state is not State.STOPPED
         stamp_ns = now_ns if stamp_ns is None else stamp_ns
-        if self._joints.add(positions, stamp_ns, now_ns, working) and self._hold_pending:
+        believed = self._joints.add(positions, stamp_ns, now_ns, working)
+        if stepped and self.state is State.MOVING:
+            self._stop(State.HOLDING, stepped, now_ns)
+        elif believed and self._hold_pending:
             self._hold(now_ns)
+
+    @property
+    def fingers_told(self) -> bool:
+        """Whether the fingers were sent anything."""
+        return self._fingers.told
+
+    def on_fingers(self, opening: float) -> None:
+        """Measured, 0 to 1: where they begin when they are told something for the first time."""
+        self._fingers.on_measured(opening)
 
     def on_instruction(self, text: str, now_ns: int, published_ns: int | None = None) -> None:
         """A new wish ends the work on the old one; none at all means: stop and hold.
@@ -176,6 +198,10 @@ class Execution:
         if self.state is State.STOPPED or not self._instruction:
             self.refused += 1
             return
+        if self._forbidden:
+            self.refused += 1
+            self.reason = self._forbidden
+            return
         age_ns = now_ns - chunk.stamp_ns
         if chunk.stamp_ns < self._instruction_ns:  # an answer to the old one, or a clock is behind
             if age_ns > self._timeouts.chunk_age_ns and self.state is not State.MOVING:
@@ -218,6 +244,7 @@ class Execution:
         self.state = State.MOVING
         self.reason = "; ".join(motion.notes)
         self.command.replace(motion.trajectory, motion.reached_ns, motion.meant_ns)
+        self._fingers.follow(motion, now_ns if self._clock is None else self._clock())
         self._send(motion)
 
     def _too_old(self, age_ns: int) -> str:
@@ -238,6 +265,15 @@ class Execution:
     def on_invalid(self, reason: str, now_ns: int) -> None:
         """Something arrived that cannot even be read as a chunk: hold."""
         self._refuse(reason, now_ns)
+
+    def forbid(self, reason: str, now_ns: int) -> None:
+        """While there is a `reason` nothing moves; when there is none any more, it waits for an
+        instruction: who took the cause away may still have a hand there."""
+        ended, self._forbidden = self._forbidden and not reason, reason
+        if reason and self.state is State.MOVING:
+            self._stop(State.HOLDING, reason, now_ns)
+        if ended and self.state is not State.STOPPED:
+            self.wait_for_instruction(now_ns, ALONE)
 
     def on_end(self, now_ns: int) -> None:
         """Who feeds it is about to end: an arm in motion would go on to the motion's own end."""
@@ -288,12 +324,19 @@ class Execution:
             )
 
     def _check_clock(self, now_ns: int) -> None:
-        """A clock that goes back leaves nothing known about what is commanded now: hold."""
-        back_ns = self._newest_ns - now_ns
-        self._newest_ns = now_ns
-        if back_ns <= CLOCK_JITTER_NS:
-            return
-        self._motions.forget()
+        """After a clock was set nobody knows what is old: hold."""
+        stepped = self._notice_clock(now_ns)
+        if stepped and self.state is State.MOVING:
+            self._stop(State.HOLDING, stepped, now_ns)
+
+    def _notice_clock(self, now_ns: int) -> str:
+        """What the arm was told goes on in real time: its times move along with the clock, so that
+        it can be braked from there. Returns by how much the clock was set; empty: it was not."""
+        step_ns = self._clock_watch.step_ns(now_ns)
+        if step_ns == 0:
+            return ""
+        self._motions.shift(step_ns)
+        self._fingers.shift(step_ns)
         self._joints.forget()
         self._instruction_ns = min(self._instruction_ns, now_ns)
         self._last_chunk_ns = min(self._last_chunk_ns, now_ns)
@@ -301,8 +344,8 @@ class Execution:
             self._counts_from_ns = min(self._counts_from_ns, now_ns)
         self._heartbeat_ns = 0
         self._settle_at_ns = None
-        if self.state is State.MOVING:
-            self._stop(State.HOLDING, f"the clock went back by {back_ns / 1e9:.1f} s", now_ns)
+        way = "back" if step_ns < 0 else "ahead"
+        return f"the clock went {way} by {abs(step_ns) / 1e9:.1f} s"
 
     # --- moving -----------------------------------------------------------------------------
 
@@ -318,6 +361,7 @@ class Execution:
 
     def _stop(self, state: State, reason: str, now_ns: int) -> None:
         """End the work, then send the safe command: at once, or when there are joints to hold."""
+        self._notice_clock(now_ns)
         if self.state is State.STOPPED:
             return  # it holds already, and only `reset` ends that
         was_holding = self.state is State.HOLDING and not self._hold_pending
@@ -365,7 +409,8 @@ class Execution:
 
     def _hold_along(self, trajectory: Trajectory) -> None:
         self.command.replace(trajectory)
-        self._send(Hold(trajectory, self.reason))
+        opening = self._fingers.hold(trajectory.start_ns)
+        self._send(Hold(trajectory, self.reason, opening))
 
     def fresh_joints(self, now_ns: int) -> NDArray | None:
         """The measured joints (n,) [rad]; None when they are missing or stale."""

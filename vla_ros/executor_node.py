@@ -12,8 +12,10 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
+from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64, String
@@ -23,14 +25,17 @@ from trajectory_msgs.msg import JointTrajectory, MultiDOFJointTrajectory
 from policies.interface import ActionError
 from vla_ros import messages, topics
 from vla_ros.body import Body
+from vla_ros.clock_watch import steady_ns
 from vla_ros.errors import UserError
 from vla_ros.execution import Execution, Hold, Pace, State, Timeouts
 from vla_ros.joints import JointsError, positions_by_name
 from vla_ros.limit_parameters import LIMIT_PARAMETERS, limits_of
 from vla_ros.planning import Motion
-from vla_ros.points import arm_points, gripper_points
+from vla_ros.points import Points, arm_points, gripper_points, held_gripper_points
+from vla_ros.rivals import Rivals
 from vla_ros.robot_parameters import ROBOT_PARAMETERS, robot_of
 from vla_ros.runtime import RELIABLE, SENSOR, Parameter, declare, run_node, subscribe_latched
+from vla_ros.runtime_clock import uses_simulated_time
 from vla_ros.servo import STILL, Twist, twist
 from vla_ros.stop_latch import StopLatch
 from vla_ros.streams import Streams
@@ -92,6 +97,7 @@ MOST_BYTES = 65536  # of a half of a chunk; 100 poses have 8000
 WATCHDOG_RATE_HZ = 50.0
 DIAGNOSTICS_RATE_HZ = 2.0
 HEARTBEAT_RATE_HZ = 10.0
+HEARD_TOGETHER = 10  # messages of several executors
 FAREWELL_S = 0.5  # for the last command to arrive
 JOINTS, CHUNKS, POLICY = "joint_states", "chunks", "policy_node"  # what the watchdogs watch
 
@@ -127,8 +133,17 @@ class ExecutorNode(Node):
         )
         self._body = Body(self._robot.arm, self._limits.keep_out, self._limits.clearance_m)
         self._execution = Execution(
-            self._body, self._limits, self._send, timeouts, pace, self._now_ns
+            self._body,
+            self._limits,
+            self._send,
+            timeouts,
+            pace,
+            self._now_ns,
+            None if uses_simulated_time(self) else self._steady_ns,
         )
+        # The watchdog barks though the clock was set back, or stands still.
+        self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._rivals = Rivals()
         self._poses: MultiDOFJointTrajectory | None = None
         self._gripper: JointTrajectory | None = None
         self._latency_ms = 0.0
@@ -144,16 +159,22 @@ class ExecutorNode(Node):
 
         if values["output"] == "twist":
             self._twist = self.create_publisher(TwistStamped, topics.TWIST_COMMAND, RELIABLE)
-            self.create_timer(1.0 / values["twist_rate_hz"], self._send_twist)
+            self._every(1.0 / values["twist_rate_hz"], self._send_twist)
             self._arm_command = None
+            self._command_topic = self._twist.topic_name
         else:
             self._arm_command = self.create_publisher(JointTrajectory, topics.ARM_COMMAND, RELIABLE)
+            self._command_topic = self._arm_command.topic_name
         self._gripper_command = self.create_publisher(
             JointTrajectory, topics.GRIPPER_COMMAND, RELIABLE
         )
         self._latency = self.create_publisher(Float64, topics.LOOP_LATENCY, RELIABLE)
         self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, RELIABLE)
         self._state = self.create_publisher(String, topics.EXECUTOR_STATE, RELIABLE)
+        self._presence = self.create_publisher(String, topics.EXECUTOR_PRESENCE, RELIABLE)
+        self.create_subscription(
+            String, topics.EXECUTOR_PRESENCE, self._on_presence, QoSProfile(depth=HEARD_TOGETHER)
+        )
         self.create_subscription(String, topics.POLICY_STATE, self._on_policy_state, RELIABLE)
         self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, SENSOR)
         self._chunk_topic = self._hear_bounded(
@@ -165,9 +186,13 @@ class ExecutorNode(Node):
         )
         subscribe_latched(self, Bool, topics.EMERGENCY_STOP, self._on_emergency_stop)
         self.create_service(Trigger, topics.EXECUTOR_RESET, self._on_reset)
-        self.create_timer(1.0 / WATCHDOG_RATE_HZ, self._on_watchdog)
-        self.create_timer(1.0 / DIAGNOSTICS_RATE_HZ, self._publish_diagnostics)
-        self.create_timer(1.0 / HEARTBEAT_RATE_HZ, self._tell_state)
+        self._every(1.0 / WATCHDOG_RATE_HZ, self._on_watchdog)
+        self._every(1.0 / DIAGNOSTICS_RATE_HZ, self._publish_diagnostics)
+        self._every(1.0 / HEARTBEAT_RATE_HZ, self._tell_state)
+        self._every(1.0 / HEARTBEAT_RATE_HZ, self._tell_presence)
+
+    def _every(self, period_s: float, callback: Callable[[], None]) -> None:
+        self.create_timer(period_s, callback, clock=self._steady_clock)
 
     def _hear_bounded(self, kind: type, topic: str, callback: Callable[[Any], None]) -> str:
         """Subscribe; what is far too long is not taken apart: a stop would have to wait.
@@ -188,9 +213,14 @@ class ExecutorNode(Node):
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
 
+    def _steady_ns(self) -> int:
+        return steady_ns()
+
     # --- what arrives -----------------------------------------------------------------------
 
     def _on_joints(self, message: JointState) -> None:
+        if not self._execution.fingers_told:
+            self._note_fingers(message)
         try:
             positions = positions_by_name(message.name, message.position, self._robot.joint_names)
         except JointsError as error:
@@ -201,6 +231,14 @@ class ExecutorNode(Node):
         now_ns = self._now_ns()
         stamp_ns = messages.to_ns(message.header.stamp) or now_ns  # not all drivers stamp
         self._execution.on_joints(positions, now_ns, stamp_ns)
+
+    def _note_fingers(self, message: JointState) -> None:
+        fingers = self._robot.gripper
+        try:
+            values = positions_by_name(message.name, message.position, fingers.joints)
+        except JointsError:  # another driver's: not of the fingers
+            return
+        self._execution.on_fingers(fingers.opening(values))
 
     def _on_poses(self, message: MultiDOFJointTrajectory) -> None:
         self._poses = message
@@ -252,7 +290,26 @@ class ExecutorNode(Node):
         )
         return response
 
+    def _on_presence(self, message: String) -> None:
+        self._rivals.hear(message.data, self._steady_ns())
+        self._look_for_rivals()
+
+    def _look_for_rivals(self) -> None:
+        self._execution.forbid(self._rivalry, self._now_ns())
+
+    @property
+    def _rivalry(self) -> str:
+        """What is to be said of other executors; empty: there is none."""
+        others = self._rivals.count(self._steady_ns())
+        if others == 0:
+            return ""
+        return (
+            f"expected one executor, got {1 + others} (heard on {self._presence.topic_name}): none "
+            "moves the arm; end all but one, then publish an instruction"
+        )
+
     def _on_watchdog(self) -> None:
+        self._look_for_rivals()
         self._execution.tick(self._now_ns())
         state = (self._execution.state, self._execution.reason)
         if self._execution.state.value != self._told:
@@ -275,10 +332,15 @@ class ExecutorNode(Node):
             command = self._twist
             if self._execution.command.running is not None:
                 self._publish_twist(STILL)
-        if not command.wait_for_all_acked(Duration(seconds=FAREWELL_S)):
+        farewell = Duration(seconds=FAREWELL_S)
+        arrived = [each.wait_for_all_acked(farewell) for each in (command, self._gripper_command)]
+        if not all(arrived):
             self.get_logger().warning("ends, but its last command has not been acknowledged")
 
     # --- what goes out ----------------------------------------------------------------------
+
+    def _tell_presence(self) -> None:
+        self._presence.publish(String(data=self._rivals.identity))
 
     def _tell_state(self) -> None:
         self._told = self._execution.state.value
@@ -293,8 +355,14 @@ class ExecutorNode(Node):
                 )
             )
         if isinstance(command, Hold):
+            if command.opening is not None:
+                self._send_fingers(held_gripper_points(command.opening))
             return
-        gripper = gripper_points(command, self._now_ns())
+        self._send_fingers(gripper_points(command, self._now_ns()))
+        self._latency_ms = (self._now_ns() - command.stamp_ns) / 1e6
+        self._latency.publish(Float64(data=self._latency_ms))
+
+    def _send_fingers(self, gripper: Points) -> None:
         self._gripper_command.publish(
             messages.joint_trajectory(
                 self._robot.gripper.joints,
@@ -303,8 +371,6 @@ class ExecutorNode(Node):
                 effort=self._gripper_effort_n,
             )
         )
-        self._latency_ms = (self._now_ns() - command.stamp_ns) / 1e6
-        self._latency.publish(Float64(data=self._latency_ms))
 
     def _send_twist(self) -> None:
         """Zero when holding; nothing at all before there was anything to do, or without joints."""
@@ -334,6 +400,13 @@ class ExecutorNode(Node):
         if publishers > 1:  # none of them is stopped for it: one may be handing over to another
             level = "WARN" if level == "OK" else level
             text += f"; {self._chunk_topic} has {publishers} publishers, and all are followed"
+        others, rivalry = self.count_publishers(self._command_topic) - 1, self._rivalry
+        if rivalry:
+            level = "ERROR"
+            text += f"; {rivalry}" if rivalry not in text else ""
+        elif others > 0:  # one that was killed counts for a while: the arm is not stopped for it
+            level = "WARN" if level == "OK" else level
+            text += f"; {self._command_topic} has {1 + others} publishers"
         values = {
             "state": execution.state.value,
             "accepted": execution.accepted,
@@ -343,6 +416,8 @@ class ExecutorNode(Node):
             "speed_share": f"{execution.speed_share(self._now_ns()):.2f}",
             "latency_ms": f"{self._latency_ms:.1f}",
             "chunk_publishers": publishers,
+            "command_publishers": 1 + others,
+            "executors": 1 + self._rivals.count(self._steady_ns()),
             "outdated_instruction": execution.outdated,
             **self._streams.values(self._now_ns()),
         }

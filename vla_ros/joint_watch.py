@@ -72,7 +72,7 @@ class JointWatch:
         return self._known[1]
 
     def forget(self) -> None:
-        """The clock went back: nothing is known of when anything was."""
+        """The clock was set: nothing is known of when anything was."""
         self._known = self._doubt = None
 
     def _follows(

@@ -64,10 +64,10 @@ class Motions:
         self.command = Command()
         self.late = 0  # motions that were ready when they should have begun already
 
-    def forget(self) -> None:
-        """The clock went back: nothing is known of what is commanded now."""
-        self.command = Command()
-        self._taken_at_ns = NEVER_NS
+    def shift(self, step_ns: int) -> None:
+        """The clock was set by so much; what was sent goes on all the same."""
+        self.command.shift(step_ns)
+        self._taken_at_ns += step_ns
 
     # --- moving -----------------------------------------------------------------------------
 
@@ -156,10 +156,16 @@ class Motions:
 
     def brake(self, now_ns: int) -> Trajectory | None:
         """To rest from what is commanded, wherever the arm is; None: it rests."""
-        if self.command.running is None or self.command.at(now_ns).resting:
+        running = self.command.running
+        if running is None:
             return None
+        phase = self.command.at(now_ns)
+        if phase.resting:
+            if running.end_ns <= now_ns or not running.velocities.any():
+                return None
+            return shaping.standing(phase.positions, now_ns)  # what was sent has yet to begin
         try:
-            return gentle_stop(self.command.at(now_ns), now_ns, self._limits, self._body)
+            return gentle_stop(phase, now_ns, self._limits, self._body)
         except ActionError:  # no number of a state that was checked leads here
             return None
 

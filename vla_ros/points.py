@@ -39,6 +39,11 @@ def gripper_points(motion: Motion, now_ns: int) -> Points:
     return Points(times_ns, motion.gripper[ahead][:, None])
 
 
+def held_gripper_points(opening: float) -> Points:
+    """One `opening`, 0 to 1, to stay at."""
+    return Points(np.array([GRIPPER_TIME_NS]), np.array([[opening]]))
+
+
 def _remaining(
     instants_ns: NDArray[np.int64], now_ns: int, least_ns: int
 ) -> tuple[NDArray, NDArray[np.int64]]:

@@ -25,6 +25,7 @@ from rclpy.qos import (
 from rclpy.signals import uninstall_signal_handlers
 
 from vla_ros.errors import UserError
+from vla_ros.runtime_clock import keep_time_source
 
 RELIABLE = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(
@@ -86,6 +87,7 @@ def declare(node: Node, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
     rclpy ignores that, and a misspelled limit would leave the robot at its full speed.
     """
     _refuse_unknown(node, [parameter.name for parameter in parameters])
+    keep_time_source(node)
     values = {}
     for parameter in parameters:
         descriptor = ParameterDescriptor(

@@ -13,6 +13,7 @@ GRIPPER_CHUNK = "/policy/gripper_chunk"
 EMERGENCY_STOP = "/emergency_stop"
 EXECUTOR_RESET = "/executor/reset"
 EXECUTOR_STATE = "/executor/state"  # its heartbeat: on every change, and 10 times a second
+EXECUTOR_PRESENCE = "/executor/presence"  # who it is: two executors must not move one arm
 POLICY_STATE = "/policy/state"  # the policy node's heartbeat
 LOOP_LATENCY = "/executor/latency_ms"  # of each motion: camera stamp to command
 TASK = "/task"  # a long instruction for `task_node`; the empty string means: stop

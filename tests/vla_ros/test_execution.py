@@ -360,8 +360,10 @@ def test_a_refused_chunk_holds_with_the_reason(moving, changes, reason):
     assert moving.execution.refused == 1
 
 
-def test_holding_never_commands_the_gripper():
-    assert set(Hold.__dataclass_fields__) == {"trajectory", "reason"}
+def test_holding_does_not_command_a_gripper_that_has_nothing_more_to_do(moving):
+    moving.execution.on_emergency_stop(moving.now)
+    assert isinstance(moving.last, Hold)
+    assert moving.last.opening is None
 
 
 def test_it_begins_softly_after_every_rest():

@@ -20,6 +20,11 @@ class Clock:
     """Stands still unless a test moves it: however long a machine takes."""
 
     now_ns: int = 1_000_000 * MS
+    set_ns: int = 0  # by which somebody has set it
+
+    @property
+    def steady_ns(self):
+        return self.now_ns - self.set_ns
 
 
 class Recorder:
@@ -46,6 +51,9 @@ def make_node(own_domain):
 
         def _now_ns(self):
             return self.clock.now_ns
+
+        def _steady_ns(self):
+            return self.clock.steady_ns
 
     with own_domain() as domain:
 
@@ -389,9 +397,12 @@ def test_before_it_ends_it_brakes(make_node):
     motion, brake = node._arm_command.sent
     assert not any(brake.points[-1].velocities)
     assert node._now_ns() + messages.to_ns(brake.points[-1].time_from_start) < end_ns
-    assert len(node._gripper_command.sent) == grips
+    told, stay = (each.points[-1].positions[0] for each in node._gripper_command.sent[-2:])
+    assert len(node._gripper_command.sent) == grips + 1  # the fingers stay, too
+    assert told == 0.0 < stay < 0.04
     node.before_shutdown()
     assert len(node._arm_command.sent) == 2
+    assert len(node._gripper_command.sent) == grips + 1
 
 
 def test_before_it_ends_the_last_twist_is_zero(make_node):

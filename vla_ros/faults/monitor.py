@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicHermiteSpline
 
+from vla_ros.faults.fingers import FingersAtRest
 from vla_ros.limits import Limits
 from vla_ros.robots import Robot
 
@@ -22,6 +23,7 @@ ROUNDING = 1e-3  # of a joint's limit
 TOOL_ROUNDING = 0.02  # of a tool's limit: differences between samples
 WORKSPACE_ROUNDING_M = 0.002
 JITTER_S = 0.1  # commands carry no time of their own, so each may come so much early or late
+FINGERS_ROUNDING = 0.01  # of their travel
 JUMP_RAD = 0.03  # from where the arm is told to be, or is, to where a new command begins
 
 
@@ -70,6 +72,7 @@ class CommandMonitor:
         self._forward = forward
         self._limits = limits
         self._last: tuple[int, CubicHermiteSpline] | None = None
+        self._fingers = FingersAtRest()
 
     def arm(self, command: JointCommand, measured: Sequence[NDArray]) -> list[Measure]:
         """All limits of the arm; `measured` are its joints (n,) [rad] of the last `JITTER_S`."""
@@ -94,6 +97,8 @@ class CommandMonitor:
             return wrong
         positions = np.asarray(command.positions, float)
         low, high = sorted((gripper.closed, gripper.opened))
+        shares = (positions.mean(axis=1) - low) / (high - low)
+        self._fingers.on_command(command.sent_ns, command.times_ns, shares)
         outside = float(np.maximum(low - positions, positions - high).max())
         efforts = [abs(effort) for row in command.efforts for effort in row]
         return [
@@ -105,6 +110,11 @@ class CommandMonitor:
                 1e-6,
             ),
         ]
+
+    def state(self, rests: bool, told_ns: int) -> list[Measure]:
+        """The executor tells, ten times a second, whether the arm holds."""
+        travel = self._fingers.on_state(rests, told_ns)
+        return [Measure("fingers move while the arm holds", travel, 0.0, FINGERS_ROUNDING)]
 
     def twist(self, linear: NDArray, angular: NDArray) -> list[Measure]:
         """(3,) [m/s] and (3,) [rad/s]."""

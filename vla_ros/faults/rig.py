@@ -39,6 +39,7 @@ SPIN_S = 0.005  # a delayed message waits no longer than this beyond its time
 SERVICE_TIMEOUT_S = 20.0
 QUEUE = 100  # commands that may wait for the monitor: none must be lost
 RECENT_ANSWERS = 10
+RESTS = ("holding", "stopped")  # what the executor calls it
 TRANSITIONS = {
     "configure": Transition.TRANSITION_CONFIGURE,
     "activate": Transition.TRANSITION_ACTIVATE,
@@ -220,6 +221,7 @@ class Rig(Node):
 
     def _on_state(self, message: String, info: Info) -> None:
         self.watch.states.append((_sent_ns(info), message.data))
+        self._judge(self._monitor.state(message.data in RESTS, _sent_ns(info)))
 
     def _on_latency(self, message: Float64) -> None:
         self.watch.latencies_ms.append(message.data)
