@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState
@@ -21,9 +24,18 @@ from sim.scene import CAMERAS
 from vla_ros import messages, topics
 from vla_ros.errors import UserError
 from vla_ros.joints import JointsError, positions_by_name
+from vla_ros.newest import Newest, Place
 from vla_ros.recording.arm import JOINT_NAMES, features
 from vla_ros.recording.recorder import COMMANDS, JOINTS, Recorder, Settings
-from vla_ros.runtime import RELIABLE, Parameter, declare, run_node, subscribe_latched
+from vla_ros.runtime import (
+    RELIABLE,
+    WORDS_DEPTH,
+    Parameter,
+    declare,
+    run_node,
+    subscribe_latched,
+)
+from vla_ros.texts import shortened
 
 PARAMETERS = (
     Parameter("output", "", "Folder of the LeRobotDataset: a new one, or one to be continued"),
@@ -39,11 +51,25 @@ PARAMETERS = (
     Parameter("robot_type", "fr3", "What the dataset calls the robot"),
 )
 DIAGNOSTICS_RATE_HZ = 2.0
+TURN_S = 0.1
 PATIENCE_S = 5.0  # then a stream that has not come is named
 # Writing an episode takes a moment; what arrives meanwhile waits here.
 PICTURES = QoSProfile(depth=32, reliability=ReliabilityPolicy.BEST_EFFORT)
-STATES = QoSProfile(depth=256, reliability=ReliabilityPolicy.BEST_EFFORT)
-TRAJECTORIES = QoSProfile(depth=64, reliability=ReliabilityPolicy.RELIABLE)
+STATES = QoSProfile(depth=4096, reliability=ReliabilityPolicy.BEST_EFFORT)
+TRAJECTORIES = QoSProfile(depth=256, reliability=ReliabilityPolicy.RELIABLE)
+
+
+Info = Mapping[str, Any] | None  # rclpy's of a message; None: it has just been published
+
+
+def waiting_ns(info: Info) -> int:
+    """How long a message has waited for us since it arrived; 0: the middleware does not tell."""
+    received_ns = info["received_timestamp"] if info else 0
+    return max(0, time.time_ns() - received_ns) if received_ns > 0 else 0
+
+
+def _published_ns(info: Info) -> int | None:
+    return (info["source_timestamp"] or None) if info else None
 
 
 class RecorderNode(Node):
@@ -72,6 +98,7 @@ class RecorderNode(Node):
         with self._writing():  # or the first episode would be lost
             wanted = features(dict.fromkeys(self._settings.cameras, (0, 0, 3)))
             check_output(self._folder, self._settings.rate_hz, wanted, self._robot_type)
+        self._instructions, self._outcomes = Newest(), Newest()
         self._missing = ""  # what has not come in `PATIENCE_S`, in words
         self.create_timer(PATIENCE_S, self._look_for_missing)
         self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, RELIABLE)
@@ -82,7 +109,12 @@ class RecorderNode(Node):
                 lambda message, name=name: self._on_image(name, message),
                 PICTURES,
             )
-        self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, STATES)
+        self.create_subscription(
+            JointState,
+            topics.JOINT_STATES,
+            lambda message, info: self._on_joints(message, info),
+            STATES,
+        )
         for topic, names in (
             (topics.ARM_COMMAND, robot.JOINT_NAMES),
             (topics.GRIPPER_COMMAND, robot.FINGER_JOINT_NAMES),
@@ -90,11 +122,24 @@ class RecorderNode(Node):
             self.create_subscription(
                 JointTrajectory,
                 topic,
-                lambda message, names=names: self._on_command(names, message),
+                lambda message, info, names=names: self._on_command(names, message, info),
                 TRAJECTORIES,
             )
-        subscribe_latched(self, String, topics.INSTRUCTION, self._on_instruction)
-        subscribe_latched(self, Bool, topics.EPISODE_SUCCESS, self._on_success)
+        subscribe_latched(
+            self,
+            String,
+            topics.INSTRUCTION,
+            lambda message, info: self._on_instruction(message, info),
+            WORDS_DEPTH,
+        )
+        subscribe_latched(
+            self,
+            Bool,
+            topics.EPISODE_SUCCESS,
+            lambda message, info: self._on_success(message, info),
+            WORDS_DEPTH,
+        )
+        self.create_timer(TURN_S, self._on_turn, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.create_service(Trigger, topics.RECORDER_DISCARD, self._on_discard)
         self.create_timer(1.0 / DIAGNOSTICS_RATE_HZ, self._publish_diagnostics)
 
@@ -129,7 +174,7 @@ class RecorderNode(Node):
         with self._writing():
             self.recorder.on_image(camera, messages.to_ns(message.header.stamp), image)
 
-    def _on_joints(self, message: JointState) -> None:
+    def _on_joints(self, message: JointState, info: Info = None) -> None:
         try:
             joints = positions_by_name(message.name, message.position, JOINT_NAMES)
         except JointsError as error:
@@ -137,7 +182,11 @@ class RecorderNode(Node):
             return
         if not self._stamped(message, topics.JOINT_STATES):
             return
-        self.recorder.on_joints(messages.to_ns(message.header.stamp), joints, self._now_ns())
+        waited_ns = waiting_ns(info)
+        self.recorder.on_behind(waited_ns)
+        self.recorder.on_joints(
+            messages.to_ns(message.header.stamp), joints, self._now_ns() - waited_ns
+        )
 
     def _stamped(self, message: Image | JointState, what: str) -> bool:
         """Rows are put together by stamps; arrival tells too little of when something was."""
@@ -146,7 +195,9 @@ class RecorderNode(Node):
         self._refuse(f"{what}: unstamped: expected the time of measuring in header.stamp, got 0")
         return False
 
-    def _on_command(self, names: tuple[str, ...], message: JointTrajectory) -> None:
+    def _on_command(
+        self, names: tuple[str, ...], message: JointTrajectory, info: Info = None
+    ) -> None:
         try:
             points = [
                 (
@@ -164,14 +215,30 @@ class RecorderNode(Node):
             return
         start_ns = messages.to_ns(message.header.stamp)
         gripper = names == robot.FINGER_JOINT_NAMES
-        self.recorder.on_command(gripper, points, start_ns, self._now_ns())
+        self.recorder.on_command(gripper, points, start_ns, self._now_ns() - waiting_ns(info))
 
-    def _on_instruction(self, message: String) -> None:
+    def _on_instruction(self, message: String, info: Info = None) -> None:
+        published_ns = _published_ns(info)
+        if published_ns is not None:
+            place = self._instructions.place(message.data, published_ns, time.time_ns())
+            if place is not Place.NEWEST:
+                if place is Place.OLDER:
+                    self.get_logger().warning(f"instruction: {self._instructions.older}")
+                return
         with self._writing():
-            self.recorder.on_instruction(message.data)
+            self.recorder.on_instruction(message.data, published_ns)
 
-    def _on_success(self, message: Bool) -> None:
-        self.recorder.on_success(message.data)
+    def _on_success(self, message: Bool, info: Info = None) -> None:
+        published_ns = _published_ns(info)
+        if published_ns is not None:
+            place = self._outcomes.place(message.data, published_ns, time.time_ns())
+            if place is Place.AGAIN:
+                return
+        self.recorder.on_success(message.data, published_ns)
+
+    def _on_turn(self) -> None:
+        with self._writing():
+            self.recorder.on_turn()
 
     def _on_discard(self, _request, response: Trigger.Response) -> Trigger.Response:
         response.success = self.recorder.discard()
@@ -209,6 +276,8 @@ class RecorderNode(Node):
             "episodes": recorder.recorded,
             "thrown_away": recorder.discarded,
             "refused_messages": self._refused_messages,
+            "instruction": shortened(recorder.instruction),
+            "older_instruction": self._instructions.older,
         }
         self._diagnostics.publish(
             messages.diagnostics("recorder_node", level, text, values, self._now_ns())

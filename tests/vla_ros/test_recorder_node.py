@@ -1,5 +1,7 @@
 """The recorder's node without a robot: what does not come is named, and waited for."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -98,3 +100,55 @@ def test_a_folder_with_something_else_in_it_ends_the_node(make_node, tmp_path):
     (tmp_path / "data" / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="already exists and is no LeRobotDataset"):
         make_node()
+
+
+def info(published_s=0.0, received_s=0.0):
+    """rclpy's, of a message of so long ago."""
+    now_ns = time.time_ns()
+    return {
+        "source_timestamp": now_ns - round(published_s * 1e9),
+        "received_timestamp": now_ns - round(received_s * 1e9),
+    }
+
+
+def test_the_newest_instruction_is_recorded_and_told(make_node):
+    from std_msgs.msg import String
+
+    node, _ = make_node("cameras:=[front]")
+    node._on_instruction(String(data="B"), info(1.0))
+    node._on_instruction(String(data="A"), info(2.0))  # of a publisher that was found later
+    assert node.recorder.instruction == "B"
+    node._diagnostics = Heard()
+    node._publish_diagnostics()
+    values = {each.key: each.value for each in node._diagnostics.sent[0].status[0].values}
+    assert values["instruction"] == "'B'"
+    assert values["older_instruction"].startswith("'A' was published ")
+
+
+def test_an_outcome_is_heard_once_and_placed_by_its_stamp(make_node, monkeypatch):
+    from std_msgs.msg import Bool
+
+    node, _ = make_node("cameras:=[front]")
+    told = []
+    monkeypatch.setattr(node.recorder, "on_success", lambda *given: told.append(given))
+    stamps = [info(2.0), info(1.0)]
+    for each in (stamps[1], stamps[0], stamps[1]):
+        node._on_success(Bool(data=True), each)
+    assert told == [(True, each["source_timestamp"]) for each in reversed(stamps)]
+
+
+def test_what_waited_for_the_recorder_counts_from_its_arrival(make_node, monkeypatch):
+    """One that is behind must not take the robot's clock for another, nor misplace commands."""
+    node, _ = make_node("cameras:=[front]")
+    arrived, behind = [], []
+    monkeypatch.setattr(node.recorder, "on_joints", lambda *given: arrived.append(given[-1]))
+    monkeypatch.setattr(node.recorder, "on_command", lambda *given: arrived.append(given[-1]))
+    monkeypatch.setattr(node.recorder, "on_behind", behind.append)
+    monkeypatch.setattr(node, "_now_ns", time.time_ns)
+    waited = info(received_s=60.0)
+    node._on_joints(messages.joint_state(NAMES, np.zeros(9), np.zeros(9), 10**15), waited)
+    target = np.asarray(robot.HOME_RAD)[None]
+    command = messages.joint_trajectory(robot.JOINT_NAMES, np.array([10**8]), target)
+    node._on_command(robot.JOINT_NAMES, command, waited)
+    assert arrived == pytest.approx([waited["received_timestamp"]] * 2, abs=30 * 10**9)
+    assert behind[0] >= 60 * 10**9
