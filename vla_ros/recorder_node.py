@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from vla_ros.joints import JointsError, positions_by_name
 from vla_ros.newest import Newest, Place
 from vla_ros.recording.arm import JOINT_NAMES, features
 from vla_ros.recording.recorder import COMMANDS, JOINTS, Recorder, Settings
+from vla_ros.recording.words import Word, Words
 from vla_ros.runtime import (
     RELIABLE,
     WORDS_DEPTH,
@@ -92,13 +93,14 @@ class RecorderNode(Node):
         except ValueError as error:
             raise UserError(str(error)) from error
         self._on_event = on_event or self._log
+        self._instructions, self._outcomes = Newest(), Newest()
+        self._words = Words()
         self.recorder = Recorder(self._settings, self._open_files, self._on_event)
         import lerobot.datasets.lerobot_dataset  # noqa: F401  (takes seconds: now, not later)
 
         with self._writing():  # or the first episode would be lost
             wanted = features(dict.fromkeys(self._settings.cameras, (0, 0, 3)))
             check_output(self._folder, self._settings.rate_hz, wanted, self._robot_type)
-        self._instructions, self._outcomes = Newest(), Newest()
         self._missing = ""  # what has not come in `PATIENCE_S`, in words
         self.create_timer(PATIENCE_S, self._look_for_missing)
         self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, RELIABLE)
@@ -106,7 +108,7 @@ class RecorderNode(Node):
             self.create_subscription(
                 Image,
                 topics.image_topic(name),
-                lambda message, name=name: self._on_image(name, message),
+                lambda message, info, name=name: self._on_image(name, message, info),
                 PICTURES,
             )
         self.create_subscription(
@@ -163,7 +165,9 @@ class RecorderNode(Node):
 
     # --- what arrives -----------------------------------------------------------------------
 
-    def _on_image(self, camera: str, message: Image) -> None:
+    def _on_image(self, camera: str, message: Image, info: Info = None) -> None:
+        if info and camera == self._settings.cameras[0]:
+            self._take(self._words.before_image(info["received_timestamp"]))
         try:
             image = messages.image_from_message(message)
         except ObservationError as error:
@@ -225,8 +229,7 @@ class RecorderNode(Node):
                 if place is Place.OLDER:
                     self.get_logger().warning(f"instruction: {self._instructions.older}")
                 return
-        with self._writing():
-            self.recorder.on_instruction(message.data, published_ns)
+        self._hear(lambda: self.recorder.on_instruction(message.data, published_ns), info)
 
     def _on_success(self, message: Bool, info: Info = None) -> None:
         published_ns = _published_ns(info)
@@ -234,9 +237,24 @@ class RecorderNode(Node):
             place = self._outcomes.place(message.data, published_ns, time.time_ns())
             if place is Place.AGAIN:
                 return
-        self.recorder.on_success(message.data, published_ns)
+        self._hear(lambda: self.recorder.on_success(message.data, published_ns), info)
+
+    def _hear(self, take: Callable[[], None], info: Info) -> None:
+        """Let the recorder know, when the images that came before have been taken."""
+        received_ns = info["received_timestamp"] if info else 0
+        if info and received_ns > 0:
+            self._words.add(Word(received_ns, info["source_timestamp"] or received_ns, take))
+        else:
+            with self._writing():
+                take()
+
+    def _take(self, words: Iterable[Word]) -> None:
+        with self._writing():
+            for word in words:
+                word.take()
 
     def _on_turn(self) -> None:
+        self._take(self._words.on_turn())
         with self._writing():
             self.recorder.on_turn()
 
@@ -284,7 +302,14 @@ class RecorderNode(Node):
         )
 
     def destroy_node(self) -> None:
-        self.recorder.close()
+        try:
+            with self._writing():
+                try:
+                    self._take(self._words.all())
+                finally:
+                    self.recorder.close()
+        except UserError as error:
+            self.get_logger().error(str(error))
         super().destroy_node()
 
 

@@ -111,12 +111,18 @@ def info(published_s=0.0, received_s=0.0):
     }
 
 
+def turns(node):
+    for _ in range(3):
+        node._on_turn()
+
+
 def test_the_newest_instruction_is_recorded_and_told(make_node):
     from std_msgs.msg import String
 
     node, _ = make_node("cameras:=[front]")
     node._on_instruction(String(data="B"), info(1.0))
     node._on_instruction(String(data="A"), info(2.0))  # of a publisher that was found later
+    turns(node)
     assert node.recorder.instruction == "B"
     node._diagnostics = Heard()
     node._publish_diagnostics()
@@ -134,7 +140,46 @@ def test_an_outcome_is_heard_once_and_placed_by_its_stamp(make_node, monkeypatch
     stamps = [info(2.0), info(1.0)]
     for each in (stamps[1], stamps[0], stamps[1]):
         node._on_success(Bool(data=True), each)
-    assert told == [(True, each["source_timestamp"]) for each in reversed(stamps)]
+    turns(node)
+    assert told == [(True, each["source_timestamp"]) for each in stamps]
+
+
+def test_words_wait_for_the_images_that_came_before_them(make_node, monkeypatch):
+    """A recorder that is behind must not begin a task with images of the one before."""
+    from std_msgs.msg import Bool, String
+
+    node, _ = make_node("cameras:=[front, wrist]")
+    took = []
+    for name in ("on_instruction", "on_success", "on_image"):
+        monkeypatch.setattr(node.recorder, name, lambda *given: took.append(given[0]))
+    picture = messages.image_to_message(np.zeros((4, 4, 3), np.uint8), 10**15, "front")
+    node._on_instruction(String(data="push it"), info(2.0, 2.0))
+    node._on_success(Bool(data=True), info(2.1, 1.99))
+    node._on_turn()
+    node._on_image("front", picture, info(received_s=2.5))
+    node._on_turn()
+    node._on_image("wrist", picture, info(received_s=1.0))
+    node._on_turn()
+    assert took == ["front", "wrist"]
+    node._on_image("front", picture, info(received_s=1.5))
+    assert took[2:] == [True, "push it", "front"]
+    node._on_instruction(String(data="pour it"), info(1.0, 1.0))
+    turns(node)  # the camera is silent
+    assert took[5:] == ["pour it"]
+
+
+def test_what_was_said_before_the_end_counts(make_node, monkeypatch):
+    from std_msgs.msg import String
+
+    node, _ = make_node("cameras:=[front]")
+    took = []
+    monkeypatch.setattr(node.recorder, "on_instruction", lambda *given: took.append(given[0]))
+    monkeypatch.setattr(node.recorder, "close", lambda: took.append("closed"))
+    node._on_instruction(String(data=""), info())
+    with monkeypatch.context() as undone:
+        undone.setattr("rclpy.node.Node.destroy_node", lambda self: None)  # the fixture does
+        node.destroy_node()
+    assert took == ["", "closed"]
 
 
 def test_what_waited_for_the_recorder_counts_from_its_arrival(make_node, monkeypatch):
