@@ -79,7 +79,7 @@ class EpisodeInProgress:
         self._told_ns = 0
         self.delay_ns: int | None = None  # least of its joint states, from stamp to arrival
         self.behind_ns = 0  # longest that a message has waited for the recorder
-        self._before = before
+        self._before = (list(before[0]), list(before[1]))
         self.arm: list[Command] = []  # told since it began
         self.gripper: list[Command] = []
         self._rate_hz = rate_hz
@@ -97,6 +97,18 @@ class EpisodeInProgress:
         """How it went; what was said last counts, whatever the order of arrival. None: now."""
         if published_ns is None or published_ns >= self._told_ns:
             self.success, self._told_ns = success, published_ns or self._told_ns
+
+    def on_command(self, gripper: bool, command: Command) -> None:
+        """What the arm, or the gripper, was told; it may have come before the first image."""
+        now = self.gripper if gripper else self.arm
+        early = command.arrived_ns < self.first_ns
+        (self._before[gripper] if early else now).append(command)
+
+    @property
+    def last_ns(self) -> int:
+        """The instant of the last row so far."""
+        stamps_ns = self._tracks[self._reference].stamps_ns
+        return stamps_ns[-1] if stamps_ns else self.first_ns
 
     def advance(self) -> None:
         """Take the rows before the newest image of the first camera.

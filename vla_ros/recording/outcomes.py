@@ -1,4 +1,4 @@
-"""Which episode a word on success is about, when it is heard after the episode's end."""
+"""Episodes that have ended and wait: for a word on how they went, and for what is in the queues."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from vla_ros.recording.episode import EpisodeInProgress
 
-TURNS = 3  # of the recorder: what was there when the episode ended has been heard by then
+TURNS = 3  # of the recorder: words that were there when the episode ended have been heard by then
+MOST_TURNS = 50  # then joint states that have not come will not
 
 
 @dataclass
@@ -18,9 +19,10 @@ class Ended:
     until_ns: int  # when what ended it was published
     turns: int = 0  # since then
 
-    @property
-    def is_due(self) -> bool:
-        return self.turns >= TURNS
+    def is_due(self, joints_until_ns: int) -> bool:
+        """Joint states come more often than images: a recorder that is behind hears them later."""
+        caught_up = joints_until_ns >= self.episode.last_ns or self.turns >= MOST_TURNS
+        return caught_up and self.turns >= TURNS
 
 
 def whose(

@@ -155,7 +155,8 @@ class Recorder:
         """
         for each in self._ended:
             each.turns += 1
-        while self._ended and self._ended[0].is_due:
+        until_ns = self._joint_stamps_ns[-1] if self._joint_stamps_ns else 0
+        while self._ended and self._ended[0].is_due(until_ns):
             self._finish(self._ended.pop(0).episode)
 
     def on_behind(self, waited_ns: int) -> None:
@@ -214,8 +215,9 @@ class Recorder:
         times_ns = np.array([time_ns for time_ns, _ in points], np.int64) + (start_ns or now_ns)
         command = Command(now_ns, times_ns, np.stack([row for _, row in points]))
         (self._gripper if gripper else self._arm).add(command)
-        if self._episode is not None:
-            (self._episode.gripper if gripper else self._episode.arm).append(command)
+        for episode in (*(each.episode for each in self._ended), self._episode):
+            if episode is not None:
+                episode.on_command(gripper, command)
 
     def discard(self) -> bool:
         """Throw the episode in progress away. False: there is none."""

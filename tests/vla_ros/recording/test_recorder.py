@@ -171,6 +171,34 @@ def test_an_episode_that_waits_for_its_outcome_is_finished_at_the_end(tmp_path):
     assert arm.heard[-1] == "episode thrown away: recording ended before it did"
 
 
+def test_an_episode_waits_for_the_joint_states_and_commands_in_the_queues(tmp_path):
+    """They come more often than images, so a recorder that is behind hears them later."""
+    arm = Robot(tmp_path)
+    arm.run(0.5)
+    arm.recorder.on_instruction("lift it", 100)
+    start_ns, arm.commanded = arm.now_ns, False
+    arm.run(1.0, joints=False)
+    arm.recorder.on_instruction("push it", 200)
+    arm.run(0.1, joints=False)
+    turn(arm, 5)
+    assert arm.files.appended == []
+    arm.now_ns, arm.commanded = start_ns, True
+    arm.run(1.1, images=False)
+    turn(arm, 1)
+    (episode,) = arm.files.appended
+    action = episode.columns["action"]
+    assert np.linalg.norm(action[:, :3], axis=1) == pytest.approx(0.0225, abs=3e-3)
+    arm.run(0.8)
+    arm.recorder.on_instruction("pour it", 300)
+    turn(arm, 49)
+    arm.run(1.0, joints=False)
+    arm.recorder.on_instruction("", 400)
+    turn(arm, 49)
+    assert (arm.recorder.recorded, arm.recorder.discarded) == (2, 0)
+    turn(arm, 1)  # they will not come
+    assert "no joint states for" in arm.heard[-1]
+
+
 def test_the_first_actions_are_those_of_the_trajectory_that_still_runs(tmp_path):
     """The policy needs a moment for its first answer to a new instruction; the arm goes on."""
     arm = Robot(tmp_path)
