@@ -20,18 +20,18 @@ class Trajectory:
 
 
 def follow(
-    trajectories: Iterable[Trajectory], initial: NDArray
+    trajectories: Iterable[Trajectory], initial: NDArray, start_s: float = 0.0
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Corners (m,) [s] and (m, n) [rad] of the path a `joint_trajectory_controller` commands.
 
     Points are joined by straight lines; a new trajectory replaces the running one from where the
-    command stands; points whose time has passed are dropped. Before the first, at 0 s, the joints
-    are told `initial` (n,) [rad].
+    command stands; points whose time has passed are dropped. Before the first, at `start_s`, the
+    joints are told `initial` (n,) [rad].
     """
-    stamps = [0.0]
+    stamps = [start_s]
     rows = [np.asarray(initial, float)]
     for trajectory in sorted(trajectories, key=lambda each: each.stamp_s):
-        now = max(0.0, trajectory.stamp_s)
+        now = max(start_s, trajectory.stamp_s)
         ahead = trajectory.times_s > now
         if not ahead.any():
             continue

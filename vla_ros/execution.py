@@ -164,6 +164,11 @@ class Execution:
         self.reason = self._what_it_waits_for
 
     @property
+    def instruction(self) -> str:
+        """What it works on; empty: nothing."""
+        return self._instruction
+
+    @property
     def awaits_instruction(self) -> bool:
         """Whether it was started so or reset, and nobody has given an instruction since."""
         return bool(self._waits_since)

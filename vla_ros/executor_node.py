@@ -30,15 +30,25 @@ from vla_ros.errors import UserError
 from vla_ros.execution import Execution, Hold, Pace, State, Timeouts
 from vla_ros.joints import JointsError, positions_by_name
 from vla_ros.limit_parameters import LIMIT_PARAMETERS, limits_of
+from vla_ros.newest import Newest, Place
 from vla_ros.planning import Motion
 from vla_ros.points import Points, arm_points, gripper_points, held_gripper_points
 from vla_ros.rivals import Rivals
 from vla_ros.robot_parameters import ROBOT_PARAMETERS, robot_of
-from vla_ros.runtime import RELIABLE, SENSOR, Parameter, declare, run_node, subscribe_latched
+from vla_ros.runtime import (
+    RELIABLE,
+    SENSOR,
+    WORDS_DEPTH,
+    Parameter,
+    declare,
+    run_node,
+    subscribe_latched,
+)
 from vla_ros.runtime_clock import uses_simulated_time
 from vla_ros.servo import STILL, Twist, twist
 from vla_ros.stop_latch import StopLatch
 from vla_ros.streams import Streams
+from vla_ros.texts import shortened
 
 OUTPUTS = ("trajectory", "twist")  # joint_trajectory_controller, MoveIt Servo
 GRIPPER_EFFORT = "gripper_effort_n"
@@ -151,6 +161,7 @@ class ExecutorNode(Node):
         self._logged: tuple[State, str] | None = None
         self._streams = Streams((JOINTS, CHUNKS, POLICY))
         self._told = ""
+        self._instructions = Newest()
         self._latch = StopLatch()
         if not values["old_instructions"]:  # a latched one may have been withdrawn since
             self._execution.wait_for_instruction(self._now_ns())
@@ -182,7 +193,11 @@ class ExecutorNode(Node):
         )
         self._hear_bounded(JointTrajectory, topics.GRIPPER_CHUNK, self._on_gripper)
         subscribe_latched(
-            self, String, topics.INSTRUCTION, lambda text, info: self._on_instruction(text, info)
+            self,
+            String,
+            topics.INSTRUCTION,
+            lambda text, info: self._on_instruction(text, info),
+            WORDS_DEPTH,
         )
         subscribe_latched(self, Bool, topics.EMERGENCY_STOP, self._on_emergency_stop)
         self.create_service(Trigger, topics.EXECUTOR_RESET, self._on_reset)
@@ -267,10 +282,25 @@ class ExecutorNode(Node):
         self._execution.on_heartbeat(self._now_ns())
 
     def _on_instruction(self, message: String, info: Mapping[str, int] | None = None) -> None:
-        """`info` tells when it was published (by the wall clock); None: now."""
+        """`info` tells when it was published (by the wall clock); None: now.
+
+        The newest counts. What ends the work does so whatever its age; and while one is awaited,
+        `Execution` judges which is new enough, and says so.
+        """
         now_ns = self._now_ns()
-        age_ns = 0 if info is None else time.time_ns() - info["source_timestamp"]
+        age_ns = 0
         stopped = self._execution.awaits_instruction
+        if info is not None:
+            wall_ns = time.time_ns()
+            age_ns = wall_ns - info["source_timestamp"]
+            place = self._instructions.place(message.data, info["source_timestamp"], wall_ns)
+            if place is Place.AGAIN:
+                return
+            if place is Place.OLDER and message.data and not stopped:
+                self.get_logger().warning(
+                    f"instruction: {self._instructions.older}", throttle_duration_sec=1.0
+                )
+                return
         self._execution.on_instruction(message.data, now_ns, now_ns - age_ns)
         if stopped and not self._execution.awaits_instruction:
             self._latch.clear()
@@ -418,6 +448,8 @@ class ExecutorNode(Node):
             "chunk_publishers": publishers,
             "command_publishers": 1 + others,
             "executors": 1 + self._rivals.count(self._steady_ns()),
+            "instruction": shortened(execution.instruction),
+            "older_instruction": self._instructions.older,
             "outdated_instruction": execution.outdated,
             **self._streams.values(self._now_ns()),
         }

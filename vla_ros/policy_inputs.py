@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.interface import MAX_INSTRUCTION
+from vla_ros.newest import Newest, Place
 from vla_ros.streams import Streams
 from vla_ros.synchronizer import Snapshot, StreamError, Synchronizer
 
@@ -29,6 +30,7 @@ class PolicyInputs:
         self.streams = Streams((*cameras, JOINTS, EXECUTOR))
         self.instruction = ""
         self._refusal = ""  # why there is none
+        self._instructions = Newest()
         self._used_stamp_ns = 0
 
     def add_image(self, camera: str, stamp_ns: int, image: NDArray[np.uint8], now_ns: int) -> None:
@@ -42,8 +44,23 @@ class PolicyInputs:
             self.streams.on(JOINTS, now_ns)
             self._synchronizer.add_joints(stamp_ns or now_ns, joints)
 
-    def on_instruction(self, text: str) -> None:
-        """A text that is too long to be one ends the work, as the empty one does."""
+    @property
+    def older_instruction(self) -> str:
+        """One that does not count, as somebody has given another since; in words."""
+        return self._instructions.older
+
+    def on_instruction(
+        self, text: str, published_ns: int | None = None, now_ns: int | None = None
+    ) -> None:
+        """The one that was published last counts, not the one that arrives last.
+
+        Both times are of the wall clock; `published_ns` None: it is the newest. A text that is too
+        long to be one ends the work, as the empty one does.
+        """
+        if published_ns is not None and (
+            self._instructions.place(text, published_ns, now_ns or published_ns) is not Place.NEWEST
+        ):
+            return
         refusal = ""
         if len(text) > MAX_INSTRUCTION:
             refusal = (

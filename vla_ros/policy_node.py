@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,7 +24,15 @@ from vla_ros.policy_inputs import NOTHING_HEARD, PolicyInputs
 from vla_ros.policy_loading import check_cameras, check_fit, load_from_factory, tool_limits
 from vla_ros.policy_parameters import PARAMETERS
 from vla_ros.robot_parameters import robot_of
-from vla_ros.runtime import NEWEST, RELIABLE, SENSOR, declare, run_node, subscribe_latched
+from vla_ros.runtime import (
+    NEWEST,
+    RELIABLE,
+    SENSOR,
+    WORDS_DEPTH,
+    declare,
+    run_node,
+    subscribe_latched,
+)
 
 DIAGNOSTICS_RATE_HZ = 2.0
 HEARTBEAT_RATE_HZ = 10.0
@@ -97,7 +106,13 @@ class PolicyNode(LifecycleNode):
                 NEWEST,
             )
         self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, SENSOR)
-        subscribe_latched(self, String, topics.INSTRUCTION, self._on_instruction)
+        subscribe_latched(
+            self,
+            String,
+            topics.INSTRUCTION,
+            lambda text, info: self._on_instruction(text, info),
+            WORDS_DEPTH,
+        )
         self.create_subscription(String, topics.EXECUTOR_STATE, self._on_executor_state, RELIABLE)
         self._loop = InferenceLoop(
             policy,
@@ -211,9 +226,11 @@ class PolicyNode(LifecycleNode):
             return
         self._inputs.add_joints(messages.to_ns(message.header.stamp), joints, self._now_ns())
 
-    def _on_instruction(self, message: String) -> None:
+    def _on_instruction(self, message: String, info: Mapping[str, Any] | None = None) -> None:
+        """`info` tells when it was published; None: now."""
         if self._inputs is not None:
-            self._inputs.on_instruction(message.data)
+            published_ns = None if info is None else info["source_timestamp"]
+            self._inputs.on_instruction(message.data, published_ns, time.time_ns())
 
     def _on_executor_state(self, _message: String) -> None:
         if self._inputs is not None:
@@ -271,6 +288,9 @@ class PolicyNode(LifecycleNode):
         stamp_ns = self._now_ns()
         streams = NOTHING_HEARD if self._inputs is None else self._inputs.streams
         values |= streams.values(stamp_ns)
+        if self._inputs is not None:
+            values["instruction"] = self._inputs.instruction
+            values["older_instruction"] = self._inputs.older_instruction
         self._diagnostics.publish(
             messages.diagnostics("policy_node", level, text, values, stamp_ns)
         )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState
@@ -21,9 +24,19 @@ from sim.scene import CAMERAS
 from vla_ros import messages, topics
 from vla_ros.errors import UserError
 from vla_ros.joints import JointsError, positions_by_name
+from vla_ros.newest import Newest, Place
 from vla_ros.recording.arm import JOINT_NAMES, features
 from vla_ros.recording.recorder import COMMANDS, JOINTS, Recorder, Settings
-from vla_ros.runtime import RELIABLE, Parameter, declare, run_node, subscribe_latched
+from vla_ros.recording.words import Word, Words
+from vla_ros.runtime import (
+    RELIABLE,
+    WORDS_DEPTH,
+    Parameter,
+    declare,
+    run_node,
+    subscribe_latched,
+)
+from vla_ros.texts import shortened
 
 PARAMETERS = (
     Parameter("output", "", "Folder of the LeRobotDataset: a new one, or one to be continued"),
@@ -39,11 +52,25 @@ PARAMETERS = (
     Parameter("robot_type", "fr3", "What the dataset calls the robot"),
 )
 DIAGNOSTICS_RATE_HZ = 2.0
+TURN_S = 0.1
 PATIENCE_S = 5.0  # then a stream that has not come is named
 # Writing an episode takes a moment; what arrives meanwhile waits here.
 PICTURES = QoSProfile(depth=32, reliability=ReliabilityPolicy.BEST_EFFORT)
-STATES = QoSProfile(depth=256, reliability=ReliabilityPolicy.BEST_EFFORT)
-TRAJECTORIES = QoSProfile(depth=64, reliability=ReliabilityPolicy.RELIABLE)
+STATES = QoSProfile(depth=4096, reliability=ReliabilityPolicy.BEST_EFFORT)
+TRAJECTORIES = QoSProfile(depth=256, reliability=ReliabilityPolicy.RELIABLE)
+
+
+Info = Mapping[str, Any] | None  # rclpy's of a message; None: it has just been published
+
+
+def waiting_ns(info: Info) -> int:
+    """How long a message has waited for us since it arrived; 0: the middleware does not tell."""
+    received_ns = info["received_timestamp"] if info else 0
+    return max(0, time.time_ns() - received_ns) if received_ns > 0 else 0
+
+
+def _published_ns(info: Info) -> int | None:
+    return (info["source_timestamp"] or None) if info else None
 
 
 class RecorderNode(Node):
@@ -66,6 +93,8 @@ class RecorderNode(Node):
         except ValueError as error:
             raise UserError(str(error)) from error
         self._on_event = on_event or self._log
+        self._instructions, self._outcomes = Newest(), Newest()
+        self._words = Words()
         self.recorder = Recorder(self._settings, self._open_files, self._on_event)
         import lerobot.datasets.lerobot_dataset  # noqa: F401  (takes seconds: now, not later)
 
@@ -79,10 +108,15 @@ class RecorderNode(Node):
             self.create_subscription(
                 Image,
                 topics.image_topic(name),
-                lambda message, name=name: self._on_image(name, message),
+                lambda message, info, name=name: self._on_image(name, message, info),
                 PICTURES,
             )
-        self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, STATES)
+        self.create_subscription(
+            JointState,
+            topics.JOINT_STATES,
+            lambda message, info: self._on_joints(message, info),
+            STATES,
+        )
         for topic, names in (
             (topics.ARM_COMMAND, robot.JOINT_NAMES),
             (topics.GRIPPER_COMMAND, robot.FINGER_JOINT_NAMES),
@@ -90,11 +124,24 @@ class RecorderNode(Node):
             self.create_subscription(
                 JointTrajectory,
                 topic,
-                lambda message, names=names: self._on_command(names, message),
+                lambda message, info, names=names: self._on_command(names, message, info),
                 TRAJECTORIES,
             )
-        subscribe_latched(self, String, topics.INSTRUCTION, self._on_instruction)
-        subscribe_latched(self, Bool, topics.EPISODE_SUCCESS, self._on_success)
+        subscribe_latched(
+            self,
+            String,
+            topics.INSTRUCTION,
+            lambda message, info: self._on_instruction(message, info),
+            WORDS_DEPTH,
+        )
+        subscribe_latched(
+            self,
+            Bool,
+            topics.EPISODE_SUCCESS,
+            lambda message, info: self._on_success(message, info),
+            WORDS_DEPTH,
+        )
+        self.create_timer(TURN_S, self._on_turn, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.create_service(Trigger, topics.RECORDER_DISCARD, self._on_discard)
         self.create_timer(1.0 / DIAGNOSTICS_RATE_HZ, self._publish_diagnostics)
 
@@ -118,7 +165,9 @@ class RecorderNode(Node):
 
     # --- what arrives -----------------------------------------------------------------------
 
-    def _on_image(self, camera: str, message: Image) -> None:
+    def _on_image(self, camera: str, message: Image, info: Info = None) -> None:
+        if info and camera == self._settings.cameras[0]:
+            self._take(self._words.before_image(info["received_timestamp"]))
         try:
             image = messages.image_from_message(message)
         except ObservationError as error:
@@ -129,7 +178,7 @@ class RecorderNode(Node):
         with self._writing():
             self.recorder.on_image(camera, messages.to_ns(message.header.stamp), image)
 
-    def _on_joints(self, message: JointState) -> None:
+    def _on_joints(self, message: JointState, info: Info = None) -> None:
         try:
             joints = positions_by_name(message.name, message.position, JOINT_NAMES)
         except JointsError as error:
@@ -137,7 +186,11 @@ class RecorderNode(Node):
             return
         if not self._stamped(message, topics.JOINT_STATES):
             return
-        self.recorder.on_joints(messages.to_ns(message.header.stamp), joints, self._now_ns())
+        waited_ns = waiting_ns(info)
+        self.recorder.on_behind(waited_ns)
+        self.recorder.on_joints(
+            messages.to_ns(message.header.stamp), joints, self._now_ns() - waited_ns
+        )
 
     def _stamped(self, message: Image | JointState, what: str) -> bool:
         """Rows are put together by stamps; arrival tells too little of when something was."""
@@ -146,7 +199,9 @@ class RecorderNode(Node):
         self._refuse(f"{what}: unstamped: expected the time of measuring in header.stamp, got 0")
         return False
 
-    def _on_command(self, names: tuple[str, ...], message: JointTrajectory) -> None:
+    def _on_command(
+        self, names: tuple[str, ...], message: JointTrajectory, info: Info = None
+    ) -> None:
         try:
             points = [
                 (
@@ -164,14 +219,44 @@ class RecorderNode(Node):
             return
         start_ns = messages.to_ns(message.header.stamp)
         gripper = names == robot.FINGER_JOINT_NAMES
-        self.recorder.on_command(gripper, points, start_ns, self._now_ns())
+        self.recorder.on_command(gripper, points, start_ns, self._now_ns() - waiting_ns(info))
 
-    def _on_instruction(self, message: String) -> None:
+    def _on_instruction(self, message: String, info: Info = None) -> None:
+        published_ns = _published_ns(info)
+        if published_ns is not None:
+            place = self._instructions.place(message.data, published_ns, time.time_ns())
+            if place is not Place.NEWEST:
+                if place is Place.OLDER:
+                    self.get_logger().warning(f"instruction: {self._instructions.older}")
+                return
+        self._hear(lambda: self.recorder.on_instruction(message.data, published_ns), info)
+
+    def _on_success(self, message: Bool, info: Info = None) -> None:
+        published_ns = _published_ns(info)
+        if published_ns is not None:
+            place = self._outcomes.place(message.data, published_ns, time.time_ns())
+            if place is Place.AGAIN:
+                return
+        self._hear(lambda: self.recorder.on_success(message.data, published_ns), info)
+
+    def _hear(self, take: Callable[[], None], info: Info) -> None:
+        """Let the recorder know, when the images that came before have been taken."""
+        received_ns = info["received_timestamp"] if info else 0
+        if info and received_ns > 0:
+            self._words.add(Word(received_ns, info["source_timestamp"] or received_ns, take))
+        else:
+            with self._writing():
+                take()
+
+    def _take(self, words: Iterable[Word]) -> None:
         with self._writing():
-            self.recorder.on_instruction(message.data)
+            for word in words:
+                word.take()
 
-    def _on_success(self, message: Bool) -> None:
-        self.recorder.on_success(message.data)
+    def _on_turn(self) -> None:
+        self._take(self._words.on_turn())
+        with self._writing():
+            self.recorder.on_turn()
 
     def _on_discard(self, _request, response: Trigger.Response) -> Trigger.Response:
         response.success = self.recorder.discard()
@@ -209,13 +294,22 @@ class RecorderNode(Node):
             "episodes": recorder.recorded,
             "thrown_away": recorder.discarded,
             "refused_messages": self._refused_messages,
+            "instruction": shortened(recorder.instruction),
+            "older_instruction": self._instructions.older,
         }
         self._diagnostics.publish(
             messages.diagnostics("recorder_node", level, text, values, self._now_ns())
         )
 
     def destroy_node(self) -> None:
-        self.recorder.close()
+        try:
+            with self._writing():
+                try:
+                    self._take(self._words.all())
+                finally:
+                    self.recorder.close()
+        except UserError as error:
+            self.get_logger().error(str(error))
         super().destroy_node()
 
 

@@ -33,6 +33,7 @@ LATCHED = QoSProfile(
 )
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)  # only the last counts
 SENSOR = qos_profile_sensor_data
+WORDS_DEPTH = 16  # of what several people say: none may push out another's before it is compared
 SIGNAL_TURN_S = 0.2  # Python hears no signal while ROS waits
 
 
@@ -120,16 +121,20 @@ def declare(node: Node, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
     return values
 
 
-def subscribe_latched(node: Node, kind: type, topic: str, callback: Callable[..., None]) -> None:
+def subscribe_latched(
+    node: Node, kind: type, topic: str, callback: Callable[..., None], depth: int = 1
+) -> None:
     """Hear every publisher: latched ones, past messages included, ordinary and best-effort ones.
 
     A transient-local subscriber never hears a volatile publisher, and a reliable one no best-effort
     publisher; a best-effort one hears all, but what is lost on the way is not sent to it again. So
     there are three, and the callback may get a message three times. That not each matches every
-    publisher is no news. One of two arguments gets rclpy's `MessageInfo`, too.
+    publisher is no news. One of two arguments gets rclpy's `MessageInfo`, too. With `depth` 1 only
+    what arrived last waits for its turn, of whichever publisher.
     """
     quiet = SubscriptionEventCallbacks(incompatible_qos=_not_said)
-    for profile in (LATCHED, RELIABLE, NEWEST):
+    for like in (LATCHED, RELIABLE, NEWEST):
+        profile = QoSProfile(depth=depth, reliability=like.reliability, durability=like.durability)
         node.create_subscription(kind, topic, callback, profile, event_callbacks=quiet)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.client import Client
@@ -14,7 +15,8 @@ from trajectory_msgs.msg import JointTrajectory, MultiDOFJointTrajectory
 
 from policies.interface import ObservationError
 from vla_ros import messages, topics
-from vla_ros.runtime import LATCHED, NEWEST, RELIABLE, subscribe_latched
+from vla_ros.newest import Newest, Place
+from vla_ros.runtime import LATCHED, NEWEST, RELIABLE, WORDS_DEPTH, subscribe_latched
 from vla_ros.watch.listener import Listener
 from vla_ros.watch.state import LEVELS, WatchState
 
@@ -41,8 +43,13 @@ class WatchNode(Node):
         )
         self.create_subscription(JointTrajectory, topics.GRIPPER_CHUNK, self._on_gripper, RELIABLE)
         self.create_subscription(Float64, topics.LOOP_LATENCY, self._on_latency, RELIABLE)
+        self._instructions = Newest()
         subscribe_latched(
-            self, String, topics.INSTRUCTION, lambda m: self.state.set_instruction(m.data)
+            self,
+            String,
+            topics.INSTRUCTION,
+            lambda text, info: self._on_instruction(text, info),
+            WORDS_DEPTH,
         )
         self.create_subscription(
             String,
@@ -73,6 +80,12 @@ class WatchNode(Node):
         return self._listener.silence(time.monotonic(), self._stop.get_subscription_count())
 
     # --- what arrives -----------------------------------------------------------------------
+
+    def _on_instruction(self, message: String, info: Mapping[str, int]) -> None:
+        """Shown is the one that counts, as everywhere: the one that was published last."""
+        place = self._instructions.place(message.data, info["source_timestamp"], time.time_ns())
+        if place is Place.NEWEST:
+            self.state.set_instruction(message.data)
 
     def _on_image(self, name: str, message: Image) -> None:
         try:

@@ -341,6 +341,26 @@ def test_in_simulation_an_executor_takes_an_old_instruction(make_node):
     assert node._execution.outdated == ""
 
 
+def test_an_older_instruction_that_arrives_later_is_not_taken_up(make_node):
+    """Two latched publishers are found in any order; what ends the work does so nevertheless."""
+    from std_msgs.msg import String
+
+    node = make_node("old_instructions:=true")
+    now_ns = time.time_ns()
+    before = {"source_timestamp": now_ns - 9 * 10**9}, {"source_timestamp": now_ns - 5 * 10**9}
+    node._on_instruction(String(data="lift it"), before[1])
+    node._on_instruction(String(data="wander"), before[0])
+    assert node._execution._instruction == "lift it"
+    earlier = {"source_timestamp": now_ns - 7 * 10**9}
+    node._on_instruction(String(data=""), earlier)
+    assert node._execution._instruction == ""
+    node._on_instruction(String(data="lift it"), before[1])  # by another subscription
+    assert node._execution._instruction == ""
+    node._on_instruction(String(data="lift it"), {"source_timestamp": now_ns - 10**9})
+    node._on_instruction(String(data=""), earlier)  # by another subscription
+    assert node._execution._instruction == "lift it"
+
+
 def test_stamps_of_joint_states_count_unless_there_are_none(make_node):
     node = make_node()
     robot = load_robot("fr3")

@@ -77,3 +77,12 @@ def test_what_is_not_stamped_counts_from_its_arrival():
     assert reports == [
         ("ERROR", "camera 'front': stale, the newest is 600 ms old; at most 500 ms expected")
     ]
+
+
+def test_the_instruction_that_was_published_last_counts_not_the_one_that_arrives_last(it):
+    it.on_instruction("B", NOW_NS - 1000 * MS, NOW_NS)
+    it.on_instruction("A", NOW_NS - 2000 * MS, NOW_NS)  # of a publisher that was found later
+    assert it.instruction == "B"
+    assert it.older_instruction.startswith("'A' was published 1.0 s before the one that counts")
+    it.on_instruction("", NOW_NS, NOW_NS)
+    assert (it.instruction, it.older_instruction) == ("", "")

@@ -1,6 +1,7 @@
 """The policy node's life: transitions fail cleanly, and it watches its streams and the executor."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -250,6 +251,21 @@ def test_the_diagnostics_have_ages_and_rates_of_every_stream(make_node):
     assert float(values["front_age_ms"]) < 5000
     assert values["joint_states_age_ms"] == "never"
     assert {"front_hz", "joint_states_hz", "executor_node_age_ms"} <= set(values)
+
+
+def test_the_newest_instruction_is_followed_and_told(make_node):
+    node = make_node(lambda parameters: Still())
+    node.trigger_configure()
+    for text, age_s in (("B", 1), ("A", 2)):  # as they are found, not as they were given
+        info = {"source_timestamp": time.time_ns() - age_s * 10**9}
+        node._on_instruction(messages_string(text), info)
+    assert node._inputs.instruction == "B"
+    sent = []
+    node._diagnostics = type("Recorder", (), {"publish": lambda self, each: sent.append(each)})()
+    node._publish_diagnostics()
+    values = {each.key: each.value for each in sent[0].status[0].values}
+    assert values["instruction"] == "B"
+    assert values["older_instruction"].startswith("'A' was published ")
 
 
 def messages_string(text):

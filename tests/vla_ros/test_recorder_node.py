@@ -1,5 +1,7 @@
 """The recorder's node without a robot: what does not come is named, and waited for."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -98,3 +100,100 @@ def test_a_folder_with_something_else_in_it_ends_the_node(make_node, tmp_path):
     (tmp_path / "data" / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="already exists and is no LeRobotDataset"):
         make_node()
+
+
+def info(published_s=0.0, received_s=0.0):
+    """rclpy's, of a message of so long ago."""
+    now_ns = time.time_ns()
+    return {
+        "source_timestamp": now_ns - round(published_s * 1e9),
+        "received_timestamp": now_ns - round(received_s * 1e9),
+    }
+
+
+def turns(node):
+    for _ in range(3):
+        node._on_turn()
+
+
+def test_the_newest_instruction_is_recorded_and_told(make_node):
+    from std_msgs.msg import String
+
+    node, _ = make_node("cameras:=[front]")
+    node._on_instruction(String(data="B"), info(1.0))
+    node._on_instruction(String(data="A"), info(2.0))  # of a publisher that was found later
+    turns(node)
+    assert node.recorder.instruction == "B"
+    node._diagnostics = Heard()
+    node._publish_diagnostics()
+    values = {each.key: each.value for each in node._diagnostics.sent[0].status[0].values}
+    assert values["instruction"] == "'B'"
+    assert values["older_instruction"].startswith("'A' was published ")
+
+
+def test_an_outcome_is_heard_once_and_placed_by_its_stamp(make_node, monkeypatch):
+    from std_msgs.msg import Bool
+
+    node, _ = make_node("cameras:=[front]")
+    told = []
+    monkeypatch.setattr(node.recorder, "on_success", lambda *given: told.append(given))
+    stamps = [info(2.0), info(1.0)]
+    for each in (stamps[1], stamps[0], stamps[1]):
+        node._on_success(Bool(data=True), each)
+    turns(node)
+    assert told == [(True, each["source_timestamp"]) for each in stamps]
+
+
+def test_words_wait_for_the_images_that_came_before_them(make_node, monkeypatch):
+    """A recorder that is behind must not begin a task with images of the one before."""
+    from std_msgs.msg import Bool, String
+
+    node, _ = make_node("cameras:=[front, wrist]")
+    took = []
+    for name in ("on_instruction", "on_success", "on_image"):
+        monkeypatch.setattr(node.recorder, name, lambda *given: took.append(given[0]))
+    picture = messages.image_to_message(np.zeros((4, 4, 3), np.uint8), 10**15, "front")
+    node._on_instruction(String(data="push it"), info(2.0, 2.0))
+    node._on_success(Bool(data=True), info(2.1, 1.99))
+    node._on_turn()
+    node._on_image("front", picture, info(received_s=2.5))
+    node._on_turn()
+    node._on_image("wrist", picture, info(received_s=1.0))
+    node._on_turn()
+    assert took == ["front", "wrist"]
+    node._on_image("front", picture, info(received_s=1.5))
+    assert took[2:] == [True, "push it", "front"]
+    node._on_instruction(String(data="pour it"), info(1.0, 1.0))
+    turns(node)  # the camera is silent
+    assert took[5:] == ["pour it"]
+
+
+def test_what_was_said_before_the_end_counts(make_node, monkeypatch):
+    from std_msgs.msg import String
+
+    node, _ = make_node("cameras:=[front]")
+    took = []
+    monkeypatch.setattr(node.recorder, "on_instruction", lambda *given: took.append(given[0]))
+    monkeypatch.setattr(node.recorder, "close", lambda: took.append("closed"))
+    node._on_instruction(String(data=""), info())
+    with monkeypatch.context() as undone:
+        undone.setattr("rclpy.node.Node.destroy_node", lambda self: None)  # the fixture does
+        node.destroy_node()
+    assert took == ["", "closed"]
+
+
+def test_what_waited_for_the_recorder_counts_from_its_arrival(make_node, monkeypatch):
+    """One that is behind must not take the robot's clock for another, nor misplace commands."""
+    node, _ = make_node("cameras:=[front]")
+    arrived, behind = [], []
+    monkeypatch.setattr(node.recorder, "on_joints", lambda *given: arrived.append(given[-1]))
+    monkeypatch.setattr(node.recorder, "on_command", lambda *given: arrived.append(given[-1]))
+    monkeypatch.setattr(node.recorder, "on_behind", behind.append)
+    monkeypatch.setattr(node, "_now_ns", time.time_ns)
+    waited = info(received_s=60.0)
+    node._on_joints(messages.joint_state(NAMES, np.zeros(9), np.zeros(9), 10**15), waited)
+    target = np.asarray(robot.HOME_RAD)[None]
+    command = messages.joint_trajectory(robot.JOINT_NAMES, np.array([10**8]), target)
+    node._on_command(robot.JOINT_NAMES, command, waited)
+    assert arrived == pytest.approx([waited["received_timestamp"]] * 2, abs=30 * 10**9)
+    assert behind[0] >= 60 * 10**9

@@ -23,6 +23,7 @@ from vla_ros.runtime import (
     NEWEST,
     RELIABLE,
     TWICE_HEARD,
+    WORDS_DEPTH,
     _spin,
     run_node,
     subscribe_latched,
@@ -213,3 +214,30 @@ def test_signals_end_every_other_node_as_rclpy_has_it(private_ros):
     with pytest.raises(SystemExit):
         run_node(make_node, [])
     assert seen == [rclpy.SignalHandlerOptions.ALL]
+
+
+def test_with_a_depth_nobody_pushes_out_what_another_said(private_ros):
+    rclpy.init(args=[], signal_handler_options=rclpy.SignalHandlerOptions.NO)
+    hearer, teller = rclpy.create_node("hearer"), rclpy.create_node("teller")
+    try:
+        heard = []
+        subscribe_latched(
+            hearer, String, "/said", lambda message: heard.append(message.data), WORDS_DEPTH
+        )
+        told = [teller.create_publisher(String, "/said", LATCHED) for _ in range(2)]
+        deadline_s = time.monotonic() + 30
+        while any(each.get_subscription_count() < 3 for each in told):
+            assert time.monotonic() < deadline_s
+            time.sleep(0.02)
+        for publisher, text in zip(told, "AB", strict=True):
+            publisher.publish(String(data=text))
+        time.sleep(0.5)  # both wait; without a depth only one of them would
+        executor = SingleThreadedExecutor()
+        executor.add_node(hearer)
+        while set(heard) != {"A", "B"}:
+            assert time.monotonic() < deadline_s, heard
+            executor.spin_once(timeout_sec=0.1)
+    finally:
+        for node in (hearer, teller):
+            node.destroy_node()
+        rclpy.try_shutdown()

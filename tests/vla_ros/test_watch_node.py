@@ -59,3 +59,10 @@ def test_without_an_executor_nobody_listens(watch):
     spinner.remove_node(watch)
     executor.destroy_node()
     recorder.destroy_node()
+
+
+def test_the_instruction_shown_is_the_one_that_was_published_last(watch):
+    now_ns = time.time_ns()
+    watch._on_instruction(String(data="new"), {"source_timestamp": now_ns})
+    watch._on_instruction(String(data="old"), {"source_timestamp": now_ns - 10**9})
+    assert watch.state.instruction == "new"

@@ -35,7 +35,11 @@ def features(shapes: dict[str, tuple[int, ...]]) -> dict[str, dict]:
 
 @dataclass(frozen=True)
 class ArmStreams:
-    """What arrived during an episode; times of trajectories count from `start_ns` [s]."""
+    """What arrived during an episode; times of trajectories count from `start_ns` [s].
+
+    Trajectories from before tell where the command stands when it begins; without any it is taken
+    to stand where the joints are.
+    """
 
     start_ns: int
     joints: Series  # (m, 9) [rad], [m]: `JOINT_NAMES`
@@ -79,5 +83,8 @@ def arm_columns(
 def _commanded(
     trajectories: Sequence[Trajectory], initial: NDArray, times_s: NDArray
 ) -> NDArray[np.float64]:
-    corners_s, corners = follow(trajectories, initial)
+    start_s = 0.0
+    if trajectories and trajectories[0].stamp_s < 0.0:
+        start_s, initial = trajectories[0].stamp_s, trajectories[0].positions[0]
+    corners_s, corners = follow(trajectories, initial, start_s)
     return np.stack([np.interp(times_s, corners_s, column) for column in corners.T], axis=1)

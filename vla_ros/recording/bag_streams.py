@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sim.bags import IMAGE_TYPES, open_bag, stamp_ns
 from sim.following import Trajectory, follow
 from sim.yaml_file import expected_one_of
+from vla_ros.recording.arrivals import Arrivals, different_clocks
 from vla_ros.recording.mapping import MappingError, Numbers, TopicMapping
 from vla_ros.recording.resample import Series, rising
 
@@ -27,30 +28,14 @@ TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
 SCALARS = ("std_msgs/msg/Float64", "std_msgs/msg/Float32", "std_msgs/msg/Bool")
 TEXT, FLAG = "std_msgs/msg/String", "std_msgs/msg/Bool"
 NUMBER_TYPES = (JOINT_STATE, POSE, TWIST, ARRAY, TRAJECTORY, *SCALARS)
+NAMED = (JOINT_STATE, TRAJECTORY)  # whose numbers have names
 MEASURED = (JOINT_STATE, POSE)  # interpolated unless the mapping says otherwise
 POSE_NAMES = ("x", "y", "z", "qw", "qx", "qy", "qz")
 TWIST_NAMES = ("vx", "vy", "vz", "wx", "wy", "wz")
-MAX_CLOCK_OFFSET_S = 0.5  # by which two topics' clocks may differ
 
 
 class BagError(ValueError):
     """A bag that cannot be converted; the message names the bag, the topic and the choices."""
-
-
-@dataclass
-class Arrivals:
-    """When the messages of one topic came, in the order they did."""
-
-    kind: str
-    stamps_ns: list[int] = field(default_factory=list)  # of the header, or as received
-    received_ns: list[int] = field(default_factory=list)
-    stamped: bool = False
-    publishers: int = 0  # known when the recording began; 0: the bag does not say
-
-    @property
-    def offset_s(self) -> float:
-        """Typical time from stamp to recording."""
-        return float(np.median(np.subtract(self.received_ns, self.stamps_ns))) / 1e9
 
 
 @dataclass
@@ -60,6 +45,7 @@ class _Part:
     source: Numbers
     kind: str
     names: tuple[str, ...] = ()
+    others: set[str] = field(default_factory=set)  # named by messages with none of its names
     stamps_ns: list[int] = field(default_factory=list)
     rows: list[NDArray[np.float64]] = field(default_factory=list)
     trajectories: list[tuple[int, NDArray[np.int64], NDArray[np.float64]]] = field(
@@ -110,20 +96,18 @@ def read_streams(path: Path, mapping: TopicMapping) -> BagStreams:
                 message = reader.deserialize(raw, connection.msgtype)
                 topic = connection.topic
                 stamp = stamp_ns(message) if hasattr(message, "header") else 0
-                own = stamp if connection.msgtype != TRAJECTORY else 0
-                arrivals[topic].stamps_ns.append(own or received_ns)
-                arrivals[topic].received_ns.append(received_ns)
-                arrivals[topic].stamped |= bool(own)
+                here = [p for each in parts.values() for p in each if p.source.topic == topic]
+                arrivals[topic].add(stamp, received_ns, _driver(here, message))
                 if connection.msgtype in (TEXT, FLAG):
                     words.setdefault(topic, []).append((received_ns, message.data))
-                for part in (p for each in parts.values() for p in each):
-                    if part.source.topic == topic:
-                        _add(part, message, stamp, received_ns, path.name)
+                for part in here:
+                    _add(part, message, stamp, received_ns, path.name)
     except (BagError, MappingError):
         raise
     except Exception as error:  # damaged bytes raise whatever they lead to
         raise BagError(f"{path}: cannot be read as a rosbag2: {error}; {_mend(path)}") from error
-    _check_clocks(path.name, arrivals)
+    if reason := different_clocks(arrivals):
+        raise BagError(f"{path.name}: {reason}")
     numbers = {
         name: tuple(_stream(part, name, path.name) for part in each) for name, each in parts.items()
     }
@@ -163,25 +147,36 @@ def _wanted_topics(mapping: TopicMapping, kinds: dict[str, str], bag: str) -> se
     return {topic for _, topic, _ in wanted}
 
 
-def _check_clocks(bag: str, arrivals: dict[str, Arrivals]) -> None:
-    """Headers of different clocks, or none beside another clock's, cannot be brought together."""
-    offsets = {topic: each.offset_s for topic, each in arrivals.items() if each.stamps_ns}
-    if not offsets:
-        return
-    low, high = min(offsets, key=lambda t: offsets[t]), max(offsets, key=lambda t: offsets[t])
-    if offsets[high] - offsets[low] > MAX_CLOCK_OFFSET_S:
-        raise BagError(
-            f"{bag}: {low} is stamped {offsets[low]:.2f} s before it was recorded, {high} "
-            f"{offsets[high]:.2f} s: expected {MAX_CLOCK_OFFSET_S} s between topics at most; "
-            "their clocks differ, and the streams could not be brought together"
-        )
-
-
 # --- numbers ----------------------------------------------------------------------------------
+
+
+def _driver(parts: Iterable[_Part], message: Any) -> tuple[str, ...] | None:
+    """The wanted joints that a message names: arm and gripper may have drivers of their own on one
+    topic. None: it names others only."""
+    wanted = {name for part in parts if part.kind in NAMED for name in part.source.names}
+    named = wanted & _joint_names(message) if wanted else set()
+    return None if wanted and not named else tuple(sorted(named))
+
+
+def _joint_names(message: Any) -> set[str]:
+    return set(message.name if hasattr(message, "name") else message.joint_names)
+
+
+def _is_of_others(part: _Part, message: Any) -> bool:
+    """Whether it names joints, and none of the wanted ones."""
+    if part.kind not in NAMED or not part.source.names:
+        return False
+    names = _joint_names(message)
+    if not names or names & set(part.source.names):
+        return False
+    part.others |= names
+    return True
 
 
 def _add(part: _Part, message: Any, stamp: int, received_ns: int, bag: str) -> None:
     where = f"{bag}: {part.source.topic}"
+    if _is_of_others(part, message):
+        return
     if part.kind == TRAJECTORY:
         _add_trajectory(part, message, stamp, received_ns, where)
         return
@@ -269,6 +264,9 @@ def _named(source: Numbers, names: tuple[str, ...], where: str) -> tuple[str, ..
 
 def _stream(part: _Part, feature: str, bag: str) -> NumberStream:
     if not part.stamps_ns and not part.trajectories:
+        if part.others:
+            seen = expected_one_of(sorted(part.others), part.source.names[0])
+            raise MappingError(f"{bag}: {part.source.topic}: names: {seen}")
         raise BagError(f"{bag}: no messages on {part.source.topic}")
     if part.kind == TRAJECTORY:
         series, linear = _path(part), True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import av
@@ -15,6 +15,7 @@ from sim.episode_tables import EpisodeData, outcome_columns, sample_pixels
 from sim.following import Trajectory
 from sim.kinematics import Kinematics
 from vla_ros.recording.arm import ArmStreams, arm_columns
+from vla_ros.recording.commands import Command
 from vla_ros.recording.mapping import IMAGE_PREFIX
 from vla_ros.recording.resample import Series, rising, ticks_ns
 
@@ -58,7 +59,8 @@ class EpisodeInProgress:
 
     `pictures` are the cameras' recent images, which the caller keeps filling; of each the newest
     that is not after a row's instant is taken. State and action are those at the instant of the
-    first camera's image.
+    first camera's image. `since_ns` is when its instruction was published, None: unknown.
+    `before` is what the arm and the gripper were told before it began, oldest first.
     """
 
     def __init__(
@@ -68,21 +70,45 @@ class EpisodeInProgress:
         options: Mapping[str, str],
         pictures: Mapping[str, deque[Picture]],
         max_gap_s: float,
+        since_ns: int | None = None,
+        before: tuple[Sequence[Command], Sequence[Command]] = ((), ()),
     ) -> None:
         self.task = task
+        self.since_ns = since_ns
         self.success: bool | None = None  # as told
-        self.arm: list[tuple[int, NDArray, NDArray]] = []  # arrival [ns], times [ns], positions
-        self.gripper: list[tuple[int, NDArray, NDArray]] = []
+        self._told_ns = 0
+        self.delay_ns: int | None = None  # least of its joint states, from stamp to arrival
+        self.behind_ns = 0  # longest that a message has waited for the recorder
+        self._before = (list(before[0]), list(before[1]))
+        self.arm: list[Command] = []  # told since it began
+        self.gripper: list[Command] = []
         self._rate_hz = rate_hz
         self._pictures = pictures
         self._reference = next(iter(pictures))
         self._max_gap_ns = round(max_gap_s * 1e9)
-        self._first_ns = pictures[self._reference][-1].stamp_ns
+        self.first_ns = pictures[self._reference][-1].stamp_ns
         self._tracks = {}
         for name, recent in pictures.items():
             shape = recent[-1].image.shape
             self._tracks[name] = _Track(video.Encoder(shape[0], shape[1], rate_hz, options), shape)
         self.rows = 0
+
+    def tell(self, success: bool, published_ns: int | None = None) -> None:
+        """How it went; what was said last counts, whatever the order of arrival. None: now."""
+        if published_ns is None or published_ns >= self._told_ns:
+            self.success, self._told_ns = success, published_ns or self._told_ns
+
+    def on_command(self, gripper: bool, command: Command) -> None:
+        """What the arm, or the gripper, was told; it may have come before the first image."""
+        now = self.gripper if gripper else self.arm
+        early = command.arrived_ns < self.first_ns
+        (self._before[gripper] if early else now).append(command)
+
+    @property
+    def last_ns(self) -> int:
+        """The instant of the last row so far."""
+        stamps_ns = self._tracks[self._reference].stamps_ns
+        return stamps_ns[-1] if stamps_ns else self.first_ns
 
     def advance(self) -> None:
         """Take the rows before the newest image of the first camera.
@@ -92,9 +118,9 @@ class EpisodeInProgress:
         until_ns = self._pictures[self._reference][-1].stamp_ns
         period_ns = round(1e9 / self._rate_hz)
         # A stamp from far in the future would mean billions of rows; a few tell of the gap.
-        enough_ns = self._first_ns + (self.rows + 2) * period_ns + self._max_gap_ns
+        enough_ns = self.first_ns + (self.rows + 2) * period_ns + self._max_gap_ns
         until_ns = min(until_ns, enough_ns)
-        for instant_ns in ticks_ns(self._first_ns, until_ns, self._rate_hz)[self.rows :]:
+        for instant_ns in ticks_ns(self.first_ns, until_ns, self._rate_hz)[self.rows :]:
             for name, track in self._tracks.items():
                 track.take(self._choose(name, int(instant_ns), track.shape), int(instant_ns))
             self.rows += 1
@@ -117,7 +143,6 @@ class EpisodeInProgress:
         self, stamps_ns: list[int], joints: list[NDArray], kinematics: Kinematics
     ) -> tuple[EpisodeData, dict[str, object]]:
         """The episode, and how well its streams matched. `joints` (9,) each, as they came.
-
         Raises `EpisodeRefusedError` when there are no rows, or joint states are missing.
         """
         videos = {f"{IMAGE_PREFIX}{name}": t.encoder.finish() for name, t in self._tracks.items()}
@@ -126,10 +151,10 @@ class EpisodeInProgress:
         instants_ns = np.array(self._tracks[self._reference].stamps_ns, dtype=np.int64)
         series, gap_ns = self._joint_series(stamps_ns, joints, instants_ns)
         streams = ArmStreams(
-            self._first_ns,
+            self.first_ns,
             series,
-            self._trajectories(self.arm),
-            self._trajectories(self.gripper),
+            self._trajectories([*self._before[0], *self.arm]),
+            self._trajectories([*self._before[1], *self.gripper]),
         )
         columns = arm_columns(streams, instants_ns, 1.0 / self._rate_hz, kinematics)
         data = EpisodeData(
@@ -144,7 +169,7 @@ class EpisodeInProgress:
             "task": self.task,
             "rows": self.rows,
             "success": self.success,
-            "start_stamp_ns": self._first_ns,
+            "start_stamp_ns": self.first_ns,
             "image_age_ms": {n: round(t.oldest_ns / 1e6, 1) for n, t in self._tracks.items()},
             "repeated_images": {name: t.repeated for name, t in self._tracks.items()},
             "joint_gap_ms": round(gap_ns / 1e6, 1),
@@ -168,9 +193,13 @@ class EpisodeInProgress:
             )
         return Series(times, np.stack([joints[row] for row in rows])), gap_ns
 
-    def _trajectories(self, received: list[tuple[int, NDArray, NDArray]]) -> list[Trajectory]:
-        first_ns = self._first_ns
+    def _trajectories(self, commands: list[Command]) -> list[Trajectory]:
+        first_ns = self.first_ns
         return [
-            Trajectory((arrival - first_ns) / 1e9, (times - first_ns) / 1e9, positions)
-            for arrival, times, positions in received
+            Trajectory(
+                (each.arrived_ns - first_ns) / 1e9,
+                (each.times_ns - first_ns) / 1e9,
+                each.positions,
+            )
+            for each in commands
         ]

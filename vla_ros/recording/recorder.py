@@ -2,6 +2,8 @@
 
 An episode lasts while an instruction is given: from one that is not empty to the next, or to the
 empty one. What it needs to be good data and does not have (images, joint states, time) ends it.
+Words that are said within a moment arrive in any order: an episode that has ended waits for the
+last one on how it went, which is placed by when it was published.
 """
 
 from __future__ import annotations
@@ -17,12 +19,15 @@ from numpy.typing import NDArray
 
 from sim.episode_files import EpisodeFiles
 from sim.kinematics import Kinematics
+from vla_ros.recording.commands import Command, RecentCommands
 from vla_ros.recording.episode import EpisodeInProgress, EpisodeRefusedError, Picture
+from vla_ros.recording.outcomes import Ended, whose
 from vla_ros.topics import ARM_COMMAND, check_cameras
 
 RECENT_IMAGES = 32  # per camera
 RECENT_JOINTS_NS = 2_000_000_000  # kept while nothing is recorded
 MAX_CLOCK_OFFSET_NS = 500_000_000  # between stamps and arrival; more are two clocks
+BEHIND_S = 0.3  # messages that waited for longer are named beside what was missing
 JOINTS = "joint states"
 COMMANDS = "commands to the arm"
 COMMAND_PATIENCE_S = 2.0  # of an episode without any; then they are missing
@@ -72,10 +77,12 @@ class Recorder:
         }
         self._joint_stamps_ns: list[int] = []
         self._joints: list[NDArray] = []  # (9,) each
-        self._offset_ns: int | None = None  # least delay of the episode's joint states
+        self._arm, self._gripper = RecentCommands(), RecentCommands()
         self._instruction = ""
+        self._instructed_ns: int | None = None  # when it was published
         self._pending = False  # an instruction waits for an image to begin with
         self._episode: EpisodeInProgress | None = None
+        self._ended: list[Ended] = []  # to be finished when nothing more is said of them
         self._uncommanded = False  # an episode has run without a command, and none came since
         self.files: EpisodeFiles | None = None
         self.recorded = 0
@@ -85,6 +92,11 @@ class Recorder:
     @property
     def recording(self) -> bool:
         return self._episode is not None
+
+    @property
+    def instruction(self) -> str:
+        """The one in use."""
+        return self._instruction
 
     @property
     def rows(self) -> int:
@@ -103,18 +115,54 @@ class Recorder:
 
     # --- what arrives -----------------------------------------------------------------------
 
-    def on_instruction(self, text: str) -> None:
-        """A new wish ends the episode of the old one."""
+    def on_instruction(self, text: str, published_ns: int | None = None) -> None:
+        """A new wish ends the episode of the old one.
+
+        `published_ns` None: nothing that was said before is still on its way.
+        """
         if text == self._instruction:
             return
-        self.end()
-        self._instruction = text
+        if published_ns is None:
+            self.end()
+        elif self._episode is not None:
+            self._ended.append(Ended(self._episode, published_ns))
+            self._episode = None
+        self._instruction, self._instructed_ns = text, published_ns
         self._pending = bool(text)
 
-    def on_success(self, success: bool) -> None:
-        """How the episode in progress went; the last word before its end counts."""
+    def on_success(self, success: bool, published_ns: int | None = None) -> None:
+        """How an episode went; the last word before its end counts.
+
+        `published_ns` tells which, as far as the clocks of those who speak agree; None: the one in
+        progress.
+        """
+        if published_ns is None:
+            episode = self._episode
+        else:
+            episode = whose(published_ns, self._ended, self._episode)
+            if episode is None and self._episode is not None:
+                self._on_event(
+                    f"{'success' if success else 'failure'} counts for nothing: it was told before "
+                    f"{self._episode.task!r} was given, by its sender's clock"
+                )
+        if episode is not None:
+            episode.tell(success, published_ns)
+
+    def on_turn(self) -> None:
+        """Call it every 0.1 s: what has ended is finished when the words on it have come.
+
+        Raises what `end` raises.
+        """
+        for each in self._ended:
+            each.turns += 1
+        until_ns = self._joint_stamps_ns[-1] if self._joint_stamps_ns else 0
+        while self._ended and self._ended[0].is_due(until_ns):
+            self._finish(self._ended.pop(0).episode)
+
+    def on_behind(self, waited_ns: int) -> None:
+        """A message has waited for so long to be heard."""
         if self._episode is not None:
-            self._episode.success = success
+            self._episode.behind_ns = max(self._episode.behind_ns, waited_ns)
 
     def on_image(self, camera: str, stamp_ns: int, image: NDArray[np.uint8]) -> None:
         recent = self._pictures[camera]
@@ -140,10 +188,12 @@ class Recorder:
     def on_joints(self, stamp_ns: int, joints: NDArray[np.float64], now_ns: int) -> None:
         """Measured positions (9,), arm and fingers."""
         delay_ns = now_ns - stamp_ns  # a busy machine adds to it, and never takes away
-        self._offset_ns = delay_ns if self._offset_ns is None else min(self._offset_ns, delay_ns)
+        if (episode := self._episode) is not None:
+            least_ns = episode.delay_ns
+            episode.delay_ns = delay_ns if least_ns is None else min(least_ns, delay_ns)
         self._joint_stamps_ns.append(stamp_ns)
         self._joints.append(joints)
-        if self._episode is None:
+        if self._episode is None and not self._ended:
             old = sum(each < stamp_ns - RECENT_JOINTS_NS for each in self._joint_stamps_ns[:64])
             del self._joint_stamps_ns[:old], self._joints[:old]
 
@@ -162,11 +212,12 @@ class Recorder:
             return
         if not gripper:
             self._uncommanded = False
-        if self._episode is None:
-            return
         times_ns = np.array([time_ns for time_ns, _ in points], np.int64) + (start_ns or now_ns)
-        commands = self._episode.gripper if gripper else self._episode.arm
-        commands.append((now_ns, times_ns, np.stack([row for _, row in points])))
+        command = Command(now_ns, times_ns, np.stack([row for _, row in points]))
+        (self._gripper if gripper else self._arm).add(command)
+        for episode in (*(each.episode for each in self._ended), self._episode):
+            if episode is not None:
+                episode.on_command(gripper, command)
 
     def discard(self) -> bool:
         """Throw the episode in progress away. False: there is none."""
@@ -185,23 +236,34 @@ class Recorder:
         if self.files is None:
             self.files = self._open_files(shapes)
         self._pending = False
-        self._offset_ns = None
+        first_ns = self._pictures[self._settings.cameras[0]][-1].stamp_ns
         self._episode = EpisodeInProgress(
             self._instruction,
             self._settings.rate_hz,
             self.files.encoder_options,
             self._pictures,
             self._settings.max_gap_s,
+            self._instructed_ns,
+            (self._arm.standing(first_ns), self._gripper.standing(first_ns)),
         )
         self._say(f"recording {self._instruction!r}")
 
     def end(self) -> None:
         """Finish the episode in progress, if any, and append it. Raises `OSError`: a full disk."""
         episode, self._episode, self._pending = self._episode, None, False
-        if episode is None or self.files is None:
+        self._finish_ended()
+        if episode is not None:
+            self._finish(episode)
+
+    def _finish_ended(self) -> None:
+        while self._ended:
+            self._finish(self._ended.pop(0).episode)
+
+    def _finish(self, episode: EpisodeInProgress) -> None:
+        if self.files is None:
             return
         try:
-            offset_ns = self._offset_ns or 0
+            offset_ns = episode.delay_ns or 0
             if abs(offset_ns) > MAX_CLOCK_OFFSET_NS:
                 raise EpisodeRefusedError(
                     f"joint states are stamped {offset_ns / 1e9:.2f} s before they arrive: "
@@ -219,7 +281,7 @@ class Recorder:
                 )
             data, entry = episode.finish(self._joint_stamps_ns, self._joints, self._kinematics)
         except EpisodeRefusedError as error:
-            self._discarded(str(error))
+            self._discarded(str(error), episode)
             return
         number = self.files.episodes
         self.files.append([data])
@@ -229,13 +291,16 @@ class Recorder:
         self._say(f"episode {number}: {episode.rows} rows, {told}, {episode.task!r}")
 
     def _refuse(self, reason: str) -> None:
-        if self._episode is not None:
-            self._episode = None
-            self._discarded(reason)
+        episode, self._episode = self._episode, None
+        if episode is not None:
+            self._discarded(reason, episode)
 
-    def _discarded(self, reason: str) -> None:
+    def _discarded(self, reason: str, episode: EpisodeInProgress) -> None:
+        """What a recorder that is behind lacks may have come: its queues are not endless."""
         self.discarded += 1
-        self._say(f"episode thrown away: {reason}")
+        behind_s = episode.behind_ns / 1e9
+        behind = f"; the recorder was behind by {behind_s:.1f} s" if behind_s >= BEHIND_S else ""
+        self._say(f"episode thrown away: {reason}{behind}")
 
     def _say(self, text: str) -> None:
         self.last = text
@@ -249,7 +314,10 @@ class Recorder:
 
     def close(self) -> None:
         """Others may open the dataset. What is in progress is thrown away: it was not finished."""
-        self._refuse("recording ended before it did")
-        if self.files is not None:
-            self.files.close()
-            self.files = None
+        try:
+            self._finish_ended()
+        finally:
+            self._refuse("recording ended before it did")
+            if self.files is not None:
+                self.files.close()
+                self.files = None

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from vla_ros.recording.bag_streams import Arrivals, BagStreams
+from vla_ros.recording.arrivals import Arrivals
+from vla_ros.recording.bag_streams import BagStreams
 from vla_ros.recording.mapping import TopicMapping
 from vla_ros.recording.plan import EpisodePlan
 from vla_ros.recording.resample import rising
@@ -26,7 +27,8 @@ def bag_report(
 
 
 def _topic_report(arrivals: Arrivals, max_gap_s: float) -> dict[str, Any]:
-    """`gaps` are pauses longer than the mapping's `max_gap_s`, `late` messages came after newer.
+    """`gaps` are pauses longer than the mapping's `max_gap_s`, `late` messages came after newer
+    ones of the same driver.
 
     `publishers` are those the recorder knew when it began, None if the bag does not say.
     """
@@ -36,7 +38,7 @@ def _topic_report(arrivals: Arrivals, max_gap_s: float) -> dict[str, Any]:
     found: dict[str, Any] = {
         "type": arrivals.kind,
         "messages": len(stamps),
-        "late": len(stamps) - len(kept),
+        "late": arrivals.late,
         "stamped": arrivals.stamped,
         "publishers": arrivals.publishers or None,
         "rate_hz": None,

@@ -83,13 +83,13 @@ class Bag:
         kind = self.type("std_msgs/msg/Float64MultiArray")
         self.add(topic, time_s, kind(layout, np.array(values, float)))
 
-    def trajectory(self, time_s, target, in_s, names=("a", "b"), topic="/command"):
+    def trajectory(self, time_s, target, in_s, names=("a", "b"), topic="/command", stamp_s=None):
         duration = self.type("builtin_interfaces/msg/Duration")(int(in_s), round(in_s % 1 * 1e9))
         point = self.type("trajectory_msgs/msg/JointTrajectoryPoint")(
             np.array(target, float), EMPTY, EMPTY, EMPTY, duration
         )
         kind = self.type("trajectory_msgs/msg/JointTrajectory")
-        self.add(topic, time_s, kind(self.header(None), list(names), [point]))
+        self.add(topic, time_s, kind(self.header(stamp_s), list(names), [point]))
 
     def text(self, time_s, text, topic="/instruction"):
         self.add(topic, time_s, self.type("std_msgs/msg/String")(text))

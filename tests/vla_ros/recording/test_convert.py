@@ -227,6 +227,87 @@ def test_two_clocks_are_refused(clock_bag, tmp_path):
         convert([tmp_path / "bag"], tmp_path / "data", mapping(features=features))
 
 
+@pytest.mark.parametrize("ahead_s", [2.0, -2.0])
+def test_trajectories_of_another_clock_are_refused(clock_bag, tmp_path, ahead_s):
+    bag = clock_bag(duration_s=1.0)
+    for time_s in np.arange(0.0, 1.0, 0.1):
+        bag.trajectory(time_s, (0.0, 0.0), 0.2, topic="/plan", stamp_s=10.0 + time_s + ahead_s)
+        bag.joints(10.0 + time_s, (0.0, 0.0), topic="/other")
+    bag.rows = [
+        (topic, at_ns + (topic == "/plan") * 10 * 10**9, message)
+        for topic, at_ns, message in bag.rows
+        if topic in ("/plan", "/other")
+    ]
+    bag.write()
+    features = {"observation.state": {"topic": "/other", "names": ["a"]},
+                "action": {"topic": "/plan", "names": ["a"]}}  # fmt: skip
+    with pytest.raises(BagError, match=f"/plan .*{-ahead_s:.2f} s.*their clocks differ"):
+        convert([tmp_path / "bag"], tmp_path / "data", mapping(features=features))
+
+
+def test_trajectories_that_begin_when_they_say_are_taken(clock_bag, tmp_path):
+    bag = clock_bag(duration_s=2.0)
+    bag.rows = [row for row in bag.rows if row[0] != "/command"]
+    for time_s in np.arange(0.0, 2.0, 0.1):
+        bag.trajectory(time_s, (time_s + 0.2, 0.0), 0.1, stamp_s=time_s + 0.1)
+    bag.write()
+    report = convert([tmp_path / "bag"], tmp_path / "data", mapping())
+    topic = report["bags"][0]["topics"]["/command"]
+    assert (topic["stamped"], topic["delay_ms"]) == (True, -100.0)
+
+
+def gripper(bag, duration_s=3.0, delay_s=0.002, behind_s=0.005):
+    """A second driver on the arm's topic; it has no velocities."""
+    for time_s in np.arange(behind_s, duration_s, 1 / 50):
+        bag.joints(time_s - behind_s, (2 * time_s,), ("finger",), delay_s + behind_s)
+        bag.rows[-1][2].velocity = np.zeros(0)
+
+
+def test_arm_and_gripper_may_have_drivers_of_their_own_on_one_topic(clock_bag, tmp_path):
+    bag = clock_bag()
+    gripper(bag)
+    bag.joints(1.0, (99.0,), ("wheel",), delay_s=5.0)  # nobody asks for it
+    bag.write()
+    features = {
+        FRONT: {"topic": "/camera"},
+        "observation.state": [JOINTS, {"topic": "/joint_states", "names": ["finger"]}],
+        "observation.velocity": {
+            "topic": "/joint_states", "names": ["a"], "field": "velocity",
+        },
+    }  # fmt: skip
+    report = convert([tmp_path / "bag"], tmp_path / "data", mapping(features=features))
+    _, columns = opened(tmp_path / "data")
+    b, a, finger = columns["observation.state"].T
+    assert b == pytest.approx(-a, abs=1e-6)
+    assert finger == pytest.approx(2 * a + 0.01, abs=1e-5)
+    assert np.ravel(columns["observation.velocity"]) == pytest.approx(10 * a, abs=1e-4)
+    topic = report["bags"][0]["topics"]["/joint_states"]
+    assert (topic["messages"], topic["late"]) == (301, 0)
+
+
+def test_a_driver_with_a_clock_of_its_own_is_refused_on_a_shared_topic(clock_bag, tmp_path):
+    bag = clock_bag()
+    gripper(bag, delay_s=3.0)
+    bag.write()
+    state = [JOINTS, {"topic": "/joint_states", "names": ["finger"]}]
+    features = {FRONT: {"topic": "/camera"}, "observation.state": state}
+    with pytest.raises(BagError, match=r"/joint_states \(finger\) 3.0. s.*their clocks differ"):
+        convert([tmp_path / "bag"], tmp_path / "data", mapping(features=features))
+
+
+def test_a_message_with_some_of_the_names_is_an_error_and_names_seen_are_told(clock_bag, tmp_path):
+    bag = clock_bag(duration_s=1.0)
+    gripper(bag, 1.0)
+    bag.write()
+    for names, message in (
+        (["a", "finger"], "names: expected one of a, b, got 'finger'"),
+        (["thumb"], "/joint_states: names: expected one of a, b, finger, got 'thumb'"),
+    ):
+        features = {"observation.state": {"topic": "/joint_states", "names": names}}
+        with pytest.raises(MappingError, match=message):
+            convert([tmp_path / "bag"], tmp_path / "data", mapping(features=features))
+
+
 def test_numbers_that_are_none_damaged_and_other_files(clock_bag, tmp_path):
     bag = clock_bag(duration_s=1.0)
     bag.joints(0.5, (np.nan, 0.0))

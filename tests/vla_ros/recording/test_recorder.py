@@ -112,6 +112,154 @@ def test_the_last_word_on_success_counts_and_only_within_the_episode(tmp_path):
     assert [each.sum() for each in success] == [0, 1, 0]
 
 
+def turn(arm, times=3):
+    for _ in range(times):
+        arm.recorder.on_turn()
+
+
+def outcomes(arm):
+    return [bool(each.columns["next.success"][-1]) for each in arm.files.appended]
+
+
+def test_an_outcome_told_before_the_next_instruction_counts_although_it_is_heard_after(tmp_path):
+    arm = Robot(tmp_path)
+    arm.run(0.5)
+    arm.recorder.on_instruction("lift it", 100)
+    arm.run(1.0)
+    arm.recorder.on_instruction("push it", 200)
+    arm.run(0.2)
+    arm.recorder.on_success(True, 199)
+    turn(arm)
+    assert (outcomes(arm), arm.recorder.recording) == ([True], True)
+    arm.recorder.on_success(True, 198)  # too late
+    assert arm.heard[-1].startswith("success counts for nothing: it was told before 'push it'")
+    arm.run(1.0)
+    arm.recorder.on_success(False, 300)
+    arm.recorder.on_success(True, 250)  # not the last word
+    arm.recorder.on_instruction("", 400)
+    arm.recorder.on_success(True, 401)  # of no episode
+    turn(arm)
+    assert outcomes(arm) == [True, False]
+    assert arm.heard[-1].startswith("episode 1: 11 rows, failure, 'push it'")
+
+
+def test_outcomes_find_their_episodes_when_two_have_just_ended(tmp_path):
+    arm = Robot(tmp_path)
+    arm.run(0.5)
+    for start, task in ((100, "lift it"), (200, "push it"), (300, "")):
+        arm.recorder.on_instruction(task, start)
+        arm.run(1.0 if task else 0.0)
+    turn(arm, 2)
+    assert arm.files.appended == []
+    arm.recorder.on_success(False, 199)
+    arm.recorder.on_success(True, 299)
+    turn(arm, 1)
+    assert outcomes(arm) == [False, True]
+    assert arm.recorder._ended == []
+
+
+def test_an_episode_that_waits_for_its_outcome_is_finished_at_the_end(tmp_path):
+    arm = Robot(tmp_path)
+    arm.run(0.5)
+    arm.recorder.on_instruction("lift it", 100)
+    arm.run(1.0)
+    arm.recorder.on_instruction("push it", 200)
+    arm.run(0.3)
+    arm.recorder.on_success(True, 150)
+    arm.recorder.close()
+    assert outcomes(arm) == [True]
+    assert arm.heard[-1] == "episode thrown away: recording ended before it did"
+
+
+def test_an_episode_waits_for_the_joint_states_and_commands_in_the_queues(tmp_path):
+    """They come more often than images, so a recorder that is behind hears them later."""
+    arm = Robot(tmp_path)
+    arm.run(0.5)
+    arm.recorder.on_instruction("lift it", 100)
+    start_ns, arm.commanded = arm.now_ns, False
+    arm.run(1.0, joints=False)
+    arm.recorder.on_instruction("push it", 200)
+    arm.run(0.1, joints=False)
+    turn(arm, 5)
+    assert arm.files.appended == []
+    arm.now_ns, arm.commanded = start_ns, True
+    arm.run(1.1, images=False)
+    turn(arm, 1)
+    (episode,) = arm.files.appended
+    action = episode.columns["action"]
+    assert np.linalg.norm(action[:, :3], axis=1) == pytest.approx(0.0225, abs=3e-3)
+    arm.run(0.8)
+    arm.recorder.on_instruction("pour it", 300)
+    turn(arm, 49)
+    arm.run(1.0, joints=False)
+    arm.recorder.on_instruction("", 400)
+    turn(arm, 49)
+    assert (arm.recorder.recorded, arm.recorder.discarded) == (2, 0)
+    turn(arm, 1)  # they will not come
+    assert "no joint states for" in arm.heard[-1]
+
+
+def test_the_first_actions_are_those_of_the_trajectory_that_still_runs(tmp_path):
+    """The policy needs a moment for its first answer to a new instruction; the arm goes on."""
+    arm = Robot(tmp_path)
+    arm.commanded = False
+    arm.run(0.5)
+    start_ns = arm.now_ns
+    points = [(t * 20 * MS, arm.joints(start_ns + t * 20 * MS)[:7]) for t in range(1, 100)]
+    arm.recorder.on_command(False, points, 0, start_ns)
+    arm.run(0.5)
+    arm.recorder.on_instruction("push it")
+    arm.run(0.6)
+    arm.commanded = True
+    arm.run(0.6)
+    arm.recorder.on_instruction("")
+    (episode,) = arm.files.appended
+    kinematics = Kinematics()
+    for joints, action in zip(
+        episode.columns["observation.joint_positions"], episode.columns["action"], strict=True
+    ):
+        turned_ns = round((joints[0] - robot.HOME_RAD[0]) / 0.5 * 1e9)
+        position, _ = kinematics.forward(joints)
+        wanted, _ = kinematics.forward(arm.joints(10**18 + turned_ns + 100 * MS)[:7])
+        assert action[:3] == pytest.approx(wanted - position, abs=3e-3)
+
+
+@pytest.mark.parametrize(("ended_s", "leads"), [(1.0, True), (3.0, False)])
+def test_where_a_trajectory_of_before_ended_counts_for_a_while(tmp_path, ended_s, leads):
+    """The arm lags behind it at first; later somebody may have moved the arm by other means."""
+    arm = Robot(tmp_path)
+    arm.commanded = False
+    arm.run(0.5)
+    target = arm.joints(arm.now_ns)[:7] + [1.0, 0, 0, 0, 0, 0, 0]
+    arm.recorder.on_command(False, [(100 * MS, target)], 0, arm.now_ns)
+    arm.run(0.1 + ended_s)
+    arm.recorder.on_instruction("push it")
+    arm.run(1.0)
+    arm.recorder.on_command(False, [(100 * MS, arm.joints(arm.now_ns)[:7])], 0, arm.now_ns)
+    arm.run(0.5)
+    arm.recorder.on_instruction("")
+    (episode,) = arm.files.appended
+    joints, action = (episode.columns[n][0] for n in ("observation.joint_positions", "action"))
+    wanted = target if leads else arm.joints(10**18 + round((0.6 + ended_s + 0.02) * 1e9))[:7]
+    kinematics = Kinematics()
+    expected = kinematics.forward(wanted)[0] - kinematics.forward(joints)[0]
+    assert action[:3] == pytest.approx(expected, abs=0.05)
+    assert (np.linalg.norm(action[:3]) > 0.1) == leads
+
+
+def test_a_recorder_that_was_behind_says_so_and_takes_it_for_no_second_clock(tmp_path):
+    arm = Robot(tmp_path)
+    arm.run(0.5)
+    arm.recorder.on_instruction("lift it")
+    arm.run(1.0)
+    arm.recorder.on_behind(2_300 * MS)
+    arm.recorder.on_behind(MS)
+    arm.run(0.8, images=False)  # pushed out of the queue
+    arm.run(0.2)
+    assert "no image for more than 500 ms" in arm.heard[-1]
+    assert arm.heard[-1].endswith("; the recorder was behind by 2.3 s")
+
+
 @pytest.mark.parametrize(
     ("mishap", "message"),
     [
