@@ -38,10 +38,10 @@ from vla_ros.robot_parameters import ROBOT_PARAMETERS, robot_of
 from vla_ros.runtime import (
     RELIABLE,
     SENSOR,
-    WORDS_DEPTH,
     Parameter,
     declare,
     run_node,
+    subscribe_instruction,
     subscribe_latched,
 )
 from vla_ros.runtime_clock import uses_simulated_time
@@ -192,13 +192,7 @@ class ExecutorNode(Node):
             MultiDOFJointTrajectory, topics.ACTION_CHUNK, self._on_poses
         )
         self._hear_bounded(JointTrajectory, topics.GRIPPER_CHUNK, self._on_gripper)
-        subscribe_latched(
-            self,
-            String,
-            topics.INSTRUCTION,
-            lambda text, info: self._on_instruction(text, info),
-            WORDS_DEPTH,
-        )
+        subscribe_instruction(self, self._on_instruction)
         subscribe_latched(self, Bool, topics.EMERGENCY_STOP, self._on_emergency_stop)
         self.create_service(Trigger, topics.EXECUTOR_RESET, self._on_reset)
         self._every(1.0 / WATCHDOG_RATE_HZ, self._on_watchdog)

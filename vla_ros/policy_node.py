@@ -28,10 +28,9 @@ from vla_ros.runtime import (
     NEWEST,
     RELIABLE,
     SENSOR,
-    WORDS_DEPTH,
     declare,
     run_node,
-    subscribe_latched,
+    subscribe_instruction,
 )
 
 DIAGNOSTICS_RATE_HZ = 2.0
@@ -106,13 +105,7 @@ class PolicyNode(LifecycleNode):
                 NEWEST,
             )
         self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, SENSOR)
-        subscribe_latched(
-            self,
-            String,
-            topics.INSTRUCTION,
-            lambda text, info: self._on_instruction(text, info),
-            WORDS_DEPTH,
-        )
+        subscribe_instruction(self, self._on_instruction)
         self.create_subscription(String, topics.EXECUTOR_STATE, self._on_executor_state, RELIABLE)
         self._loop = InferenceLoop(
             policy,

@@ -34,6 +34,7 @@ from vla_ros.runtime import (
     Parameter,
     declare,
     run_node,
+    subscribe_instruction,
     subscribe_latched,
 )
 from vla_ros.texts import shortened
@@ -127,13 +128,7 @@ class RecorderNode(Node):
                 lambda message, info, names=names: self._on_command(names, message, info),
                 TRAJECTORIES,
             )
-        subscribe_latched(
-            self,
-            String,
-            topics.INSTRUCTION,
-            lambda message, info: self._on_instruction(message, info),
-            WORDS_DEPTH,
-        )
+        subscribe_instruction(self, self._on_instruction)
         subscribe_latched(
             self,
             Bool,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,9 @@ from rclpy.qos import (
     qos_profile_sensor_data,
 )
 from rclpy.signals import uninstall_signal_handlers
+from std_msgs.msg import String
 
+from vla_ros import topics
 from vla_ros.errors import UserError
 from vla_ros.runtime_clock import keep_time_source
 
@@ -136,6 +138,19 @@ def subscribe_latched(
     for like in (LATCHED, RELIABLE, NEWEST):
         profile = QoSProfile(depth=depth, reliability=like.reliability, durability=like.durability)
         node.create_subscription(kind, topic, callback, profile, event_callbacks=quiet)
+
+
+def subscribe_instruction(
+    node: Node, callback: Callable[[String, Mapping[str, Any]], None]
+) -> None:
+    """`/instruction` with what tells when it was said; several texts may wait for their turn."""
+    subscribe_latched(
+        node,
+        String,
+        topics.INSTRUCTION,
+        lambda text, info: callback(text, info),  # rclpy counts a function's arguments
+        WORDS_DEPTH,
+    )
 
 
 def run_node(make_node: Callable[[], Any], arguments: list[str] | None = None) -> None:

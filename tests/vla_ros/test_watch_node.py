@@ -65,4 +65,4 @@ def test_the_instruction_shown_is_the_one_that_was_published_last(watch):
     now_ns = time.time_ns()
     watch._on_instruction(String(data="new"), {"source_timestamp": now_ns})
     watch._on_instruction(String(data="old"), {"source_timestamp": now_ns - 10**9})
-    assert watch.state.instruction == "new"
+    assert watch.state.snapshot(time.monotonic())["instruction"] == "new"
