@@ -25,6 +25,7 @@ def load_from_factory(parameters: Mapping[str, Any]) -> Policy:
             parameters["planner"],
             parameters["world_model"],
             deadline_ms=parameters["deadline_ms"],
+            patience_s=parameters["patience_s"],
             device=parameters["device"],
         )
         choice.check_for_robot()  # before the weights are read

@@ -39,5 +39,13 @@ PARAMETERS = (
         "World model (name or folder) that the planner imagines with; empty: the one that ships",
     ),
     Parameter("deadline_ms", 200.0, "Of a planner's decision, the policy included", 1.0, 1e4),
+    Parameter(
+        "patience_s",
+        0.0,
+        "A policy without progress for so long is stuck, and the planner does something else; 0: "
+        "never, as a robot does not tell it that the task is done",
+        0.0,
+        60.0,
+    ),
     Parameter("autostart", True, "Configure and activate at once, without a lifecycle manager"),
 )

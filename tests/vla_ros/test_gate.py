@@ -129,6 +129,7 @@ def test_the_nodes_parameters_choose_numbers_and_weights():
         "dtype": "float32",
         "quantization": "int8",
         "planner": "",
+        "patience_s": 0.0,
         "world_model": "",
     }
     weights = load_from_factory(parameters).model.language_model.model.layers[0].mlp.up_proj.weight

@@ -11,6 +11,7 @@ import math
 from collections import deque
 from statistics import median
 
+PAUSE_S = 5.0  # between two decisions: longer, and the policy was not asked
 SMOOTHED = 3  # scores: a policy that wavers is imagined to succeed in one decision of several
 
 
@@ -26,10 +27,12 @@ class Progress:
         """Forget what was: the situation is another one."""
         self._scores: deque[float] = deque(maxlen=SMOOTHED)
         self._since_ns: int | None = None
+        self._last_ns = 0
         self.best = -math.inf
 
     def record(self, stamp_ns: int, score: float) -> bool:
         """The score of the policy's chunk at this time; whether that is better than ever."""
+        self._last_ns = stamp_ns
         self._scores.append(score)
         smooth = median(self._scores)
         better = smooth > self.best
@@ -38,7 +41,13 @@ class Progress:
         return better
 
     def stuck(self, stamp_ns: int) -> bool:
-        """Whether nothing better has been imagined for longer than the patience."""
+        """Whether nothing better has been imagined for longer than the patience.
+
+        A long pause is none of the policy's: it counts anew, as after a clock set back.
+        """
         if self._since_ns is None:
+            return False
+        if not 0 <= (stamp_ns - self._last_ns) * 1e-9 <= PAUSE_S:
+            self.restart()
             return False
         return (stamp_ns - self._since_ns) * 1e-9 >= self._patience_s

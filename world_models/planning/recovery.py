@@ -12,6 +12,7 @@ from policies.interface import ActionChunk, Observation
 from world_models.planning.progress import Progress
 
 SAME_WAY_M, SAME_OPENING = 0.01, 0.1  # recoveries that differ by less are the same
+MOST_TRIES = 5  # without getting further; then the policy is left alone
 
 
 class Recovery:
@@ -26,6 +27,7 @@ class Recovery:
         self._tried: list[NDArray[np.float64]] = []  # since it got stuck
         self._stuck_at = math.inf  # the best score then
         self._under_way: ActionChunk | None = None
+        self._instruction = ""
 
     def note(self, observation: Observation, own_score: float) -> bool:
         """What is imagined of the policy's own chunk; whether that is better than ever before."""
@@ -35,8 +37,12 @@ class Recovery:
         return better
 
     def needed(self, observation: Observation) -> bool:
-        """Whether the policy is stuck."""
-        return self._progress.stuck(observation.stamp_ns)
+        """Whether the policy is stuck with its instruction, and not everything was tried."""
+        if observation.instruction != self._instruction:
+            self.reset()
+            self._instruction = observation.instruction
+        stuck = self._progress.stuck(observation.stamp_ns)
+        return stuck and len(self._tried) < MOST_TRIES
 
     def untried(self, others: NDArray[np.float64]) -> NDArray[np.float64]:
         """Of `others` (n, k, 7) those that have not been carried out since it got stuck."""
@@ -56,7 +62,7 @@ class Recovery:
     def rest(self, observation: Observation) -> ActionChunk | None:
         """What is left of it: it is carried out as a whole, however often somebody asks."""
         whole = self._under_way
-        if whole is None:
+        if whole is None or observation.instruction != self._instruction:
             return None
         passed = round((observation.stamp_ns - whole.stamp_ns) * 1e-9 / whole.dt_s)
         if not 0 < passed < len(whole.actions):

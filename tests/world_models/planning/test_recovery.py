@@ -42,11 +42,25 @@ def test_a_policy_that_wavers_between_doing_and_waiting_is_stuck_as_well():
 
 def test_patience_may_be_infinite_and_a_new_beginning_counts_from_there():
     assert first_stuck([0.6] * 1000, math.inf) is None
-    progress = Progress(1.5)
-    progress.record(0, 0.6)
+    progress = stuck_progress()
     assert progress.stuck(15 * STEP_NS)
     progress.restart()
-    assert not progress.stuck(99 * STEP_NS)
+    assert not progress.stuck(16 * STEP_NS)
+
+
+def stuck_progress():
+    progress = Progress(1.5)
+    for index in range(15):
+        progress.record(index * STEP_NS, 0.6)
+    return progress
+
+
+@pytest.mark.parametrize("stamp_ns", [60 * 10**9, 0])
+def test_a_pause_and_a_clock_set_back_are_none_of_the_policys(stamp_ns):
+    progress = stuck_progress()
+    assert not progress.stuck(stamp_ns)
+    progress.record(stamp_ns, 0.6)
+    assert not progress.stuck(stamp_ns + STEP_NS)
 
 
 def test_recoveries_are_the_fingers_other_ways_and_up():
@@ -64,11 +78,37 @@ def test_recoveries_are_the_fingers_other_ways_and_up():
 # --- what was tried, and what is under way --------------------------------------------------------
 
 
-def test_what_was_tried_is_left_out_until_the_policy_gets_further_than_where_it_was_stuck(seen):
+def stuck_recovery(seen):
     recovery = Recovery(1.5)
-    others = recoveries(np.zeros((8, 7)), 0.0)
-    recovery.note(seen(0), 0.6)
+    for index in range(15):
+        assert not recovery.needed(seen(index * STEP_NS))
+        recovery.note(seen(index * STEP_NS), 0.6)
     assert recovery.needed(seen(15 * STEP_NS))
+    return recovery
+
+
+def test_another_instruction_is_another_beginning(seen):
+    recovery = stuck_recovery(seen)
+    recovery.goes_out(ActionChunk(np.zeros((6, 7)), 15 * STEP_NS, 0.1))
+    other = replace(seen(16 * STEP_NS), instruction="go elsewhere")
+    assert recovery.rest(other) is None
+    assert not recovery.needed(other)
+
+
+def test_after_some_tries_the_policy_is_left_alone(seen):
+    recovery, stamp_ns, tries = Recovery(1.5), 0, 0
+    for _ in range(400):
+        stamp_ns += STEP_NS
+        if recovery.needed(seen(stamp_ns)):
+            recovery.begin(np.full((8, 7), tries))
+            tries += 1
+        recovery.note(seen(stamp_ns), 0.6)
+    assert tries == 5
+
+
+def test_what_was_tried_is_left_out_until_the_policy_gets_further_than_where_it_was_stuck(seen):
+    recovery = stuck_recovery(seen)
+    others = recoveries(np.zeros((8, 7)), 0.0)
     recovery.begin(others[0])
     assert not recovery.needed(seen(16 * STEP_NS))
     nearly = others + np.r_[0.0005, np.zeros(6)]  # of a policy that stands nearly still
@@ -83,6 +123,7 @@ def test_what_was_tried_is_left_out_until_the_policy_gets_further_than_where_it_
 
 def test_a_recovery_is_carried_out_as_a_whole_by_whoever_asks_after_every_action(seen):
     recovery = Recovery(1.5)
+    recovery.needed(seen(0))
     whole = ActionChunk(np.arange(42.0).reshape(6, 7), 5 * STEP_NS, 0.1)
     recovery.goes_out(whole)
     assert recovery.rest(seen(5 * STEP_NS)) is None  # the same picture: somebody asks again
