@@ -237,8 +237,32 @@ def command_session(arguments: list[str]) -> Iterator[None]:
 
 
 def spin_while(node: Node, wanted: Callable[[], bool]) -> None:
-    """Handle messages as long as it is `wanted`; in short turns, to hear signals between them."""
+    """Handle messages as long as it is `wanted`; raises `KeyboardInterrupt` for Ctrl-C and SIGTERM.
+
+    In short turns, to hear signals between callbacks and not within them: an exception out of
+    nowhere leaves a library's C code in a state that nobody has tested. A second one does not wait.
+    """
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    while wanted():
-        executor.spin_once(timeout_sec=SIGNAL_TURN_S)
+    with _signals_between_callbacks() as heard:
+        while wanted() and not heard:
+            executor.spin_once(timeout_sec=SIGNAL_TURN_S)
+    if heard:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _signals_between_callbacks() -> Iterator[list[int]]:
+    heard: list[int] = []
+
+    def hear(number: int, _frame: Any) -> None:
+        if heard:
+            raise KeyboardInterrupt
+        heard.append(number)
+
+    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield heard
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

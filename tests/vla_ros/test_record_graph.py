@@ -177,7 +177,7 @@ def test_a_kill_costs_the_current_episode_and_recording_goes_on(fake_robot, tmp_
     with recording(folder, "--episodes", "1") as (process, lines):
         wait_for_line(lines, "Recording front")
         record_episode(fake_robot, lines, 2, "lift it", False)
-        assert process.wait(PATIENCE_S) == 0
+        assert process.wait(PATIENCE_S) == 0, lines
     data = open_dataset(folder)
     check_content(fake_robot, data)
     entries = [json.loads(line) for line in (folder / JOURNAL).open()]
@@ -223,6 +223,6 @@ def test_what_cannot_be_recorded_is_said_and_thrown_away(fake_robot, tmp_path):
         fake_robot.instruct("")
         wait_for_line(lines, "episode thrown away: expected 5 rows or more")
         process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE_S) == 0
+        assert process.wait(PATIENCE_S) == 0, lines
         wait_for_line(lines, "0 episodes recorded, 1 thrown away")
     assert not folder.exists()

@@ -25,7 +25,9 @@ from vla_ros.runtime import (
     TWICE_HEARD,
     WORDS_DEPTH,
     _spin,
+    command_session,
     run_node,
+    spin_while,
     subscribe_latched,
 )
 
@@ -241,3 +243,25 @@ def test_with_a_depth_nobody_pushes_out_what_another_said(private_ros):
         for node in (hearer, teller):
             node.destroy_node()
         rclpy.try_shutdown()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_hears_signals_between_callbacks_and_an_impatient_one_within(private_ros, number):
+    with command_session([]):
+        node = rclpy.create_node("a_command")
+        done = []
+
+        def work():
+            signal.raise_signal(number)  # in the middle of it
+            done.append("whole")
+
+        timer = node.create_timer(0.001, work)
+        with pytest.raises(KeyboardInterrupt):
+            spin_while(node, lambda: True)
+        assert done == ["whole"]
+        timer.cancel()
+        node.create_timer(0.001, lambda: (work(), signal.raise_signal(number), done.append("2")))
+        with pytest.raises(KeyboardInterrupt):
+            spin_while(node, lambda: True)
+        assert done == ["whole", "whole"]
+        node.destroy_node()
