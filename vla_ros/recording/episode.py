@@ -143,6 +143,7 @@ class EpisodeInProgress:
         self, stamps_ns: list[int], joints: list[NDArray], kinematics: Kinematics
     ) -> tuple[EpisodeData, dict[str, object]]:
         """The episode, and how well its streams matched. `joints` (9,) each, as they came.
+
         Raises `EpisodeRefusedError` when there are no rows, or joint states are missing.
         """
         videos = {f"{IMAGE_PREFIX}{name}": t.encoder.finish() for name, t in self._tracks.items()}

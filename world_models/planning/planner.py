@@ -123,9 +123,9 @@ class Planner:
         budget = Budget(self._clock, self.settings.deadline_ms, RESERVE)
         if (rest := self._recovery.rest(observation)) is not None:
             self._imagined = None
-            took = {"planning_ms": budget.spent_ns / 1e6, "policy_ms": 0.0}
-            done = {"recovered": 0.0, "imagined": 0.0, **took}
-            return replace(rest, diagnostics={**rest.diagnostics, **done})
+            nothing = dict.fromkeys(("policy_ms", "deadline_missed", "recovered", "imagined"), 0.0)
+            took = {"planning_ms": budget.spent_ns / 1e6}
+            return replace(rest, diagnostics={**rest.diagnostics, **nothing, **took})
         chunk = self.policy.predict_chunk(observation)
         policy_ns = budget.spent_ns
         self._check(chunk)

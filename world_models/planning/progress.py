@@ -36,7 +36,7 @@ class Progress:
         self._scores.append(score)
         smooth = median(self._scores)
         better = smooth > self.best
-        if better or self._since_ns is None:
+        if better:
             self.best, self._since_ns = smooth, stamp_ns
         return better
 

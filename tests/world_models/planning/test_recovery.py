@@ -173,6 +173,16 @@ def test_a_policy_that_is_stuck_does_something_else_for_a_while(resting, seen, m
     assert recovered == [15, 36]  # after 1.5 s, and 1.5 s after the six actions of that
 
 
+def test_a_recovery_that_was_decided_late_is_counted_once(resting, seen):
+    planner, _ = resting("gate")
+    first = planner.predict_chunk(seen(0))
+    late = {**first.diagnostics, "deadline_missed": 1.0, "recovered": 1.0}
+    planner._recovery.goes_out(replace(first, actions=np.zeros((6, 7)), diagnostics=late))
+    rest = planner.predict_chunk(seen(2 * STEP_NS))
+    assert len(rest.actions) == 4
+    assert rest.diagnostics["deadline_missed"] == rest.diagnostics["recovered"] == 0.0
+
+
 def test_it_takes_the_best_of_what_there_is(resting, seen, goal):
     planner, _ = resting("gate", policy_samples=64)
     for step in range(16):
