@@ -41,7 +41,7 @@ from vla_ros.runtime import (
     Parameter,
     declare,
     run_node,
-    subscribe_instruction,
+    subscribe_words,
     subscribe_latched,
 )
 from vla_ros.runtime_clock import uses_simulated_time
@@ -192,7 +192,7 @@ class ExecutorNode(Node):
             MultiDOFJointTrajectory, topics.ACTION_CHUNK, self._on_poses
         )
         self._hear_bounded(JointTrajectory, topics.GRIPPER_CHUNK, self._on_gripper)
-        subscribe_instruction(self, self._on_instruction)
+        subscribe_words(self, topics.INSTRUCTION, self._on_instruction)
         subscribe_latched(self, Bool, topics.EMERGENCY_STOP, self._on_emergency_stop)
         self.create_service(Trigger, topics.EXECUTOR_RESET, self._on_reset)
         self._every(1.0 / WATCHDOG_RATE_HZ, self._on_watchdog)

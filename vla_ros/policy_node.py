@@ -30,7 +30,7 @@ from vla_ros.runtime import (
     SENSOR,
     declare,
     run_node,
-    subscribe_instruction,
+    subscribe_words,
 )
 
 DIAGNOSTICS_RATE_HZ = 2.0
@@ -105,7 +105,7 @@ class PolicyNode(LifecycleNode):
                 NEWEST,
             )
         self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, SENSOR)
-        subscribe_instruction(self, self._on_instruction)
+        subscribe_words(self, topics.INSTRUCTION, self._on_instruction)
         self.create_subscription(String, topics.EXECUTOR_STATE, self._on_executor_state, RELIABLE)
         self._loop = InferenceLoop(
             policy,

@@ -34,7 +34,7 @@ from vla_ros.runtime import (
     Parameter,
     declare,
     run_node,
-    subscribe_instruction,
+    subscribe_words,
     subscribe_latched,
 )
 from vla_ros.texts import shortened
@@ -128,7 +128,7 @@ class RecorderNode(Node):
                 lambda message, info, names=names: self._on_command(names, message, info),
                 TRAJECTORIES,
             )
-        subscribe_instruction(self, self._on_instruction)
+        subscribe_words(self, topics.INSTRUCTION, self._on_instruction)
         subscribe_latched(
             self,
             Bool,

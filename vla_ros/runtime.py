@@ -25,7 +25,6 @@ from rclpy.qos import (
 from rclpy.signals import uninstall_signal_handlers
 from std_msgs.msg import String
 
-from vla_ros import topics
 from vla_ros.errors import UserError
 from vla_ros.runtime_clock import keep_time_source
 
@@ -140,14 +139,14 @@ def subscribe_latched(
         node.create_subscription(kind, topic, callback, profile, event_callbacks=quiet)
 
 
-def subscribe_instruction(
-    node: Node, callback: Callable[[String, Mapping[str, Any]], None]
+def subscribe_words(
+    node: Node, topic: str, callback: Callable[[String, Mapping[str, Any]], None]
 ) -> None:
-    """`/instruction` with what tells when it was said; several texts may wait for their turn."""
+    """Texts with what tells when each was said, for `newest.Newest`; several may wait their turn."""
     subscribe_latched(
         node,
         String,
-        topics.INSTRUCTION,
+        topic,
         lambda text, info: callback(text, info),  # rclpy counts a function's arguments
         WORDS_DEPTH,
     )

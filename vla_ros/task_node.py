@@ -6,7 +6,10 @@ Whether a step is done arrives on `/task/step_result`: from a success detector, 
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 from rclpy.node import Node
 from std_msgs.msg import String
@@ -14,7 +17,8 @@ from std_msgs.msg import String
 from policies.interface import MAX_INSTRUCTION
 from vla_ros import messages, topics
 from vla_ros.errors import UserError
-from vla_ros.runtime import LATCHED, RELIABLE, Parameter, declare, run_node, subscribe_latched
+from vla_ros.newest import Newest, Place
+from vla_ros.runtime import LATCHED, RELIABLE, Parameter, declare, run_node, subscribe_words
 from vla_ros.task_planning.choose import choose_task_planner
 from vla_ros.task_planning.executive import Executive, ExecutiveSettings
 from vla_ros.task_planning.step import Step
@@ -51,20 +55,29 @@ class TaskNode(Node):
         self._planning: Future[tuple[Step, ...]] | None = None
         self._executive: Executive | None = None
         self._task = ""
+        self._tasks = Newest()
         self._said = ""
         self._instruction = self.create_publisher(String, topics.INSTRUCTION, LATCHED)
         self._progress = self.create_publisher(String, topics.TASK_PROGRESS, LATCHED)
-        subscribe_latched(self, String, topics.TASK, self._on_task)
+        subscribe_words(self, topics.TASK, self._on_task)
         self.create_subscription(String, topics.STEP_RESULT, self._on_result, RELIABLE)
         self.create_timer(1.0 / RATE_HZ, self._on_tick)
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
 
-    def _on_task(self, message: String) -> None:
-        """A new task ends the old one; the empty string ends it and begins none."""
-        if message.data == self._task:
-            return  # heard before, see `subscribe_latched`
+    def _on_task(self, message: String, info: Mapping[str, Any] | None = None) -> None:
+        """A new task ends the old one; the empty string ends it, however old, and begins none.
+
+        `info` tells when it was published; None: now.
+        """
+        published_ns = 0 if info is None else info["source_timestamp"]
+        place = self._tasks.place(message.data, published_ns, time.time_ns())
+        if message.data == self._task or place is Place.AGAIN:
+            return
+        if place is Place.OLDER and message.data:
+            self.get_logger().warning(messages.sendable(f"{topics.TASK}: {self._tasks.older}"))
+            return
         self._task = message.data
         if self._executive is not None:
             self._executive.stop(self._now_ns())

@@ -16,7 +16,7 @@ from trajectory_msgs.msg import JointTrajectory, MultiDOFJointTrajectory
 from policies.interface import ObservationError
 from vla_ros import messages, topics
 from vla_ros.newest import Newest, Place
-from vla_ros.runtime import LATCHED, NEWEST, RELIABLE, subscribe_instruction
+from vla_ros.runtime import LATCHED, NEWEST, RELIABLE, subscribe_words
 from vla_ros.watch.listener import Listener
 from vla_ros.watch.state import LEVELS, WatchState
 
@@ -44,7 +44,7 @@ class WatchNode(Node):
         self.create_subscription(JointTrajectory, topics.GRIPPER_CHUNK, self._on_gripper, RELIABLE)
         self.create_subscription(Float64, topics.LOOP_LATENCY, self._on_latency, RELIABLE)
         self._instructions = Newest()
-        subscribe_instruction(self, self._on_instruction)
+        subscribe_words(self, topics.INSTRUCTION, self._on_instruction)
         self.create_subscription(
             String,
             topics.EXECUTOR_STATE,

@@ -34,6 +34,10 @@ LOSS = 1e-4
 GRADIENT = 1e-3  # relative
 DECODED = 1e-12
 EXACT = 0.0
+NAMES = (
+    "pixel values", "patch features", "projection", "prompt tokens", "training loss",
+    "gradient norms", "token table", "parameters",
+)  # fmt: skip
 ORDER = ("pixel_values", "patch_features", "projected", "last_logits", "generated_ids")
 REDUCED = 16.0  # times the resolution of a shorter type than float32, instead of `RELATIVE`
 
@@ -72,6 +76,12 @@ class Report:
     @property
     def failed(self) -> list[Figure]:
         return [figure for figure in self.figures if not figure.ok]
+
+    @property
+    def not_given(self) -> list[str]:
+        """Figures of any checkpoint that the files say nothing about."""
+        given = {figure.name for figure in self.figures}
+        return [name for name in NAMES if name not in given]
 
     def worst(self) -> list[Figure]:
         """Of every name the figure that is furthest off, in order."""

@@ -79,6 +79,8 @@ def test_a_foreign_dataset_adapts_the_shipped_policy(vla_ros, dataset, tmp_path)
     assert base["policy"] == "openvla-mini"
     code, _, errors = vla_ros("merge", "--adapter", output / "adapter", "--output", tmp_path / "m")
     assert code == 0, errors
+    code, _, errors = vla_ros("merge", "--adapter", output, "--output", tmp_path / "n")
+    assert code == 2 and f"there is one in {output / 'adapter'}" in errors.replace("\n", "")
     again = (tmp_path / "m/model.safetensors").read_bytes()
     assert again == (output / "model.safetensors").read_bytes()
 

@@ -129,6 +129,18 @@ def test_what_cannot_be_planned_is_refused_and_an_empty_task_stops(desk):
     desk.hears("")
 
 
+def test_the_task_given_last_counts_not_the_one_heard_last(desk):
+    desk.give("lift the cube")
+    desk.hears("lift the red cube")
+    older = {"source_timestamp": time.time_ns() - 60_000_000_000}
+    desk.node._on_task(desk._text(data="close the drawer"), older)
+    assert desk.progress[-1]["task"] == "lift the cube"
+    assert desk.instructions[-1] == "lift the red cube"
+    desk.node._on_task(desk._text(data=""), {"source_timestamp": older["source_timestamp"] + 1})
+    desk.sees("stopped")  # a stop counts whatever its age
+    desk.hears("")
+
+
 def test_what_is_too_long_to_be_a_task_is_refused_before_it_is_planned(desk):
     desk.give("lift the cube, then " * 50_000)
     desk.sees("refused")

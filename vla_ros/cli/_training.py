@@ -39,7 +39,10 @@ Processes = Annotated[
 
 Connector = Annotated[
     str | None,
-    typer.Option(help=f"From patches to tokens: one of {', '.join(CONNECTORS)}.", show_default=""),
+    typer.Option(
+        help=f"From patches to tokens: one of {', '.join(CONNECTORS)}.",
+        show_default="the checkpoint's own",
+    ),
 ]
 Pool = Annotated[
     int, typer.Option(min=1, help="With --connector: patches along a side that share a token.")

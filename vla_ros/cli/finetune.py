@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from policies.factory import policy_folder
-from policies.finetuning.finetune import ADAPTER_FOLDER, check_base, finetune
+from policies.finetuning.finetune import ADAPTER_FOLDER, check_base, check_shares, finetune
 from policies.finetuning.settings import (
     FULL_LEARNING_RATE,
     LORA_LEARNING_RATE,
@@ -180,6 +180,7 @@ def _finetune(
     config: FinetuneConfig,
 ) -> None:
     """What each process does."""
+    check_shares(loop)  # before the datasets are read
     console = Console(stderr=True)
     demonstrations = []
     for folder in reading.folders:

@@ -8,6 +8,7 @@ from typing import Annotated
 import torch
 import typer
 
+from policies.finetuning.finetune import ADAPTER_FOLDER
 from policies.openvla.adapter import is_adapter, merge_adapter
 from vla_ros.cli._output import check_folder
 from vla_ros.errors import UserError
@@ -31,7 +32,9 @@ def command(
     if precision not in DTYPES:
         raise UserError(f"precision: expected one of {', '.join(DTYPES)}, got {precision!r}")
     if not is_adapter(adapter):
-        raise UserError(f"adapter: expected a folder with adapter_config.json, got {adapter}")
+        inside = adapter / ADAPTER_FOLDER
+        hint = f"; there is one in {inside}" if is_adapter(inside) else ""
+        raise UserError(f"adapter: expected a folder with adapter_config.json, got {adapter}{hint}")
     if output.exists() and any(output.iterdir()):
         raise UserError(f"output {output} is not empty; choose another or remove it")
     check_folder(output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 from rich.console import Console
 
 from policies.factory import policy_folder
-from policies.openvla.config import DropConfig, read_config
+from policies.openvla.config import ChunkConfig, DropConfig, read_config
 from policies.training.demonstrations import load_demonstrations, open_dataset
 from policies.training.loop import LoopConfig
 from policies.training.pretrain import views_as_examples
@@ -83,8 +84,11 @@ def command(
         model = read_config(start)
         camera, size = model.camera, model.image_sizes[0]
         chunk_length = model.chunk.length if model.chunk else chunk_length
-    if drop_before and chunk_length == 1:
+    drop = DropConfig(tuple(drop_before), drop_keep) if drop_before else None
+    if drop is not None and chunk_length == 1:
         raise UserError("drop-before: expected a model with a chunk head; add --chunk")
+    if drop is not None and start is not None:  # layers that the model lacks
+        replace(model, chunk=model.chunk or ChunkConfig(chunk_length), pyramid_drop=drop)
     for folder in dataset:  # what does not fit is said before anything starts
         open_dataset(folder, camera)
     config = LoopConfig(
@@ -99,7 +103,7 @@ def command(
     about = TrainConfig(
         views_share=views_share,
         connector=connector_config(connector, pool),
-        pyramid_drop=DropConfig(tuple(drop_before), drop_keep) if drop_before else None,
+        pyramid_drop=drop,
         chunk_length=chunk,
     )
     reading = (camera, size, chunk_length)

@@ -65,6 +65,9 @@ def command(
     if report.not_checked:
         names = ", ".join(report.not_checked)
         console.print(f"not checked: {names}", markup=False, style="yellow", soft_wrap=True)
+    if report.not_given:
+        names = ", ".join(report.not_given)
+        console.print(f"not among what is expected: {names}", markup=False, soft_wrap=True)
     write_result(json_file, as_json(path, device, report))
     if not report.ok:
         raise typer.Exit(EXIT_DIFFERENT)
@@ -88,6 +91,7 @@ def as_json(folder: Path, device: str, report: Report) -> dict[str, Any]:
             for figure in report.figures
         ],
         "not_checked": list(report.not_checked),
+        "not_given": report.not_given,
     }
 
 
