@@ -41,8 +41,8 @@ from vla_ros.runtime import (
     Parameter,
     declare,
     run_node,
-    subscribe_words,
     subscribe_latched,
+    subscribe_words,
 )
 from vla_ros.runtime_clock import uses_simulated_time
 from vla_ros.servo import STILL, Twist, twist

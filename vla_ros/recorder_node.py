@@ -34,8 +34,8 @@ from vla_ros.runtime import (
     Parameter,
     declare,
     run_node,
-    subscribe_words,
     subscribe_latched,
+    subscribe_words,
 )
 from vla_ros.texts import shortened
 

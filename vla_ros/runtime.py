@@ -142,7 +142,7 @@ def subscribe_latched(
 def subscribe_words(
     node: Node, topic: str, callback: Callable[[String, Mapping[str, Any]], None]
 ) -> None:
-    """Texts with what tells when each was said, for `newest.Newest`; several may wait their turn."""
+    """Texts with what tells when each was said, for `newest.Newest`; several may wait."""
     subscribe_latched(
         node,
         String,
