@@ -26,6 +26,7 @@ from sim.kinematics import Kinematics
 from sim.motion import CONTROL_RATE_HZ
 from sim.tasks import CORE_TASKS
 from vla_ros.body import Body
+from vla_ros.command import Command
 from vla_ros.execution import Execution, Hold, Pace
 from vla_ros.inference import observe, to_pose_chunk
 from vla_ros.limits import FR3_LIMITS, Limits
@@ -62,7 +63,12 @@ class Lockstep:
         """Let the policy act until success or time is up."""
         self.now_ns = START_NS
         self._simulation = simulation = Simulation(task, seed, self.now_ns)
-        execution = Execution(self._body, self._limits, self._send, pace=self._pace)
+        execution = Execution(
+            self._body,
+            self._limits,
+            lambda command: self._send(command, execution.command),
+            pace=self._pace,
+        )
         execution.on_joints(simulation.measure().positions[:7], self.now_ns)
         execution.on_instruction(simulation.episode.instruction, self.now_ns)
         if self._policy is not None:
@@ -123,9 +129,9 @@ class Lockstep:
         world.observer = observer
         return ActionChunk(actions, observation.stamp_ns, 1.0 / CONTROL_RATE_HZ)
 
-    def _send(self, command: Motion | Hold) -> None:
+    def _send(self, command: Motion | Hold, so_far: Command) -> None:
         assert self._simulation is not None
-        arm = arm_points(command.trajectory, self.now_ns)
+        arm = arm_points(command.trajectory, self.now_ns, so_far)
         self._follow(self._simulation.arm, robot.JOINT_NAMES, arm, slice(0, 7))
         gripper: Points | None = None
         if isinstance(command, Motion):

@@ -73,6 +73,16 @@ class Command:
                 return sent.trajectory.at(now_ns)
         return self._sent[0].trajectory.at(now_ns)
 
+    def points_ns(self, from_ns: int, until_ns: int) -> NDArray[np.int64]:
+        """(k,) [ns], rising: between two instants, those at which a trajectory in force has a point
+        or another one comes into force. From one to the next, `at` is one cubic polynomial."""
+        found: list[NDArray[np.int64]] = []
+        for sent in reversed(self._sent):
+            times_ns = sent.trajectory.start_ns + sent.trajectory.times_ns
+            found.append(times_ns[(times_ns > from_ns) & (times_ns < until_ns)])
+            until_ns = min(until_ns, sent.trajectory.start_ns)
+        return np.concatenate([NOTHING, *reversed(found)])
+
     def behind_ns(self, from_ns: int, to_ns: int) -> int:
         """By how much the arm stood still or fell behind what was wanted between two instants."""
         progress_ns, until_ns = 0, to_ns

@@ -24,6 +24,7 @@ from vla_ros.joint_watch import JointWatch
 from vla_ros.limits import Limits
 from vla_ros.motions import Motions, Pace
 from vla_ros.planning import Motion, PoseChunk
+from vla_ros.standstill import Standstill
 from vla_ros.trajectory import Trajectory
 
 
@@ -49,6 +50,7 @@ class Timeouts:
 LONGEST_REASON = 500  # characters, whatever a library or a sender has to say
 STARTED, RESET = "started", "reset"  # after which it waits for an instruction
 ALONE = "the other executor has gone"  # likewise
+STOOD = "the arm stood still though told to move (a stop of its own? an obstacle?)"  # likewise
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Execution:
         self._pace = pace or Pace()
         self._joints = JointWatch(limits.velocity_rad_s, self._timeouts.joints_ns)
         self._motions = Motions(body, limits, self._pace, self._joints, clock)
+        self._standstill = Standstill()
         self._fingers = Fingers()
         self._instruction = ""
         self._instruction_ns = 0
@@ -131,6 +134,18 @@ class Execution:
             self._stop(State.HOLDING, stepped, now_ns)
         elif believed and self._hold_pending:
             self._hold(now_ns)
+        elif believed:
+            self._check_that_it_moves(positions, now_ns)
+
+    def _check_that_it_moves(self, positions: NDArray[np.float64], now_ns: int) -> None:
+        """Nothing goes on by itself when an arm is let go: somebody may have a hand there."""
+        if self.state is not State.MOVING:
+            self._standstill.forget()
+            return
+        stamp_ns = self._joints.stamp_ns
+        if self._standstill.add(positions, self.command.at(stamp_ns).positions, stamp_ns):
+            self._stop(State.HOLDING, STOOD, now_ns)
+            self.wait_for_instruction(now_ns, STOOD)
 
     @property
     def fingers_told(self) -> bool:
@@ -154,7 +169,7 @@ class Execution:
         self._waits_since = self.outdated = ""
         self._instruction, self._instruction_ns = text, now_ns
         if not text:
-            self._stop(State.HOLDING, "the instruction is empty", now_ns)
+            self._stop(State.HOLDING, "the instruction is empty", now_ns, creeping=True)
         elif self.state is not State.STOPPED:
             self.reason = "the instruction is new"
 
@@ -275,15 +290,15 @@ class Execution:
         """While there is a `reason` nothing moves; when there is none any more, it waits for an
         instruction: who took the cause away may still have a hand there."""
         ended, self._forbidden = self._forbidden and not reason, reason
-        if reason and self.state is State.MOVING:
-            self._stop(State.HOLDING, reason, now_ns)
+        if reason and (self.state is State.MOVING or self._motions.creeps(now_ns)):
+            self._stop(State.HOLDING, reason, now_ns, creeping=True)
         if ended and self.state is not State.STOPPED:
             self.wait_for_instruction(now_ns, ALONE)
 
     def on_end(self, now_ns: int) -> None:
         """Who feeds it is about to end: an arm in motion would go on to the motion's own end."""
-        if self.state is State.MOVING:
-            self._stop(State.HOLDING, "the executor ends", now_ns)
+        if self.state is State.MOVING or self._motions.creeps(now_ns):
+            self._stop(State.HOLDING, "the executor ends", now_ns, creeping=True)
 
     def _refuse(self, reason: str, now_ns: int) -> None:
         self.refused += 1
@@ -364,14 +379,18 @@ class Execution:
 
     # --- stopping ---------------------------------------------------------------------------
 
-    def _stop(self, state: State, reason: str, now_ns: int) -> None:
-        """End the work, then send the safe command: at once, or when there are joints to hold."""
+    def _stop(self, state: State, reason: str, now_ns: int, creeping: bool = False) -> None:
+        """End the work, then send the safe command: at once, or when there are joints to hold.
+
+        `creeping`: also an arm that holds, but is still on its way to where it was measured.
+        """
         self._notice_clock(now_ns)
         if self.state is State.STOPPED:
             return  # it holds already, and only `reset` ends that
         was_holding = self.state is State.HOLDING and not self._hold_pending
         self.state, self.reason = state, reason
-        if was_holding and state is not State.STOPPED:
+        creeping = creeping and self._motions.creeps(now_ns)
+        if was_holding and state is not State.STOPPED and not creeping:
             return
         self._hold_pending = True
         if self.fresh_joints(now_ns) is not None:
@@ -392,8 +411,9 @@ class Execution:
         self._hold_pending = False
         if self.state is State.WAITING:
             self.state, self.reason = State.HOLDING, "joint states are back"
+        creeps = self._motions.creeps(now_ns)  # stopped on its way to the measured joints, it stays
         trajectory = self._motions.to_rest_in_time(joints, now_ns)
-        self._settle_at_ns = trajectory.end_ns + self._pace.settle_ns
+        self._settle_at_ns = None if creeps else trajectory.end_ns + self._pace.settle_ns
         self._hold_along(trajectory)
 
     def _settle(self, now_ns: int) -> None:

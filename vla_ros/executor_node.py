@@ -372,7 +372,7 @@ class ExecutorNode(Node):
 
     def _send(self, command: Motion | Hold) -> None:
         if self._arm_command is not None:
-            arm = arm_points(command.trajectory, self._now_ns())
+            arm = arm_points(command.trajectory, self._now_ns(), self._execution.command)
             self._arm_command.publish(
                 messages.joint_trajectory(
                     self._robot.joint_names, arm.times_ns, arm.positions, velocities=arm.velocities

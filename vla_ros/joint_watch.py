@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-TURNING_RAD_S = 0.02  # slower is the noise of encoders
+TURNING_RAD_S = 0.02  # slower, an arm stands
+NOISE_RAD = 0.005  # of encoders; no arm in motion stays within it for long
+WINDOW_NS = 100_000_000
 MARGIN_RAD = 0.1  # on top of what the arm can have moved
 LEAP_WORKING_NS = 2_000_000_000
 LEAP_RESTING_NS = 100_000_000
@@ -36,7 +38,8 @@ class JointWatch:
         self._known: tuple[int, NDArray[np.float64]] | None = None  # (arrival [ns], (n,) [rad])
         self._doubt: _Doubt | None = None
         self.stamp_ns = 0  # of the state that is known
-        self.turning = False  # whether the last two states are those of an arm in motion
+        self._before: tuple[int, NDArray[np.float64]] | None = None  # (stamp [ns], (n,) [rad])
+        self.turning = False  # whether the arm moved within the last `WINDOW_NS`
         self.problem = ""
 
     def add(self, positions: NDArray, stamp_ns: int, now_ns: int, working: bool) -> bool:
@@ -57,10 +60,7 @@ class JointWatch:
             leap_rad = float(np.abs(positions - self._known[1]).max())
             self.problem = f"joint states leapt by {leap_rad:.2f} rad"
             return False
-        if self._known is not None and stamp_ns > self.stamp_ns:
-            passed_s = (stamp_ns - self.stamp_ns) / 1e9
-            turned_rad = float(np.abs(positions - self._known[1]).max())
-            self.turning = turned_rad > TURNING_RAD_S * passed_s
+        self._look_whether_it_turns(positions, stamp_ns)
         self._known, self._doubt, self.problem = (now_ns, positions), None, ""
         self.stamp_ns = stamp_ns
         return True
@@ -73,7 +73,18 @@ class JointWatch:
 
     def forget(self) -> None:
         """The clock was set: nothing is known of when anything was."""
-        self._known = self._doubt = None
+        self._known = self._doubt = self._before = None
+
+    def _look_whether_it_turns(self, positions: NDArray[np.float64], stamp_ns: int) -> None:
+        """Over so long a time that noise is none; at 1 kHz it is, from one state to the next."""
+        if self._before is None or stamp_ns < self._before[0]:
+            self._before = (stamp_ns, positions)
+            return
+        passed_ns = stamp_ns - self._before[0]
+        turned_rad = float(np.abs(positions - self._before[1]).max())
+        turned = turned_rad > NOISE_RAD + TURNING_RAD_S * passed_ns / 1e9
+        if turned or passed_ns >= WINDOW_NS:
+            self.turning, self._before = turned, (stamp_ns, positions)
 
     def _follows(
         self, positions: NDArray, now_ns: int, then_ns: int, before: NDArray[np.float64]

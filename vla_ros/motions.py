@@ -21,7 +21,7 @@ from vla_ros.limits import Limits
 from vla_ros.planning import Begin, Motion, PoseChunk, gentle_stop, plan
 from vla_ros.trajectory import Phase, Trajectory
 
-LATE_NS = 20_000_000  # a way of braking that took longer to find begins where the arm was
+LATE_NS = 15_000_000  # a way of braking that took longer to find begins where the arm was
 NEVER_NS = -(2**62)
 HOLD_ATTEMPTS = 3  # then it goes out late
 
@@ -131,9 +131,8 @@ class Motions:
         begin_ns = now_ns + self._lead_ns
         held_ns = self.command.behind_ns(stamp_ns, now_ns)
         running = self.command.running
-        taken = not moving and begin_ns - self._taken_at_ns <= self._pace.taken_ns
         strays = running is not None and self.strays(joints)
-        if running is None or taken or strays:
+        if running is None or strays:
             held_ns = 0 if strays else held_ns
             rest = Phase.at_rest(self._within_range(joints))
             return Begin(begin_ns, rest, held_ns=held_ns, now_ns=now_ns)
@@ -157,7 +156,7 @@ class Motions:
     def brake(self, now_ns: int) -> Trajectory | None:
         """To rest from what is commanded, wherever the arm is; None: it rests."""
         running = self.command.running
-        if running is None:
+        if running is None or not running.known:
             return None
         phase = self.command.at(now_ns)
         if phase.resting:
@@ -178,21 +177,34 @@ class Motions:
             now_ns = self._clock()  # the old motion went on meanwhile
         return trajectory
 
+    def creeps(self, now_ns: int) -> bool:
+        """Whether the arm is on its slow way to where it was measured."""
+        running = self.command.running
+        return running is not None and running.creeps(now_ns)
+
     def to_rest(self, joints: NDArray, now_ns: int) -> Trajectory:
-        """From the command to rest; where it rests already, the measured joints are held."""
+        """From the command to rest; where it rests already, the measured joints are held.
+
+        On the way to them it stays where it is: somebody may see what joint states hide.
+        """
         joints = self._within_range(joints)
-        if self.command.running is None:
+        running = self.command.running
+        if running is None:
             # Whatever the controller does now is unknown. What turns is stopped at once; else there
             # is time, should these joint states be a driver's default and not the arm's.
             reach_ns = 0 if self._watch.turning else self._pace.first_hold_ns
             return shaping.standing(joints, now_ns, reach_ns)
+        if running.creeps(now_ns) and not running.known:
+            # Nobody knows where it is on its way: no other point is safe to be told in less time.
+            left_ns = running.start_ns + running.unsent_ns - now_ns
+            return shaping.standing(running.positions[-1], now_ns, left_ns)
         phase = self.command.at(now_ns)
         slow = self._limits.scaled(self._pace.soft_start_share)
-        if not phase.resting and not self.strays(joints):
+        if not phase.resting and (running.creeps(now_ns) or not self.strays(joints)):
             try:
                 return gentle_stop(phase, now_ns, self._limits, self._body)
             except ActionError:  # no number of a state that was checked leads here
                 pass
         # One point: wherever the controller begins, at the arm or at its last command, it does not
         # go back to the old command first. Should the joint states lie, it has time to get there.
-        return shaping.standing(joints, now_ns, shaping.reach_ns(phase, joints, slow))
+        return shaping.creeping(phase, joints, now_ns, slow)

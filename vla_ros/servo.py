@@ -34,7 +34,8 @@ def twist(
     command: Command, joints: NDArray[np.float64], now_ns: int, limits: Limits, body: BodyLike
 ) -> Twist:
     """What the tool should do at `now_ns`; nothing at rest. `joints` (n,) [rad] are measured."""
-    if command.running is None or command.at(now_ns).resting:
+    running = command.running
+    if running is None or running.creeps(now_ns) or command.at(now_ns).resting:
         return STILL
     here, turned = body.forward(command.at(now_ns).positions)
     there, turning = body.forward(command.at(now_ns + STEP_NS).positions)

@@ -12,6 +12,7 @@ from contextlib import suppress
 import numpy as np
 import ruckig
 from numpy.typing import NDArray
+from scipy.interpolate import CubicHermiteSpline
 
 from policies.interface import ActionError
 from vla_ros.limits import Limits
@@ -161,7 +162,26 @@ def standing(joints: NDArray[np.float64], start_ns: int, reach_ns: int = 0) -> T
     """Stay at `joints` (n,) [rad]; the controller may take `reach_ns` to be there."""
     rows = 2 + math.ceil(reach_ns / SAMPLE_NS)
     still = np.tile(np.asarray(joints, dtype=float), (rows, 1))
-    return Trajectory(start_ns, still, np.zeros_like(still), np.zeros_like(still), reach_ns)
+    rest = np.zeros_like(still)
+    return Trajectory(start_ns, still, rest, rest, reach_ns, known=reach_ns == 0)
+
+
+def creeping(
+    start: Phase, joints: NDArray[np.float64], start_ns: int, limits: Limits
+) -> Trajectory:
+    """To `joints` (n,) [rad] by one point: what a controller makes of it that stands at `start`."""
+    rows = 1 + max(1, math.ceil(reach_ns(start, joints, limits) / SAMPLE_NS))
+    unsent_ns = (rows - 1) * SAMPLE_NS
+    way = CubicHermiteSpline(
+        [0.0, unsent_ns / 1e9],
+        np.stack([start.positions, joints]),
+        np.stack([start.velocities, np.zeros_like(start.velocities)]),
+    )
+    times_s = np.arange(rows) * (SAMPLE_NS / 1e9)
+    positions, velocities, accelerations = (way(times_s, order) for order in range(3))
+    positions[-1] = joints  # to the last digit
+    velocities[-1] = accelerations[-1] = 0.0
+    return Trajectory(start_ns, positions, velocities, accelerations, unsent_ns)
 
 
 def reach_ns(start: Phase, joints: NDArray[np.float64], limits: Limits) -> int:

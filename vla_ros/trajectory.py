@@ -41,6 +41,7 @@ class Trajectory:
     velocities: NDArray[np.float64]  # (m, n) [rad/s]
     accelerations: NDArray[np.float64]  # (m, n) [rad/s^2]
     unsent_ns: int = 0  # of its beginning: the controller finds its own way to what follows
+    known: bool = True  # whether that way is; else only its end
 
     @property
     def times_ns(self) -> NDArray[np.int64]:
@@ -50,6 +51,10 @@ class Trajectory:
     @property
     def end_ns(self) -> int:
         return self.start_ns + (len(self.positions) - 1) * SAMPLE_NS
+
+    def creeps(self, now_ns: int) -> bool:
+        """Whether the controller is on its own way then."""
+        return self.unsent_ns > 0 and now_ns < self.start_ns + self.unsent_ns
 
     def at(self, now_ns: int) -> Phase:
         """What the controller follows at `now_ns`: before the start the first, then the last."""

@@ -22,6 +22,9 @@ HOME_POSITION, _rotation = BODY.forward(HOME)
 DOWN = _rotation.as_quat(scalar_first=True)
 
 
+FOLLOWS = "follows"
+
+
 class Robot:
     """An execution with its clock, recording what it sends and in which state."""
 
@@ -33,12 +36,13 @@ class Robot:
     def send(self, command):
         self.sent.append((command, self.execution.state))
 
-    def wait(self, ms, joints=HOME):
+    def wait(self, ms, joints=FOLLOWS):
         """Time passes, with joint states (none if `joints` is None) and the watchdog at 50 Hz."""
         for _ in range(round(ms / 20)):
             self.now += 20 * MS
             if joints is not None:
-                self.execution.on_joints(np.asarray(joints), self.now)
+                measured = self.told if isinstance(joints, str) else np.asarray(joints)
+                self.execution.on_joints(measured, self.now)
             self.execution.tick(self.now)
 
     def chunk(self, age_ms=80, offset=(0.02, 0, 0), **changes):
@@ -50,6 +54,12 @@ class Robot:
             "gripper": np.ones(1),
         }
         self.execution.on_chunk(PoseChunk(**(values | changes)), self.now)
+
+    @property
+    def told(self):
+        """Where an arm is that does what it is told."""
+        command = self.execution.command
+        return HOME if command.running is None else command.at(self.now).positions
 
     @property
     def state(self):
@@ -87,8 +97,8 @@ def test_chunks_without_an_instruction_move_nothing():
 
 
 def test_stale_input_holds_the_measured_joints_once(moving):
-    measured = HOME + 0.05
-    moving.wait(480, measured)
+    moving.wait(480)
+    measured = moving.told + 0.05
     assert moving.state is State.MOVING
     moving.wait(60, measured)
     assert moving.state is State.HOLDING
@@ -543,7 +553,7 @@ def test_a_policy_node_that_falls_silent_is_held_for(moving):
     keep_moving(moving, 300, beats=True)
     keep_moving(moving, 900, beats=False)
     assert moving.state is State.MOVING
-    keep_moving(moving, 200, beats=False)
+    moving.wait(120)
     assert moving.state is State.HOLDING
     assert "policy_node is silent for more than 1000 ms" in moving.execution.reason
 

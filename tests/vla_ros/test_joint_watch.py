@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vla_ros.joint_watch import LEAP_RESTING_NS, LEAP_WORKING_NS, MARGIN_RAD, JointWatch
+from vla_ros.joint_watch import (
+    LEAP_RESTING_NS,
+    LEAP_WORKING_NS,
+    MARGIN_RAD,
+    WINDOW_NS,
+    JointWatch,
+)
 from vla_ros.limits import FR3_LIMITS
 
 MS = 1_000_000
@@ -111,3 +117,36 @@ def test_what_is_fresh_never_goes_faster_than_the_arm(story):
                 np.abs(fresh - known) <= MARGIN_RAD + FR3_LIMITS.velocity_rad_s * passed_s
             )
             known, known_ns = fresh, now_ns
+
+
+def turning(rad_s, noise_rad, period_ms, generator):
+    """Whether it takes an arm that turns at so much for turning, after each of its joint states."""
+    it = JointWatch(FR3_LIMITS.velocity_rad_s, TIMEOUT)
+    found = []
+    for passed_ms in range(0, 400, period_ms):
+        at_ns = NOW + passed_ms * MS
+        noise = noise_rad * generator.uniform(-1, 1, size=7)
+        it.add(HOME + rad_s * passed_ms / 1e3 + noise, at_ns, at_ns, working=False)
+        found.append(it.turning)
+    return found
+
+
+@pytest.mark.parametrize("period_ms", [1, 8, 20])
+def test_noise_is_no_motion_whatever_the_rate(period_ms):
+    assert not any(turning(0.0, 0.0015, period_ms, np.random.default_rng(0)))
+
+
+@pytest.mark.parametrize("period_ms", [1, 8, 20])
+def test_an_arm_in_motion_is_seen_within_a_tenth_of_a_second(period_ms):
+    seen = turning(0.2, 0.0001, period_ms, np.random.default_rng(0))
+    assert all(seen[120 // period_ms :])
+
+
+def test_an_arm_that_came_to_rest_is_seen_to_rest():
+    it = JointWatch(FR3_LIMITS.velocity_rad_s, TIMEOUT)
+    found = []
+    for step in range(40):
+        at_ns = NOW + step * 20 * MS
+        it.add(HOME + 0.2 * min(step, 10) * 0.02, at_ns, at_ns, working=False)
+        found.append(it.turning)
+    assert found[9] and not any(found[10 + 2 * WINDOW_NS // (20 * MS) :])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from vla_ros import messages
+from vla_ros.command import Command
 from vla_ros.planning import Motion
 from vla_ros.points import arm_points, gripper_points
 from vla_ros.trajectory import Trajectory
@@ -31,6 +32,28 @@ def test_a_motion_that_is_over_still_says_where_it_ended():
     points = arm_points(TRAJECTORY, 10**12)
     np.testing.assert_array_equal(points.positions, ROWS[-1:])
     assert points.times_ns.tolist() == [10 * MS]
+
+
+def test_until_a_motion_begins_the_points_of_the_old_one_go_along():
+    """To the controller the old motion is gone: without them it would find its own way."""
+    command = Command()
+    command.replace(Trajectory(850 * MS, ROWS, ROWS / 10, np.zeros_like(ROWS)))
+    command.replace(TRAJECTORY)
+    points = arm_points(TRAJECTORY, 900 * MS, command)
+    assert (points.times_ns[:5] // MS).tolist() == [30, 50, 70, 90, 100]  # 10 is too near
+    np.testing.assert_allclose(points.positions[:4, 0], [4.0, 5.0, 6.0, 7.0])
+    np.testing.assert_array_equal(points.positions[4:], ROWS)
+
+
+@pytest.mark.parametrize("start_ms", [1000, 1001.5, 1007, 1019.999])
+def test_points_are_never_too_near_to_each_other(start_ms):
+    command = Command()
+    command.replace(Trajectory(800 * MS, ROWS, ROWS / 10, np.zeros_like(ROWS)))
+    later = Trajectory(round(start_ms * MS), ROWS, ROWS / 10, np.zeros_like(ROWS))
+    command.replace(later)
+    points = arm_points(later, 850 * MS, command)
+    assert np.diff(points.times_ns).min() >= 2 * MS
+    assert np.diff(points.times_ns).max() <= 40 * MS
 
 
 def test_an_opening_is_wanted_from_its_row_on():

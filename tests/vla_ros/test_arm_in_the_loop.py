@@ -1,0 +1,213 @@
+"""What a controller makes of the executor's commands, millisecond by millisecond.
+
+The controller begins every trajectory at its own last command, as `docs/executor.md` asks for.
+"""
+
+import numpy as np
+import pytest
+
+from sim import robot
+from vla_ros.body import Body
+from vla_ros.controllers import TrajectoryFollower
+from vla_ros.execution import STOOD, Execution, Pace, State
+from vla_ros.limits import FR3_LIMITS
+from vla_ros.planning import PoseChunk
+from vla_ros.points import arm_points
+
+MS = 1_000_000
+BODY = Body()
+HOME = robot.HOME_RAD
+TOOL, _rotation = BODY.forward(HOME)
+DOWN = _rotation.as_quat(scalar_first=True)
+LIE = 0.8 * np.eye(7)[0]
+
+
+class Arm:
+    """An execution and a controller. `measured` makes joint states of what is commanded."""
+
+    def __init__(self, pace=None, measured=lambda command: command, period_ms=10):
+        self.now, self.at, self.period_ms = 1_000_000 * MS, np.array(HOME), period_ms
+        self.measured, self.messages, self.path = measured, 0, []
+        self.released = True  # False: the robot's own stop, its controller hears nothing
+        self.follower = TrajectoryFollower(
+            BODY.joint_names, FR3_LIMITS.position_lower_rad, FR3_LIMITS.position_upper_rad
+        )
+        self.execution = Execution(BODY, FR3_LIMITS, self.send, pace=pace)
+
+    def send(self, command):
+        self.messages += 1
+        if not self.released:
+            return
+        points = arm_points(command.trajectory, self.now, self.execution.command)
+        rows = list(zip(points.times_ns.tolist(), points.positions, strict=True))
+        self.follower.accept(BODY.joint_names, rows, 0, self.now, self.at, list(points.velocities))
+
+    def stop_itself(self):
+        self.released = False
+        self.follower.clear()
+
+    def step(self, ms):
+        for _ in range(ms):
+            self.now += MS
+            commanded = self.follower.sample(self.now)
+            self.at = self.at if commanded is None else commanded
+            self.path.append(self.at)
+            if (self.now // MS) % self.period_ms == 0 and self.measured is not None:
+                self.execution.on_joints(np.asarray(self.measured(self.at)), self.now)
+            if (self.now // MS) % 20 == 0:
+                self.execution.tick(self.now)
+
+    def chunk(self, positions, age_ms=80):
+        count = len(positions)
+        self.execution.on_chunk(
+            PoseChunk(
+                self.now - age_ms * MS,
+                np.arange(1, count + 1) * 100 * MS,
+                np.asarray(positions, float),
+                np.tile(DOWN, (count, 1)),
+                np.ones(count),
+            ),
+            self.now,
+        )
+
+    def begin(self, text="go"):
+        self.step(200)
+        self.execution.on_instruction(text, self.now)
+        self.step(200)
+
+    @property
+    def state(self):
+        return self.execution.state
+
+    def used(self, since=0):
+        """Largest shares of the joints' speed and acceleration limits from this millisecond on."""
+        path = np.array(self.path[max(0, since - 3) :])
+        speeds = np.diff(path, axis=0) / 1e-3
+        accelerations = np.diff(speeds, axis=0) / 1e-3
+        return (
+            float(np.max(np.abs(speeds) / FR3_LIMITS.allowed_velocity_rad_s)),
+            float(np.max(np.abs(accelerations) / FR3_LIMITS.acceleration_rad_s2)),
+        )
+
+
+def believes_a_lie():
+    """It moved, then its encoder lied for so long that it is on its slow way to what that says."""
+    arm = Arm()
+    arm.begin()
+    for step in range(4):
+        arm.chunk([TOOL + [0, 0.01 * (step + i), 0] for i in range(1, 5)])
+        arm.step(100)
+    arm.measured = lambda _: HOME + LIE
+    arm.step(2900)
+    assert arm.execution.command.running.creeps(arm.now)
+    return arm
+
+
+@pytest.mark.parametrize("stop", ["emergency", "empty", "blind", "end"])
+def test_a_stop_on_the_slow_way_to_the_measured_joints_brakes_there(stop):
+    arm = believes_a_lie()
+    begun, at = len(arm.path), arm.at
+    turning = np.abs(arm.path[-1] - arm.path[-2]).max()
+    assert turning > 1e-4  # it is under way
+    if stop == "blind":
+        arm.measured = None
+        arm.step(250)
+        begun, at = len(arm.path), arm.at
+    if stop == "empty":
+        arm.execution.on_instruction("", arm.now)
+    elif stop == "end":
+        arm.execution.on_end(arm.now)
+    else:
+        arm.execution.on_emergency_stop(arm.now)
+    arm.step(1500)
+    speed, acceleration = arm.used(begun)
+    assert speed < 0.25 and acceleration < 1.01
+    assert np.abs(arm.at - at).max() < 0.12  # and it stays there
+    np.testing.assert_array_equal(arm.path[-1], arm.path[-500])
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+@pytest.mark.parametrize(
+    ("period_ms", "noise"),
+    [
+        (1, lambda generator: generator.normal(size=7) * 3e-5),
+        (20, lambda generator: generator.normal(size=7) * 3e-5),
+        (20, lambda generator: 0.00153 * generator.integers(0, 2, size=7)),  # 4096 counts a turn
+    ],
+)
+def test_the_first_hold_stays_slow_with_the_noise_of_encoders(period_ms, noise, stopped):
+    """Joint states are a driver's default; the controller may take `first_hold_ns` to get there."""
+    generator = np.random.default_rng(0)
+    arm = Arm(Pace(first_hold_ns=1000 * MS), lambda _: HOME + LIE + noise(generator), period_ms)
+    arm.begin()
+    arm.chunk([TOOL] * 3)
+    assert arm.messages == 1
+    arm.step(400)
+    if stopped:
+        arm.execution.on_emergency_stop(arm.now)
+    arm.step(900)
+    speed, acceleration = arm.used()
+    assert speed < 0.52 and acceleration < 1.0
+
+
+@pytest.mark.parametrize("sag_rad", [0.01, 0.03, 0.06])
+def test_an_arm_that_sags_begins_its_first_motion_at_its_command(sag_rad):
+    sag = sag_rad * np.array([0, 1, 0, -1, 0, 0, 0])
+    arm = Arm(Pace(first_hold_ns=1000 * MS))
+    arm.measured = lambda at: at if arm.execution.command.running is None else at - sag
+    arm.begin()
+    for _ in range(16):
+        arm.chunk([TOOL + [0, 0.01 * i, 0] for i in range(1, 4)])
+        arm.step(100)
+    assert arm.state is State.MOVING
+    assert arm.used()[1] < 1.01
+
+
+@pytest.mark.parametrize("lead_ms", [30, 150, 300])
+def test_until_a_motion_begins_the_old_one_goes_on_as_it_was_checked(lead_ms):
+    arm = Arm(Pace(lead_ns=lead_ms * MS, soft_start_s=0.0))
+    arm.begin()
+    arm.chunk([TOOL + [0, 0.05 * i, 0] for i in range(1, 5)])
+    arm.step(400)
+    for round_index in range(12):
+        tool, _ = BODY.forward(arm.at)
+        side = -1 if (round_index // 4) % 2 == 0 else 1
+        steps = np.arange(1, 5)[:, None] * [0, side * 0.05, 0]
+        arm.chunk(np.clip(tool + steps, TOOL - [1, 0.3, 1], TOOL + [1, 0.3, 1]))
+        arm.step(100)
+    arm.step(600)
+    assert arm.execution.accepted > 5
+    assert arm.used()[1] < 1.01
+
+
+@pytest.mark.parametrize("step_m", [0.005, 0.01, 0.02])
+def test_an_arm_that_was_stopped_by_its_own_means_does_not_go_on_by_itself(step_m):
+    arm = Arm()
+    arm.begin()
+
+    def ask():
+        """From where the arm is, to one side, and later back."""
+        tool, _ = BODY.forward(arm.at)
+        side = -1 if len(arm.path) > 3000 else 1
+        arm.chunk([tool + [0, side * step_m * i, 0] for i in range(1, 9)], age_ms=100)
+        arm.step(100)
+
+    for _ in range(12):
+        ask()
+    assert arm.state is State.MOVING
+    arm.stop_itself()
+    stood = arm.at
+    for _ in range(30):
+        ask()
+    assert arm.state is State.HOLDING
+    assert arm.execution.reason.startswith(STOOD)
+    arm.released, let_go = True, len(arm.path)
+    for _ in range(5):
+        ask()
+    np.testing.assert_array_equal(arm.at, stood)
+    arm.execution.on_instruction("go", arm.now)  # the same again, but said now
+    arm.step(50)
+    for _ in range(8):
+        ask()
+    assert arm.state is State.MOVING, arm.execution.reason
+    assert arm.used(let_go)[1] < 1.01

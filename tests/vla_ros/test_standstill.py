@@ -1,0 +1,48 @@
+"""An arm that stands still although it is told to move is noticed; one that follows is not."""
+
+import numpy as np
+import pytest
+
+from vla_ros.standstill import STANDS_NS, Standstill
+
+MS = 1_000_000
+
+
+def first_noticed_ms(measured, commanded, for_ms=3000):
+    """When [ms], of joints (n,) that two functions of the time [s] give; None: never."""
+    watch = Standstill()
+    for now_ms in range(0, for_ms, 10):
+        time_s = now_ms / 1e3
+        if watch.add(np.array(measured(time_s)), np.array(commanded(time_s)), now_ms * MS):
+            return now_ms
+    return None
+
+
+def test_an_arm_that_stops_is_noticed_when_it_could_have_followed():
+    noticed_ms = first_noticed_ms(lambda t: [0.3 * min(t, 1.0), 0.0], lambda t: [0.3 * t, 0.0])
+    assert noticed_ms is not None
+    assert 1000 - 20 <= noticed_ms - STANDS_NS / MS <= 1000
+
+
+@pytest.mark.parametrize(
+    ("measured", "commanded"),
+    [
+        (lambda t: [0.3 * t - 0.06], lambda t: [0.3 * t]),  # lags by 0.2 s
+        (lambda t: [0.01 * t], lambda t: [0.1]),  # is slow, and told nothing new
+        (lambda t: [0.0], lambda t: [0.06]),  # sags
+        (lambda t: [0.0], lambda t: [0.008 * np.sin(6 * t)]),  # is told hardly anything
+        (lambda t: [0.0, 0.1 * t], lambda t: [0.1 * t, 0.1 * t]),  # one joint is held
+    ],
+)
+def test_lag_sag_and_play_are_none(measured, commanded):
+    assert first_noticed_ms(measured, commanded) is None
+
+
+def test_what_was_told_before_is_forgotten():
+    watch = Standstill()
+    still = np.zeros(1)
+    assert not watch.add(still, still, 0)
+    assert not watch.add(still, np.array([0.1]), 100 * MS)
+    watch.forget()
+    assert not watch.add(still, np.array([0.1]), 700 * MS)
+    assert not watch.add(still, np.array([0.1]), 1400 * MS)

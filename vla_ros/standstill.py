@@ -1,0 +1,40 @@
+"""Does the arm move at all when it is told to? No ROS, no clock.
+
+One that stands still was stopped by something of its own (a protective stop, a pendant, a brake),
+is held by an obstacle, or its joint states are not the arm's. What it is told meanwhile it would
+make up for at once when it is let go.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+STANDS_NS = 500_000_000  # longer than any arm lags behind its command
+STANDS_RAD = 0.005  # the noise of encoders, and what settles
+TOLD_RAD = 0.02  # less may be lost in play and dry friction
+
+
+class Standstill:
+    """Compares what is measured with what was commanded at that time, while the arm should move."""
+
+    def __init__(self) -> None:
+        self._since_ns = 0
+        self._stood: NDArray[np.float64] | None = None  # (n,) [rad], where it stands
+        self._low = self._high = np.zeros(0)  # (n,) [rad], of the commands since then
+
+    def forget(self) -> None:
+        """The arm is not told to move any more."""
+        self._stood = None
+
+    def add(
+        self, measured: NDArray[np.float64], commanded: NDArray[np.float64], stamp_ns: int
+    ) -> bool:
+        """(n,) [rad] each, at `stamp_ns`. True: it has stood still although it was told to move."""
+        if self._stood is None or np.max(np.abs(measured - self._stood)) > STANDS_RAD:
+            self._since_ns, self._stood = stamp_ns, measured
+            self._low = self._high = commanded
+            return False
+        self._low, self._high = np.minimum(self._low, commanded), np.maximum(self._high, commanded)
+        told_rad = float(np.max(self._high - self._low))
+        return stamp_ns - self._since_ns >= STANDS_NS and told_rad >= TOLD_RAD
