@@ -49,6 +49,7 @@ class Timeouts:
 LONGEST_REASON = 500  # characters, whatever a library or a sender has to say
 STARTED, RESET = "started", "reset"  # after which it waits for an instruction
 ALONE = "the other executor has gone"  # likewise
+NEW = "the instruction is new"
 
 
 @dataclass(frozen=True)
@@ -155,8 +156,10 @@ class Execution:
         self._instruction, self._instruction_ns = text, now_ns
         if not text:
             self._stop(State.HOLDING, "the instruction is empty", now_ns)
+        elif self.state is State.MOVING:  # the policy may refuse it, and nothing would come
+            self._stop(State.HOLDING, NEW, now_ns)
         elif self.state is not State.STOPPED:
-            self.reason = "the instruction is new"
+            self.reason = NEW
 
     def wait_for_instruction(self, now_ns: int, since: str = STARTED) -> None:
         """From now on nothing moves until an instruction comes that is published later."""
