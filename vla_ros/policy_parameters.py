@@ -22,7 +22,7 @@ PARAMETERS = (
         "still_picture_s",
         0.5,
         "Refuse a picture that has not changed in any pixel for so long while the arm moved; 0: "
-        "never, for a camera without noise that does not see the arm",
+        "never, as for rendered ones, which have no noise",
         0.0,
         60.0,
     ),

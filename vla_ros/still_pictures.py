@@ -24,7 +24,6 @@ class _Shown:
     image: NDArray[np.uint8]  # (height, width, 3)
     since_ns: int
     joints: NDArray[np.float64]  # (n,) when it came
-    moved_rad: float = 0.0  # since, the joint that was furthest from there
 
 
 class StillPictures:
@@ -55,12 +54,13 @@ class StillPictures:
         ):
             self._shown[camera] = _Shown(image, snapshot.stamp_ns, joints)
             return ""
-        shown.moved_rad = max(shown.moved_rad, float(np.max(np.abs(joints - shown.joints))))
+        # Where it is now, not how far it has been: an encoder's error that is over is forgotten.
+        moved_rad = float(np.max(np.abs(joints - shown.joints)))
         still_ns = snapshot.stamp_ns - shown.since_ns
-        if still_ns < self._longest_ns or shown.moved_rad < MOVED_RAD:
+        if still_ns < self._longest_ns or moved_rad < MOVED_RAD:
             return ""
         return (
             f"camera {camera!r}: the same picture for {still_ns / 1e9:.1f} s, in every pixel, "
-            f"while a joint moved by {shown.moved_rad:.2f} rad: does its driver hang? "
+            f"while a joint moved by {moved_rad:.2f} rad: does its driver hang? "
             "(still_picture_s)"
         )

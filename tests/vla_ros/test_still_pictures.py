@@ -36,9 +36,15 @@ def test_one_picture_while_the_arm_moves_is_a_problem_until_it_changes():
         "0.10 rad: does its driver hang? (still_picture_s)"
     )
     assert seen(stills, 1000, 0.2)
-    assert seen(stills, 1100, 0.0)  # the arm has come back: the picture is no newer for that
-    assert seen(stills, 1200, 0.0, other(PICTURE)) == ""
-    assert seen(stills, 1300, 0.1, other(PICTURE)) == ""
+    assert seen(stills, 1100, 0.2, other(PICTURE)) == ""
+    assert seen(stills, 1200, 0.3, other(PICTURE)) == ""
+
+
+def test_an_encoder_that_leapt_and_came_back_is_forgotten():
+    stills = StillPictures(500 * MS)
+    assert seen(stills, 0) == ""
+    assert seen(stills, 600, 0.5)
+    assert seen(stills, 700) == ""
 
 
 def test_an_arm_at_rest_may_look_the_same_for_ever():
