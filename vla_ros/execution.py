@@ -51,6 +51,7 @@ LONGEST_REASON = 500  # characters, whatever a library or a sender has to say
 STARTED, RESET = "started", "reset"  # after which it waits for an instruction
 ALONE = "the other executor has gone"  # likewise
 STOOD = "the arm stood still though told to move (a stop of its own? an obstacle?)"  # likewise
+NEW = "the instruction is new"
 
 
 @dataclass(frozen=True)
@@ -170,8 +171,10 @@ class Execution:
         self._instruction, self._instruction_ns = text, now_ns
         if not text:
             self._stop(State.HOLDING, "the instruction is empty", now_ns, creeping=True)
+        elif self.state is State.MOVING:  # the policy may refuse it, and nothing would come
+            self._stop(State.HOLDING, NEW, now_ns)
         elif self.state is not State.STOPPED:
-            self.reason = "the instruction is new"
+            self.reason = NEW
 
     def wait_for_instruction(self, now_ns: int, since: str = STARTED) -> None:
         """From now on nothing moves until an instruction comes that is published later."""

@@ -18,7 +18,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Bool, Float64, String
+from std_msgs.msg import Float64, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, MultiDOFJointTrajectory
 
@@ -41,11 +41,11 @@ from vla_ros.runtime import (
     Parameter,
     declare,
     run_node,
-    subscribe_latched,
     subscribe_words,
 )
 from vla_ros.runtime_clock import uses_simulated_time
 from vla_ros.servo import STILL, Twist, twist
+from vla_ros.stop_hearing import subscribe_stops
 from vla_ros.stop_latch import StopLatch
 from vla_ros.streams import Streams
 from vla_ros.texts import shortened
@@ -193,7 +193,7 @@ class ExecutorNode(Node):
         )
         self._hear_bounded(JointTrajectory, topics.GRIPPER_CHUNK, self._on_gripper)
         subscribe_words(self, topics.INSTRUCTION, self._on_instruction)
-        subscribe_latched(self, Bool, topics.EMERGENCY_STOP, self._on_emergency_stop)
+        subscribe_stops(self, topics.EMERGENCY_STOP, self._on_emergency_stop)
         self.create_service(Trigger, topics.EXECUTOR_RESET, self._on_reset)
         self._every(1.0 / WATCHDOG_RATE_HZ, self._on_watchdog)
         self._every(1.0 / DIAGNOSTICS_RATE_HZ, self._publish_diagnostics)
@@ -299,10 +299,9 @@ class ExecutorNode(Node):
         if stopped and not self._execution.awaits_instruction:
             self._latch.clear()
 
-    def _on_emergency_stop(self, message: Bool) -> None:
-        if message.data:
-            self._execution.on_emergency_stop(self._now_ns())
-            self._latch.set()
+    def _on_emergency_stop(self) -> None:
+        self._execution.on_emergency_stop(self._now_ns())
+        self._latch.set()
 
     def _on_reset(self, _request, response: Trigger.Response) -> Trigger.Response:
         """The latch stays until there is an instruction: who dies before comes back stopped."""

@@ -22,7 +22,7 @@ from vla_ros.parameter_file import read_parameter_file
 PACKAGE = "vla_ros"
 RESPAWN_DELAY_S = 1.0  # before a node that died is started anew
 # What a graph sets and a file of parameters may change.
-YIELDING = ("autostart", "image_size_px", "old_instructions")
+YIELDING = ("autostart", "image_size_px", "old_instructions", "still_picture_s")
 HOPELESS = (2,)  # status of a `UserError`: a node that ends so would end so again
 # Names a folder that lasts as long as the graph: what a node must still know after its death.
 RUN_FOLDER = "VLA_ROS_RUN_FOLDER"
@@ -173,7 +173,13 @@ def _driver(values: Mapping[str, str], cores: int) -> NodeDescription:
         "policy_node",
         "policy_node",
         "vla_ros.policy_node",
-        {"policy": values["policy"], "device": values["device"], "autostart": True},
+        {
+            "policy": values["policy"],
+            "device": values["device"],
+            "autostart": True,
+            # A rendered scene has no noise: after an encoder's error it looks the same for ever.
+            "still_picture_s": 0.0,
+        },
         # The simulator draws on one core meanwhile.
         environment={"OMP_NUM_THREADS": str(max(1, min(cores - 1, 8)))},
     )

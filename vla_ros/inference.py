@@ -100,6 +100,7 @@ class InferenceLoop:
         self._pacer = Pacer(rate_hz)
         self._wake = threading.Event()
         self._running = threading.Event()
+        self._anew = threading.Event()
         self._thread: threading.Thread | None = None
         self._margin_ns = None if margin_s is None else round(margin_s * 1e9)
         self._recent_ms: deque[float] = deque(maxlen=RECENT)
@@ -125,6 +126,11 @@ class InferenceLoop:
         """Something new may be there."""
         self._wake.set()
 
+    def begin_anew(self) -> None:
+        """What the policy has seen so far is of other work, though the instruction may be the same:
+        it forgets that before it sees more."""
+        self._anew.set()
+
     def stop(self, timeout_s: float = 5.0) -> bool:
         """Publish nothing any more; False when the policy did not return in time."""
         self._running.clear()
@@ -143,6 +149,9 @@ class InferenceLoop:
     def step(self) -> None:
         """One prediction, if there is something new to see."""
         try:
+            if self._anew.is_set():  # before it looks: what is seen then is of the new work
+                self._anew.clear()
+                self._instruction = None
             observation = self._next_observation()
             if observation is None:
                 return

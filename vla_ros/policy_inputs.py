@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from policies.interface import MAX_INSTRUCTION
 from vla_ros.newest import Newest, Place
+from vla_ros.still_pictures import StillPictures
 from vla_ros.streams import Streams
 from vla_ros.synchronizer import Snapshot, StreamError, Synchronizer
 
 JOINTS, EXECUTOR = "joint_states", "executor_node"  # what is watched besides the cameras
 EXECUTOR_SILENT_NS = 1_000_000_000  # an executor that was heard is gone when silent for longer
+INTERRUPTED = ("stopped", "waiting")  # of its states: after a stop, and after its own start
 NOTHING_HEARD = Streams((JOINTS, EXECUTOR))
 
 
@@ -24,12 +26,20 @@ class PolicyInputs:
     A stamp of 0 counts as the moment of arrival: not all drivers stamp.
     """
 
-    def __init__(self, cameras: Sequence[str], tolerance_s: float, max_age_s: float) -> None:
+    def __init__(
+        self,
+        cameras: Sequence[str],
+        tolerance_s: float,
+        max_age_s: float,
+        still_picture_s: float = 0.0,
+    ) -> None:
         self._lock = threading.Lock()
         self._synchronizer = Synchronizer(cameras, round(tolerance_s * 1e9), round(max_age_s * 1e9))
+        self._stills = StillPictures(round(still_picture_s * 1e9))
         self.streams = Streams((*cameras, JOINTS, EXECUTOR))
         self.instruction = ""
         self._refusal = ""  # why there is none
+        self._interrupted = False  # the executor has ended the work and waits for an instruction
         self._instructions = Newest()
         self._used_stamp_ns = 0
 
@@ -51,29 +61,34 @@ class PolicyInputs:
 
     def on_instruction(
         self, text: str, published_ns: int | None = None, now_ns: int | None = None
-    ) -> None:
+    ) -> bool:
         """The one that was published last counts, not the one that arrives last.
 
         Both times are of the wall clock; `published_ns` None: it is the newest. A text that is too
-        long to be one ends the work, as the empty one does.
+        long to be one ends the work, as the empty one does. Returns whether other work begins, be
+        it with the same text: after the empty one, and after an executor that was stopped.
         """
         if published_ns is not None and (
             self._instructions.place(text, published_ns, now_ns or published_ns) is not Place.NEWEST
         ):
-            return
+            return False
         refusal = ""
         if len(text) > MAX_INSTRUCTION:
             refusal = (
                 f"instruction: expected at most {MAX_INSTRUCTION} characters, got {len(text)}; "
                 "nothing is asked of the policy"
             )
+        text = "" if refusal else text
         with self._lock:
-            self.instruction, self._refusal = "" if refusal else text, refusal
+            other = self._interrupted or text != self.instruction
+            self.instruction, self._refusal, self._interrupted = text, refusal, False
+        return other
 
-    def on_executor(self, now_ns: int) -> None:
-        """It is alive."""
+    def on_executor(self, now_ns: int, state: str = "") -> None:
+        """It is alive; `state` is what it tells."""
         with self._lock:
             self.streams.on(EXECUTOR, now_ns)
+            self._interrupted |= state in INTERRUPTED
 
     def newest(
         self, now_ns: int, report: Callable[[str, str], None]
@@ -101,4 +116,8 @@ class PolicyInputs:
             if snapshot.stamp_ns == self._used_stamp_ns:
                 return None
             self._used_stamp_ns = snapshot.stamp_ns
+            problem = self._stills.problem(snapshot)
+            if problem:
+                report("ERROR", problem)
+                return None
             return snapshot, self.instruction

@@ -50,6 +50,7 @@ class PolicyNode(LifecycleNode):
         self._kinematics = Kinematics(arm=self._robot.arm)
         self._inputs: PolicyInputs | None = None
         self._loop: InferenceLoop | None = None
+        self._left: InferenceLoop | None = None  # of a life before, if its policy did not return
         self._policy: Policy | None = None
         self._chunk_publishers: list[LifecyclePublisher] = []  # only while configured
         self._imagined: Any = None  # one of them: of what a planner expects
@@ -75,6 +76,12 @@ class PolicyNode(LifecycleNode):
 
     def on_configure(self, state: State) -> TransitionCallbackReturn:
         self._start_timer.cancel()  # whoever configures has taken over
+        if self._left is not None and self._left.at_work:
+            return self._fail(
+                "the policy has not returned from before: configure again when it has, or start "
+                "policy_node anew"
+            )
+        self._left = None
         name = self._values["policy"]
         try:
             self._policy = self._load(self._values)
@@ -91,7 +98,9 @@ class PolicyNode(LifecycleNode):
     def _begin(self, policy: Policy, cameras: tuple[str, ...]) -> None:
         """Everything that `_clear` ends."""
         values = self._values
-        inputs = PolicyInputs(cameras, values["tolerance_s"], values["max_age_s"])
+        inputs = PolicyInputs(
+            cameras, values["tolerance_s"], values["max_age_s"], values["still_picture_s"]
+        )
         self._inputs = inputs
         self._poses = self._publisher(MultiDOFJointTrajectory, topics.ACTION_CHUNK)
         self._gripper = self._publisher(JointTrajectory, topics.GRIPPER_CHUNK)
@@ -172,8 +181,8 @@ class PolicyNode(LifecycleNode):
 
     def _clear(self, timeout_s: float = 5.0) -> None:
         """As before `on_configure`, however far that came."""
-        if self._loop is not None:
-            self._loop.stop(timeout_s)
+        if self._loop is not None and not self._loop.stop(timeout_s):
+            self._left = self._loop
         for subscription in list(self.subscriptions):
             if subscription.topic_name != "/parameter_events":
                 self.destroy_subscription(subscription)
@@ -223,11 +232,13 @@ class PolicyNode(LifecycleNode):
         """`info` tells when it was published; None: now."""
         if self._inputs is not None:
             published_ns = None if info is None else info["source_timestamp"]
-            self._inputs.on_instruction(message.data, published_ns, time.time_ns())
+            other = self._inputs.on_instruction(message.data, published_ns, time.time_ns())
+            if other and self._loop is not None:
+                self._loop.begin_anew()
 
-    def _on_executor_state(self, _message: String) -> None:
+    def _on_executor_state(self, message: String) -> None:
         if self._inputs is not None:
-            self._inputs.on_executor(self._now_ns())
+            self._inputs.on_executor(self._now_ns(), message.data)
 
     def on_callback_error(self, error: Exception) -> None:
         """A fault of ours, or a message nobody thought of: the executor holds without chunks."""

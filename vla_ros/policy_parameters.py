@@ -18,6 +18,14 @@ PARAMETERS = (
     Parameter("cameras", [""], "Cameras to use; empty: those the policy looks at"),
     Parameter("image_size_px", 224, "Expected width and height of images; 0: any", 0, 4096),
     Parameter("least_contrast", 8.0, "Refuse darker images, of 255; 0: none", 0.0, 255.0),
+    Parameter(
+        "still_picture_s",
+        0.5,
+        "Refuse a picture that has not changed in any pixel for so long while the arm moved; 0: "
+        "never, as for rendered ones, which have no noise",
+        0.0,
+        60.0,
+    ),
     Parameter("rate_hz", 10.0, "Most predictions a second", 0.1, 100.0),
     Parameter(
         "request_margin_s",

@@ -23,6 +23,7 @@ from rclpy.qos import (
     qos_profile_sensor_data,
 )
 from rclpy.signals import uninstall_signal_handlers
+from rclpy.subscription import Subscription
 from std_msgs.msg import String
 
 from vla_ros.errors import UserError
@@ -124,7 +125,7 @@ def declare(node: Node, parameters: tuple[Parameter, ...]) -> dict[str, Any]:
 
 def subscribe_latched(
     node: Node, kind: type, topic: str, callback: Callable[..., None], depth: int = 1
-) -> None:
+) -> list[Subscription]:
     """Hear every publisher: latched ones, past messages included, ordinary and best-effort ones.
 
     A transient-local subscriber never hears a volatile publisher, and a reliable one no best-effort
@@ -134,9 +135,14 @@ def subscribe_latched(
     what arrived last waits for its turn, of whichever publisher.
     """
     quiet = SubscriptionEventCallbacks(incompatible_qos=_not_said)
-    for like in (LATCHED, RELIABLE, NEWEST):
-        profile = QoSProfile(depth=depth, reliability=like.reliability, durability=like.durability)
+    profiles = [
+        QoSProfile(depth=depth, reliability=like.reliability, durability=like.durability)
+        for like in (LATCHED, RELIABLE, NEWEST)
+    ]
+    return [
         node.create_subscription(kind, topic, callback, profile, event_callbacks=quiet)
+        for profile in profiles
+    ]
 
 
 def subscribe_words(

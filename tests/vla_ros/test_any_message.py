@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from std_msgs.msg import Bool, String
+from std_msgs.msg import String
 
 from policies.interface import ActionError, ObservationError
 from sim import robot
@@ -138,7 +138,8 @@ def deliver(node, event):
     elif kind == "instruction":
         node._on_instruction(String(data=value))
     elif kind == "stop":
-        node._on_emergency_stop(Bool(data=value))
+        if value:
+            node._on_emergency_stop()
         node._execution.reset(node._now_ns())
     elif kind == "clock":
         node.now_ns += value * MS

@@ -135,6 +135,26 @@ def test_chunks_seen_before_a_new_instruction_are_not_its_answer(moving):
     assert len(moving.sent) == count + 1
 
 
+def test_a_new_instruction_brakes_at_once_whatever_the_policy_makes_of_it(moving):
+    moving.wait(160)
+    reached = moving.execution.command.at(moving.now)
+    assert np.abs(reached.velocities).max() > 0.01
+    moving.execution.on_instruction("words it was never taught", moving.now)
+    assert (moving.state, moving.execution.reason) == (State.HOLDING, "the instruction is new")
+    assert isinstance(moving.last, Hold)
+    assert moving.execution.command.end_ns - moving.now < 300 * MS
+    moving.wait(500, moving.last.joints)
+    count = len(moving.sent)
+    moving.wait(2000, moving.last.joints)
+    assert len(moving.sent) == count
+
+
+def test_the_same_instruction_published_again_does_not_brake(moving):
+    moving.wait(160)
+    moving.execution.on_instruction("pick up the red cube", moving.now)
+    assert moving.state is State.MOVING
+
+
 def test_stale_joints_end_all_sending_and_their_return_holds(moving):
     moving.wait(300, joints=None)
     assert moving.state is State.WAITING

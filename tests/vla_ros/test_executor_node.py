@@ -246,7 +246,7 @@ def test_a_chunk_that_is_far_too_long_is_not_even_taken_apart(make_node, poses, 
 
 
 def test_an_emergency_stop_outlives_the_executor(make_node, monkeypatch, tmp_path):
-    from std_msgs.msg import Bool, String
+    from std_msgs.msg import String
     from std_srvs.srv import Trigger
 
     from vla_ros.execution import State
@@ -255,7 +255,7 @@ def test_an_emergency_stop_outlives_the_executor(make_node, monkeypatch, tmp_pat
 
     monkeypatch.setenv(RUN_FOLDER, str(tmp_path))
     node = make_node()
-    node._on_emergency_stop(Bool(data=True))
+    node._on_emergency_stop()
     other = ExecutorNode()  # as after a restart
     assert other._execution.state is State.STOPPED
     assert other._on_reset(None, Trigger.Response()).success

@@ -10,6 +10,7 @@ from vla_ros.robots import FR3
 
 MS = 1_000_000
 TURNS = 400  # of 50 ms: until what was sent has been heard
+FEW_TURNS = 30  # of one callback each: timers take some
 
 
 class Recorder:
@@ -79,9 +80,7 @@ def opening(point):
 
 
 def stop(node):
-    from std_msgs.msg import Bool
-
-    node._on_emergency_stop(Bool(data=True))
+    node._on_emergency_stop()
 
 
 def test_an_emergency_stop_takes_back_what_the_fingers_have_still_to_do(moving):
@@ -167,3 +166,40 @@ def test_two_executors_hold_and_say_so_and_one_alone_waits_for_an_instruction(ma
         tell(moving)
         moving.time_ns += 1500 * MS
     assert moving._execution.accepted > accepted, moving._execution.reason
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(0, 1), (0, 1000), (1000, 0)], ids=["released", "pushed on", "in a queue"]
+)
+@pytest.mark.parametrize("who", ["the same button", "another button"])
+def test_no_button_that_is_not_pressed_pushes_out_a_stop_nor_keeps_it_waiting(
+    make_node, before, after, who
+):
+    import rclpy
+    from rclpy.duration import Duration
+    from std_msgs.msg import Bool
+
+    from vla_ros.runtime import RELIABLE, TWICE_HEARD
+
+    node = make_node()
+    button, other = (
+        node.create_publisher(Bool, "/emergency_stop", RELIABLE, event_callbacks=TWICE_HEARD)
+        for _ in range(2)
+    )
+    for _ in range(TURNS):
+        if button.get_subscription_count() == other.get_subscription_count() == 2:
+            break
+        rclpy.spin_once(node, timeout_sec=0.05)
+    released = button if who == "the same button" else other
+    for _ in range(before):  # nothing is spun: the executor is busy
+        released.publish(Bool(data=False))
+    button.publish(Bool(data=True))
+    assert button.wait_for_all_acked(Duration(seconds=20))
+    for _ in range(after):
+        released.publish(Bool(data=False))
+    assert released.wait_for_all_acked(Duration(seconds=20))
+    for _ in range(FEW_TURNS):
+        rclpy.spin_once(node, timeout_sec=0.05)
+        if node._execution.state.value == "stopped":
+            return
+    pytest.fail("the stop was lost, or is late")

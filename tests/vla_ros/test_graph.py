@@ -11,6 +11,7 @@ from vla_ros import (
     executor_node,
     graph,
     policy_node,
+    policy_parameters,
     recorder_node,
     robot_graph,
     sim_node,
@@ -138,6 +139,13 @@ def test_only_the_simulated_executor_takes_instructions_from_before_its_start():
     assert "old_instructions" not in node(robot_graph.describe(), "executor_node").parameters
     defaults = {parameter.name: parameter.default for parameter in executor_node.PARAMETERS}
     assert defaults["old_instructions"] is False
+
+
+def test_only_simulated_cameras_may_show_one_picture_while_the_arm_moves():
+    assert node(describe(), "policy_node").parameters["still_picture_s"] == 0.0
+    assert "still_picture_s" not in node(robot_graph.describe(), "policy_node").parameters
+    defaults = {parameter.name: parameter.default for parameter in policy_parameters.PARAMETERS}
+    assert defaults["still_picture_s"] > 0.0
 
 
 def test_the_policy_leaves_a_core_to_the_simulator():

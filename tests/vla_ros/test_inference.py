@@ -148,6 +148,20 @@ def test_a_new_instruction_resets_the_policy(it):
     assert it.policy.resets == 2
 
 
+def test_the_same_instruction_for_other_work_resets_the_policy(it):
+    for index in range(3):
+        it.newest = observation((10 + index) * PERIOD_NS)
+        it.loop.step()
+    it.loop.begin_anew()
+    it.newest = None  # between the two there is none
+    it.loop.step()
+    for index in range(3):
+        it.newest = observation((6000 + index) * PERIOD_NS)
+        it.loop.step()
+    assert it.policy.resets == 2
+    assert len(it.policy.seen) == 6
+
+
 def test_a_failing_policy_is_reported_and_publishes_nothing(it):
     it.policy.error = ActionError("actions: expected finite numbers, got nan")
     it.newest = observation(10 * PERIOD_NS)

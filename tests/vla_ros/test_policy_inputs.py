@@ -86,3 +86,40 @@ def test_the_instruction_that_was_published_last_counts_not_the_one_that_arrives
     assert it.older_instruction.startswith("'A' was published 1.0 s before the one that counts")
     it.on_instruction("", NOW_NS, NOW_NS)
     assert (it.instruction, it.older_instruction) == ("", "")
+
+
+def test_a_camera_that_hangs_is_said_and_nothing_is_asked():
+    inputs = PolicyInputs(("front",), tolerance_s=0.05, max_age_s=0.5, still_picture_s=0.5)
+    inputs.on_instruction("go")
+    reports, asked = [], 0
+    for index in range(20):
+        now_ns = NOW_NS + index * 100 * MS
+        inputs.add_joints(now_ns, np.full(9, 0.02 * index), now_ns)
+        inputs.add_image("front", now_ns, IMAGE, now_ns)
+        asked += inputs.newest(now_ns, lambda *each: reports.append(each)) is not None
+    assert asked == 5
+    assert {level for level, _ in reports} == {"ERROR"}
+    assert reports[0][1].startswith("camera 'front': the same picture for 0.5 s")
+    inputs.add_joints(now_ns + MS, np.full(9, 0.4), now_ns + MS)
+    inputs.add_image("front", now_ns + MS, IMAGE + 1, now_ns + MS)
+    assert inputs.newest(now_ns + MS, lambda *each: None) is not None
+
+
+def test_who_instructs_again_after_an_end_or_a_stop_wants_other_work(it):
+    assert not it.on_instruction("go")  # said again, as by `ros2 topic pub --rate 1`
+    assert it.on_instruction("come")
+    assert it.on_instruction("")
+    assert it.on_instruction("come")
+    it.on_executor(NOW_NS, "moving")
+    it.on_executor(NOW_NS, "holding")
+    assert not it.on_instruction("come")
+    for state in ("stopped", "waiting"):
+        it.on_executor(NOW_NS, state)
+        it.on_executor(NOW_NS, "holding")  # as it is after a reset
+        assert it.on_instruction("come")
+        assert not it.on_instruction("come")
+
+
+def test_an_older_instruction_begins_no_other_work(it):
+    assert it.on_instruction("B", NOW_NS - 1000 * MS, NOW_NS)
+    assert not it.on_instruction("A", NOW_NS - 2000 * MS, NOW_NS)

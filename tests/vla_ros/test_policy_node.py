@@ -10,6 +10,7 @@ from policies.interface import ActionChunk
 from policies.remote.errors import ConnectionLostError
 from sim import robot
 from vla_ros import messages
+from vla_ros.pacing import Pacer
 
 MS = 1_000_000
 NAMES = robot.JOINT_NAMES + robot.FINGER_JOINT_NAMES
@@ -57,8 +58,8 @@ def subscriptions(node):
     return sorted(each.topic_name for each in node.subscriptions)
 
 
-def joints(node, stamp_ns):
-    values = np.concatenate([robot.HOME_RAD, [0.04, 0.04]])
+def joints(node, stamp_ns, turned_rad=0.0):
+    values = np.concatenate([robot.HOME_RAD + turned_rad, [0.04, 0.04]])
     node._on_joints(messages.joint_state(NAMES, values, values * 0, stamp_ns))
 
 
@@ -163,6 +164,84 @@ def test_a_policy_that_hangs_does_not_begin_anew_beside_itself(make_node):
     assert stop(60)
     assert node.trigger_activate().name == "SUCCESS"
     assert node._loop.count == 0  # what it said so late is thrown away
+
+
+def test_a_policy_that_hangs_is_not_loaded_beside_itself_by_another_life_either(make_node):
+    loaded, at_work, go_on = [], threading.Event(), threading.Event()
+
+    def hang(observation):
+        at_work.set()
+        go_on.wait(60)
+        raise RuntimeError("too late")
+
+    def load(parameters):
+        loaded.append(Still())
+        if len(loaded) == 1:
+            loaded[0].predict_chunk = hang
+        return loaded[-1]
+
+    node = make_node(load)
+    node.trigger_configure()
+    node.trigger_activate()
+    node._on_instruction(messages_string("go"))
+    joints(node, node._now_ns())
+    image(node, node._now_ns())
+    assert at_work.wait(60)
+    hung = node._loop
+    stop = hung.stop
+    hung.stop = lambda timeout_s=0.05: stop(0.05)  # the node would wait for 5 s
+    node.trigger_deactivate()
+    assert node.trigger_cleanup().name == "SUCCESS"
+    assert node.trigger_configure().name == "FAILURE"
+    assert state(node) == "unconfigured"
+    assert "has not returned from before" in node._health[1]
+    assert len(loaded) == 1
+    go_on.set()
+    assert stop(60)
+    assert node.trigger_configure().name == "SUCCESS"
+    assert node.trigger_activate().name == "SUCCESS"
+    assert len(loaded) == 2
+
+
+@pytest.mark.parametrize("end", ["empty instruction", "emergency stop"])
+def test_after_an_end_the_same_instruction_begins_with_a_policy_that_has_forgotten(make_node, end):
+    policy = Still()
+    node = make_node(lambda parameters: policy)
+    node.trigger_configure()
+    node._loop._running.set()  # its thread is this one
+
+    def look():
+        joints(node, node._now_ns())
+        image(node, node._now_ns())
+        node._loop.step()
+
+    node._on_instruction(messages_string("go"))
+    look()
+    assert policy.resets == 1
+    if end == "empty instruction":
+        node._on_instruction(messages_string(""))
+    else:
+        node._on_executor_state(messages_string("stopped"))
+        node._on_executor_state(messages_string("holding"))  # it was reset
+    look()
+    node._on_instruction(messages_string("go"))
+    node._loop._pacer = Pacer(10.0)  # whatever the time
+    look()
+    assert policy.resets == 2
+
+
+def test_a_camera_that_shows_one_picture_while_the_arm_moves_is_refused(make_node):
+    node = make_node(lambda parameters: Still(), "still_picture_s:=0.01")
+    node.trigger_configure()
+    node._on_instruction(messages_string("go"))
+    begin_ns = node._now_ns()
+    joints(node, begin_ns)
+    image(node, begin_ns)
+    assert node._next_observation() is not None
+    joints(node, begin_ns + 20 * MS, 0.1)
+    image(node, begin_ns + 20 * MS)
+    assert node._next_observation() is None
+    assert "camera 'front': the same picture" in node._health[1]
 
 
 def test_an_error_is_told_whatever_it_says(make_node):
