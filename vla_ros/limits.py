@@ -44,6 +44,8 @@ LARGEST = {  # of what can be meant; more is another unit
     "stop_condition": 10_000.0,
     "gripper_effort_n": 500.0,
 }
+REACH_M = 10.0  # of a workspace's corners from the base; more is another unit
+ROOM_M = 100.0  # of boxes to keep out of: floors and walls are large
 
 
 class LimitsError(ValueError):
@@ -162,6 +164,27 @@ class Limits:
             speed_m_s=self.speed_m_s * share,
             turn_rad_s=self.turn_rad_s * share,
         )
+
+
+def check_corner(name: str, corner_m: Sequence[float], most_m: float) -> None:
+    """Raise `LimitsError` for a corner so far from the base that another unit is meant."""
+    if any(abs(each) > most_m for each in corner_m):
+        got = ", ".join(f"{each:g}" for each in corner_m)
+        raise LimitsError(
+            f"{name}: expected x, y, z [m], at most {most_m:g} m from the base, got [{got}]: mm?"
+        )
+
+
+def check_keep_out(name: str, boxes: Sequence[Box]) -> None:
+    """Raise `LimitsError` for boxes in another unit, and for one that the base stands in."""
+    for box in boxes:
+        for corner_m in (box.low_m, box.high_m):
+            check_corner(name, corner_m, ROOM_M)
+        if all(low < 0 < high for low, high in zip(box.low_m, box.high_m, strict=True)):
+            raise LimitsError(
+                f"{name}: expected boxes beside the robot, got one around its base, "
+                f"{list(box.low_m)} to {list(box.high_m)}"
+            )
 
 
 def per_joint(value: float | Sequence[float], joints: int) -> NDArray[np.float64]:

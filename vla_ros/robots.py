@@ -25,9 +25,12 @@ from vla_ros.limits import (
     FR3_LIMITS,
     JOINT_FIELDS,
     LARGEST,
+    REACH_M,
     Box,
     Limits,
     LimitsError,
+    check_corner,
+    check_keep_out,
     per_joint,
 )
 from vla_ros.robot_checks import base_frames, check_home, unchecked
@@ -40,8 +43,6 @@ FOLDERS = (  # of a checkout, and of an installed package: beside `lib`, whereve
 )
 FRAME_NAME = re.compile(r"[^\s/][^\s]*")  # tf2 takes no leading slash
 HUGE = 1e9  # no number in a robot's file reaches it; nor does NaN
-REACH_M = 10.0  # of a workspace's corners from the base; more is another unit
-ROOM_M = 100.0  # of boxes to keep out of: floors and walls are large
 GRIPPER_MOST = 6.3  # a turn; more is another unit, and goes out to the fingers
 BUILT_IN = "built-in"  # the FR3 of `sim.robot`
 SECTIONS = {
@@ -270,7 +271,9 @@ def _limits(section: Any, published: Mapping[str, NDArray], joints: int) -> Limi
                 f"limits: {name}: expected at most {LARGEST[name]:g}, got "
                 f"{shortened(section[name])}: another unit?"
             )
-    low, high = (_corner(section.get(name), f"limits: {name}", REACH_M) for name in BOXES[:2])
+    low, high = (_corner(section.get(name), f"limits: {name}") for name in BOXES[:2])
+    for name, corner_m in zip(BOXES[:2], (low, high), strict=True):
+        check_corner(f"limits: {name}", corner_m, REACH_M)
     values["workspace"] = Box(low, high)
     boxes = section.get("keep_out_m", [])
     if not (isinstance(boxes, list) and all(_are_numbers(each, 6) for each in boxes)):
@@ -278,19 +281,8 @@ def _limits(section: Any, published: Mapping[str, NDArray], joints: int) -> Limi
             f"limits: keep_out_m: expected lists of six numbers [m], x, y, z of a low and of a "
             f"high corner, got {shortened(boxes)}"
         )
-    values["keep_out"] = tuple(
-        Box(
-            _corner(each[:3], "limits: keep_out_m", ROOM_M),
-            _corner(each[3:], "limits: keep_out_m", ROOM_M),
-        )
-        for each in boxes
-    )
-    for box in values["keep_out"]:
-        if all(low < 0 < high for low, high in zip(box.low_m, box.high_m, strict=True)):
-            raise RobotError(
-                f"limits: keep_out_m: expected boxes beside the robot, got one around its base, "
-                f"{list(box.low_m)} to {list(box.high_m)}"
-            )
+    values["keep_out"] = tuple(Box(tuple(each[:3]), tuple(each[3:])) for each in boxes)
+    check_keep_out("limits: keep_out_m", values["keep_out"])
     return Limits(**values)
 
 
@@ -333,14 +325,10 @@ def _numbers(value: Any, name: str, count: int) -> NDArray[np.float64]:
     return per_joint(value, count)
 
 
-def _corner(value: Any, name: str, most_m: float) -> tuple[float, float, float]:
+def _corner(value: Any, name: str) -> tuple[float, float, float]:
     if not _are_numbers(value, 3):
         got = "nothing" if value is None else shortened(value)
         raise RobotError(f"{name}: expected x, y, z [m], got {got}")
-    if any(abs(each) > most_m for each in value):
-        raise RobotError(
-            f"{name}: expected x, y, z [m], at most {most_m:g} m from the base, got {value}: mm?"
-        )
     return (float(value[0]), float(value[1]), float(value[2]))
 
 
