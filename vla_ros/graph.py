@@ -23,6 +23,7 @@ PACKAGE = "vla_ros"
 RESPAWN_DELAY_S = 1.0  # before a node that died is started anew
 # What a graph sets and a file of parameters may change.
 YIELDING = ("autostart", "image_size_px", "old_instructions", "still_picture_s")
+MOST_QUICK_DEATHS, QUICK_S = 4, 10.0  # so often within so long after its start: it is given up
 HOPELESS = (2,)  # status of a `UserError`: a node that ends so would end so again
 # Names a folder that lasts as long as the graph: what a node must still know after its death.
 RUN_FOLDER = "VLA_ROS_RUN_FOLDER"

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.actions import (
+    DeclareLaunchArgument,
+    LogInfo,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    Shutdown,
+)
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from vla_ros.graph import HOPELESS, PACKAGE, RESPAWN_DELAY_S, RUN_FOLDER, Argument, Graph
+from vla_ros.graph import (
+    HOPELESS,
+    MOST_QUICK_DEATHS,
+    PACKAGE,
+    QUICK_S,
+    RESPAWN_DELAY_S,
+    RUN_FOLDER,
+    Argument,
+    Graph,
+)
+from vla_ros.launch_arguments import without_effect
 
 Describe = Callable[[Mapping[str, str]], Graph]
 
@@ -35,7 +52,11 @@ def launch_description(arguments: Sequence[Argument], describe: Describe) -> Lau
 
 
 def start(context: Any, arguments: Sequence[Argument], describe: Describe) -> list:
-    """The actions for the arguments as the user gave them."""
+    """The actions for the arguments as the user gave them.
+
+    Raises `UserError`, also for an argument that looks like a mistyped one.
+    """
+    notes = without_effect(arguments, context.launch_configurations)
     chosen = {
         argument.name: LaunchConfiguration(argument.name).perform(context) for argument in arguments
     }
@@ -54,19 +75,31 @@ def start(context: Any, arguments: Sequence[Argument], describe: Describe) -> li
             output="screen",
             respawn=True,
             respawn_delay=RESPAWN_DELAY_S,
-            on_exit=_end_if_hopeless(node.name),
+            on_exit=_End(node.name),
         )
         for node in description.nodes
     ]
-    return [*environment, *nodes]
+    return [*(LogInfo(msg=note) for note in notes), *environment, *nodes]
 
 
-def _end_if_hopeless(name: str) -> Callable[[Any, Any], Shutdown | None]:
+class _End:
     """A node that dies is started anew, while the robot holds. One that a user's mistake ended
-    would end so again, and half a graph is of no use."""
+    would end so again, as one that dies whenever it has started, and half a graph is of no use."""
 
-    def on_exit(event: Any, _context: Any) -> Shutdown | None:
-        hopeless = event.returncode in HOPELESS
-        return Shutdown(reason=f"{name} ended") if hopeless else None
+    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._name, self._clock = name, clock
+        self._started_s = clock()
+        self._quick_deaths = 0
 
-    return on_exit
+    def __call__(self, event: Any, _context: Any) -> Shutdown | None:
+        quick = self._clock() - self._started_s < QUICK_S
+        self._quick_deaths = self._quick_deaths + 1 if quick else 0
+        self._started_s = self._clock() + RESPAWN_DELAY_S
+        if event.returncode in HOPELESS:
+            return Shutdown(reason=f"{self._name} ended")
+        if self._quick_deaths >= MOST_QUICK_DEATHS:
+            reason = (
+                f"{self._name} died {MOST_QUICK_DEATHS} times within {QUICK_S:.0f} s of its start"
+            )
+            return Shutdown(reason=reason)
+        return None

@@ -6,8 +6,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from vla_ros.errors import UserError
-from vla_ros.limits import LARGEST, Box, Limits, LimitsError, per_joint
+from vla_ros.errors import LimitsError, UserError
+from vla_ros.limits import (
+    LARGEST,
+    REACH_M,
+    Box,
+    Limits,
+    check_corner,
+    check_keep_out,
+    per_joint,
+)
 from vla_ros.runtime import Parameter
 
 OWN = "; 0: the robot's own"
@@ -55,12 +63,16 @@ def limits_of(values: Mapping[str, Any], own: Limits) -> Limits:
                 given[name] = per_joint(one, own.joints)
         if any(name in lists for name in CORNERS):
             low = lists.get(CORNERS[0], own.workspace.low_m)
-            given["workspace"] = Box(tuple(low), tuple(lists.get(CORNERS[1], own.workspace.high_m)))
+            high = lists.get(CORNERS[1], own.workspace.high_m)
+            given["workspace"] = Box(tuple(low), tuple(high))
+            for name, corner_m in zip(CORNERS, (low, high), strict=True):
+                check_corner(name, corner_m, REACH_M)
         if numbers := lists.get("keep_out_m"):
             if len(numbers) % 6:
                 raise LimitsError(f"keep_out_m: expected six numbers a box, got {len(numbers)}")
             rows = [numbers[index : index + 6] for index in range(0, len(numbers), 6)]
             given["keep_out"] = tuple(Box(tuple(row[:3]), tuple(row[3:])) for row in rows)
+            check_keep_out("keep_out_m", given["keep_out"])
         return replace(own, **given)
     except ValueError as error:  # `LimitsError` too
         raise UserError(f"executor_node: {error}") from error

@@ -82,7 +82,7 @@ def plan(chunk: PoseChunk, begin: Begin, limits: Limits, body: BodyLike) -> Moti
     tool, _ = body.forward(begin.phase.positions)
     first, ends_ns = _remaining(chunk, begin, tool, body)
     positions = _inside_workspace(chunk.positions, limits, notes)[first:]
-    _check_steps(np.vstack([tool, positions]), limits.step_m * (first + 1))
+    _check_steps(np.vstack([tool, positions]), limits.step_m, limits.step_m * (first + 1))
     times_s = np.maximum(ends_ns[first:] - begin.time_ns, 0) / 1e9
     count = max(1, int(np.searchsorted(times_s, shaping.LONGEST_S)))  # no later pose is reached
     rotations = Rotation.from_quat(chunk.quaternions[first : first + count], scalar_first=True)
@@ -223,13 +223,14 @@ def _inside_workspace(positions: NDArray, limits: Limits, notes: list[str]) -> N
     return np.clip(positions, box.low_m, box.high_m)
 
 
-def _check_steps(path: NDArray, first_step_m: float) -> None:
-    """`path` (m + 1, 3) [m] begins at the tool; its first step covers dropped poses."""
+def _check_steps(path: NDArray, most_m: float, most_first_m: float) -> None:
+    """`path` (m + 1, 3) [m] begins at the tool; only its first step covers dropped poses."""
     for row, step_m in enumerate(np.linalg.norm(np.diff(path, axis=0), axis=1)):
-        if step_m > first_step_m:
+        allowed_m = most_m if row else most_first_m
+        if step_m > allowed_m:
             raise ActionError(
                 f"pose {_rounded(path[row + 1])} m is {step_m:.2f} m from the one before; "
-                f"at most {first_step_m:.2f} m expected"
+                f"at most {allowed_m:.2f} m expected"
             )
 
 
@@ -260,7 +261,7 @@ def _waypoints(
                 f"pose {_rounded(position)} m turns a joint by {turned:.2f} rad in one step; "
                 f"at most {limits.joint_step_rad:.2f} rad expected"
             )
-        solution = np.clip(solution, limits.position_lower_rad, limits.position_upper_rad)
+        solution = np.clip(solution, *limits.target_range_rad)
         reason = _closed(solution, start, limits, body)
         if reason:
             if not waypoints:

@@ -21,7 +21,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from vla_ros.graph import HOPELESS, RESPAWN_DELAY_S, RUN_FOLDER, Graph, NodeDescription
+from vla_ros.graph import (
+    HOPELESS,
+    MOST_QUICK_DEATHS,
+    QUICK_S,
+    RESPAWN_DELAY_S,
+    RUN_FOLDER,
+    Graph,
+    NodeDescription,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 SIGNALS_AND_PATIENCE_S = ((signal.SIGINT, 4.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0))
@@ -29,7 +37,6 @@ PR_SET_PDEATHSIG = 1
 DOMAINS = 100  # ROS_DOMAIN_ID 1 to 100: their ports lie below those Linux gives out by itself
 PORT_BASE, PORTS_PER_DOMAIN = 7400, 250  # of DDS
 LAST_LINES = 20
-MOST_QUICK_DEATHS, QUICK_S = 4, 10.0  # so often within so long after its start: it is given up
 
 
 def command_line(node: NodeDescription, parameter_files: Sequence[str] = ()) -> list[str]:

@@ -61,7 +61,7 @@ def describe(choices: Mapping[str, str] | None = None, cores: int | None = None)
             renamed,
             {"OMP_NUM_THREADS": "1", **independent_environment()},
         ),
-        _operator(robot, renamed)
+        _operator(robot, which, renamed)
         if values["driver"] == "teleop"
         else NodeDescription(
             "policy_node",
@@ -81,16 +81,19 @@ def describe(choices: Mapping[str, str] | None = None, cores: int | None = None)
     return configured(nodes, values)
 
 
-def _operator(robot: Robot, renamed: tuple[tuple[str, str], ...]) -> NodeDescription:
+def _operator(
+    robot: Robot, which: Mapping[str, str], renamed: tuple[tuple[str, str], ...]
+) -> NodeDescription:
     if robot.joint_names != FR3.joint_names:
         raise UserError(
-            f"driver: teleop: expected the FR3, the only robot that teleop_node knows, "
+            f"driver: teleop: expected the FR3, the only arm that it has been tried with, "
             f"got {robot.name}"
         )
     return NodeDescription(
         "teleop_node",
         "teleop_node",
         "vla_ros.teleop_node",
+        dict(which),
         remappings=renamed,
         environment={"OMP_NUM_THREADS": "1"},
     )

@@ -20,16 +20,19 @@ from numpy.typing import NDArray
 from sim import arm_description, arm_model, robot
 from sim.arm_model import ArmModel, ArmModelError
 from sim.yaml_file import YamlError, expected_one_of, read_yaml, shortened
-from vla_ros.errors import RobotError
+from vla_ros.errors import LimitsError, RobotError
 from vla_ros.limits import (
     FR3_LIMITS,
     JOINT_FIELDS,
     LARGEST,
+    REACH_M,
     Box,
     Limits,
-    LimitsError,
+    check_corner,
+    check_keep_out,
     per_joint,
 )
+from vla_ros.range_ends import RangeEnds
 from vla_ros.robot_checks import base_frames, check_home, unchecked
 from vla_ros.robot_topics import ROS_NAME, TOPICS, check_topics
 
@@ -40,8 +43,6 @@ FOLDERS = (  # of a checkout, and of an installed package: beside `lib`, whereve
 )
 FRAME_NAME = re.compile(r"[^\s/][^\s]*")  # tf2 takes no leading slash
 HUGE = 1e9  # no number in a robot's file reaches it; nor does NaN
-REACH_M = 10.0  # of a workspace's corners from the base; more is another unit
-ROOM_M = 100.0  # of boxes to keep out of: floors and walls are large
 GRIPPER_MOST = 6.3  # a turn; more is another unit, and goes out to the fingers
 BUILT_IN = "built-in"  # the FR3 of `sim.robot`
 SECTIONS = {
@@ -52,7 +53,7 @@ BOXES = ("workspace_low_m", "workspace_high_m", "keep_out_m")
 NUMBERS = tuple(
     each.name
     for each in fields(Limits)
-    if each.name not in (*JOINT_FIELDS, "workspace", "keep_out")
+    if each.name not in (*JOINT_FIELDS, "workspace", "keep_out", "range_ends")
 )
 
 
@@ -243,7 +244,7 @@ def _stated(value: str | None, name: str) -> float:
 
 
 def _limits(section: Any, published: Mapping[str, NDArray], joints: int) -> Limits:
-    _check_keys("limits", section, {*JOINT_FIELDS, *NUMBERS, *BOXES})
+    _check_keys("limits", section, {*JOINT_FIELDS, *NUMBERS, *BOXES, "range_ends"})
     values: dict[str, Any] = {}
     for name in JOINT_FIELDS:
         if name in section:
@@ -270,7 +271,11 @@ def _limits(section: Any, published: Mapping[str, NDArray], joints: int) -> Limi
                 f"limits: {name}: expected at most {LARGEST[name]:g}, got "
                 f"{shortened(section[name])}: another unit?"
             )
-    low, high = (_corner(section.get(name), f"limits: {name}", REACH_M) for name in BOXES[:2])
+    if "range_ends" in section:
+        values["range_ends"] = _range_ends(section["range_ends"], joints)
+    low, high = (_corner(section.get(name), f"limits: {name}") for name in BOXES[:2])
+    for name, corner_m in zip(BOXES[:2], (low, high), strict=True):
+        check_corner(f"limits: {name}", corner_m, REACH_M)
     values["workspace"] = Box(low, high)
     boxes = section.get("keep_out_m", [])
     if not (isinstance(boxes, list) and all(_are_numbers(each, 6) for each in boxes)):
@@ -278,20 +283,20 @@ def _limits(section: Any, published: Mapping[str, NDArray], joints: int) -> Limi
             f"limits: keep_out_m: expected lists of six numbers [m], x, y, z of a low and of a "
             f"high corner, got {shortened(boxes)}"
         )
-    values["keep_out"] = tuple(
-        Box(
-            _corner(each[:3], "limits: keep_out_m", ROOM_M),
-            _corner(each[3:], "limits: keep_out_m", ROOM_M),
-        )
-        for each in boxes
-    )
-    for box in values["keep_out"]:
-        if all(low < 0 < high for low, high in zip(box.low_m, box.high_m, strict=True)):
-            raise RobotError(
-                f"limits: keep_out_m: expected boxes beside the robot, got one around its base, "
-                f"{list(box.low_m)} to {list(box.high_m)}"
-            )
+    values["keep_out"] = tuple(Box(tuple(each[:3]), tuple(each[3:])) for each in boxes)
+    check_keep_out("limits: keep_out_m", values["keep_out"])
     return Limits(**values)
+
+
+def _range_ends(section: Any, joints: int) -> RangeEnds:
+    names = [each.name for each in fields(RangeEnds)]
+    _check_keys("limits: range_ends", section, set(names))
+    return RangeEnds(
+        **{
+            name: _numbers(section.get(name), f"limits: range_ends: {name}", joints)
+            for name in names
+        }
+    )
 
 
 def _gripper(content: Mapping[str, Any], arm_joints: tuple[str, ...]) -> Gripper:
@@ -333,14 +338,10 @@ def _numbers(value: Any, name: str, count: int) -> NDArray[np.float64]:
     return per_joint(value, count)
 
 
-def _corner(value: Any, name: str, most_m: float) -> tuple[float, float, float]:
+def _corner(value: Any, name: str) -> tuple[float, float, float]:
     if not _are_numbers(value, 3):
         got = "nothing" if value is None else shortened(value)
         raise RobotError(f"{name}: expected x, y, z [m], got {got}")
-    if any(abs(each) > most_m for each in value):
-        raise RobotError(
-            f"{name}: expected x, y, z [m], at most {most_m:g} m from the base, got {value}: mm?"
-        )
     return (float(value[0]), float(value[1]), float(value[2]))
 
 

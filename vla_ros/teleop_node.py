@@ -1,4 +1,7 @@
-"""Drives an FR3's executor from `/teleop/twist` and `/teleop/gripper`, not a policy."""
+"""Drives the executor from `/teleop/twist` and `/teleop/gripper`, not a policy.
+
+It takes the tool to be where the robot's own file has it, as the executor does.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64
 from trajectory_msgs.msg import JointTrajectory, MultiDOFJointTrajectory
 
-from sim import robot
 from sim.kinematics import Kinematics
 from vla_ros import messages, topics
 from vla_ros.joints import JointsError, positions_by_name
+from vla_ros.robot_parameters import ROBOT_PARAMETERS, robot_of
 from vla_ros.runtime import RELIABLE, SENSOR, Parameter, declare, run_node
 from vla_ros.teleoperation import (
     Teleoperation,
@@ -24,6 +27,7 @@ from vla_ros.teleoperation import (
 
 DEFAULT = TeleoperationLimits()
 PARAMETERS = (
+    *ROBOT_PARAMETERS,
     Parameter("speed_m_s", DEFAULT.speed_m_s, "Fastest tool speed; more is scaled down", 0.01, 1.0),
     Parameter("turn_rad_s", DEFAULT.turn_rad_s, "Fastest turn; more is scaled down", 0.01, 3.0),
     Parameter(
@@ -38,7 +42,6 @@ PARAMETERS = (
     ),
     Parameter("rate_hz", 20.0, "Chunks a second", 5.0, 100.0),
 )
-JOINT_NAMES = robot.JOINT_NAMES + robot.FINGER_JOINT_NAMES
 DIAGNOSTICS_RATE_HZ = 2.0
 
 
@@ -56,8 +59,10 @@ class TeleopNode(Node):
                 joint_timeout_ns=round(values["joint_timeout_s"] * 1e9),
             )
         )
-        self._kinematics = Kinematics()
-        self._joints: tuple[int, np.ndarray] | None = None  # from when they count [ns], (9,)
+        self._robot = robot_of(values)
+        self._joint_names = self._robot.joint_names + self._robot.gripper.joints
+        self._kinematics = Kinematics(arm=self._robot.arm)
+        self._joints: tuple[int, np.ndarray] | None = None  # from when they count [ns], (n,)
         self._sent = 0
         self._refused = 0
         self._problems: dict[str, str] = {}  # by topic: why its last message was refused
@@ -77,22 +82,22 @@ class TeleopNode(Node):
 
     def _on_joints(self, message: JointState) -> None:
         try:
-            joints = positions_by_name(message.name, message.position, JOINT_NAMES)
+            joints = positions_by_name(message.name, message.position, self._joint_names)
             stamp_ns = messages.to_ns(message.header.stamp)
             counts_ns = counts_from_ns(stamp_ns, self._now_ns(), "the arm's")
         except (JointsError, TeleoperationError) as error:
-            another = bool(message.name) and not set(message.name) & set(JOINT_NAMES)
-            who = "of another robot, and teleop_node drives the FR3 only: " if another else ""
+            another = bool(message.name) and not set(message.name) & set(self._joint_names)
+            who = f"of another robot than {self._robot.name}: " if another else ""
             self._refuse(topics.JOINT_STATES, f"{topics.JOINT_STATES}: {who}{error}")
             return
         self._joints = (counts_ns, joints)
         self._problems.pop(topics.JOINT_STATES, None)
 
     def _on_twist(self, message: TwistStamped) -> None:
-        if message.header.frame_id not in ("", topics.BASE_FRAME):
+        if message.header.frame_id not in ("", self._robot.base_frame):
             self._refuse(
                 topics.TELEOP_TWIST,
-                f"{topics.TELEOP_TWIST}: frame_id: expected {topics.BASE_FRAME!r}, "
+                f"{topics.TELEOP_TWIST}: frame_id: expected {self._robot.base_frame!r}, "
                 f"got {message.header.frame_id!r}",
             )
             return
@@ -125,8 +130,9 @@ class TeleopNode(Node):
     def _on_timer(self) -> None:
         if self._joints is not None:
             counts_ns, joints = self._joints
-            position, rotation = self._kinematics.forward(joints[:7])
-            opening = float(joints[7:].mean() / robot.FINGER_TRAVEL_M)
+            arm_joints = len(self._robot.joint_names)
+            position, rotation = self._kinematics.forward(joints[:arm_joints])
+            opening = self._robot.gripper.opening(joints[arm_joints:])
             self._teleoperation.on_tool(position, rotation, opening, counts_ns)
         chunk = self._teleoperation.step(self._now_ns())
         if chunk is None:

@@ -1,7 +1,8 @@
 """From an operator's velocities to chunks of absolute tool poses. No ROS; time is an argument.
 
 The wanted pose runs ahead of the measured one by a little at most: an arm that cannot follow (a
-limit, an emergency stop) is not yanked when it can again.
+limit, an emergency stop) is not yanked when it can again. Without a wish it never moves: an
+arm that goes elsewhere then is sent nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from vla_ros.planning import PoseChunk
 STEPS_NS = np.array([100_000_000, 200_000_000], dtype=np.int64)  # of a chunk, after its stamp
 AHEAD_NS = 100_000_000  # further ahead of this machine's clock no stamp is believed
 NEVER_NS = -(10**18)
+ELSEWHERE = "the arm is not where it should hold: nothing is sent before the next wish to move"
 
 
 class TeleoperationError(ValueError):
@@ -121,6 +123,10 @@ class Teleoperation:
         wishes = _fresh(self._twist_ns, now_ns, limits.twist_timeout_ns)
         velocity = self._velocity if wishes else np.zeros(6)
         moving = bool(np.any(velocity))
+        if not moving and self._elsewhere(tool):
+            # Led after the arm, the pose would lead the arm in turn: it would run away.
+            self._wanted, self.state = None, ELSEWHERE
+            return None
         if self._wanted is None or (not moving and self.state == "moving"):
             self._wanted = (tool.position, tool.rotation)  # to hold means: where it is
             self._stepped_ns = now_ns
@@ -140,6 +146,15 @@ class Teleoperation:
             ),
             gripper=np.full(len(STEPS_NS), self._opening),
         )
+
+    def _elsewhere(self, tool: _Tool) -> bool:
+        """Whether an arm that was to hold is further from there than the pose may lead it."""
+        if self._wanted is None or self.state != "holding":
+            return self.state == ELSEWHERE
+        position, rotation = self._wanted
+        away_m = float(np.linalg.norm(position - tool.position))
+        away_rad = float((rotation * tool.rotation.inv()).magnitude())
+        return away_m > self._limits.lead_m or away_rad > self._limits.lead_rad
 
     def _near(self, position: NDArray, rotation: Rotation, tool: _Tool) -> tuple[NDArray, Rotation]:
         lead = position - tool.position

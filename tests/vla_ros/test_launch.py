@@ -23,7 +23,7 @@ class Recorded:
 
 class LaunchConfiguration(Recorded):
     def perform(self, context):
-        return context[self.args[0]]
+        return context.launch_configurations[self.args[0]]
 
 
 @pytest.fixture
@@ -32,6 +32,7 @@ def launch_file(monkeypatch):
         "launch": ["LaunchDescription"],
         "launch.actions": [
             "DeclareLaunchArgument",
+            "LogInfo",
             "OpaqueFunction",
             "SetEnvironmentVariable",
             "Shutdown",
@@ -58,10 +59,10 @@ def load(name):
     return module
 
 
-def start(module, context):
+def start(module, chosen):
     """The actions of a launch file for what a user chose."""
     *_, opaque = module.generate_launch_description().args[0]
-    return opaque.kwargs["function"](context)
+    return opaque.kwargs["function"](types.SimpleNamespace(launch_configurations=chosen))
 
 
 def defaults(name):
@@ -117,6 +118,55 @@ def test_a_node_that_dies_is_started_anew_unless_a_user_must_mend_something(laun
     shutdown = node.kwargs["on_exit"](user_error, None)
     assert type(shutdown).__name__ == "Shutdown"
     assert shutdown.kwargs["reason"] == "policy_node ended"
+
+
+def test_a_node_that_dies_whenever_it_starts_ends_the_graph(launch_file):
+    launch_file("robot")
+    now_s = [0.0]
+    on_exit = sys.modules["vla_ros.launching"]._End("policy_node", lambda: now_s[0])
+    killed = types.SimpleNamespace(returncode=-11)
+
+    def dies_after(alive_s):
+        now_s[0] += alive_s
+        answer = on_exit(killed, None)
+        now_s[0] += graph.RESPAWN_DELAY_S
+        return answer
+
+    assert [dies_after(s) for s in (9.0, 9.0, 9.0, 11.0, 9.0, 9.0, 9.0)] == [None] * 7
+    shutdown = dies_after(9.0)
+    assert type(shutdown).__name__ == "Shutdown"
+    assert shutdown.kwargs["reason"] == "policy_node died 4 times within 10 s of its start"
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "reason"),
+    [
+        ("robot", "confg", "argument: there is no confg, but config"),
+        ("robot", "desciption", "there is no desciption, but description"),
+        ("sim", "polcy", "there is no polcy, but policy"),
+        ("sim", "tasks", "there is no tasks, but task"),
+        ("robot", "speed_m_s", "speed_m_s is a parameter of executor_node: .* config:=FILE"),
+        ("robot", "keep_out_m", "keep_out_m is a parameter of executor_node"),
+    ],
+)
+def test_a_mistyped_argument_is_refused(launch_file, name, given, reason):
+    with pytest.raises(UserError, match=reason):
+        start(launch_file(name), {**defaults(name), given: "config/careful.yaml"})
+
+
+def test_arguments_of_a_launch_file_that_includes_ours_are_only_named(launch_file):
+    theirs = {"robot_ip": "10.0.0.2", "use_rviz": "true"}
+    passed_on = {"ros_namespace": "/left", "global_params": [("use_sim_time", True)]}
+    actions = start(launch_file("robot"), {**defaults("robot"), **theirs, **passed_on})
+    said = [action.kwargs["msg"] for action in actions if type(action).__name__ == "LogInfo"]
+    assert [line.split(" changes")[0] for line in said] == [
+        "argument: robot_ip:=10.0.0.2",
+        "argument: use_rviz:=true",
+    ]
+    assert not any(
+        type(action).__name__ == "LogInfo"
+        for action in start(launch_file("robot"), defaults("robot"))
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from vla_ros.errors import UserError
+from vla_ros.errors import LimitsError, UserError
 from vla_ros.limit_parameters import LIMIT_PARAMETERS, limits_of
-from vla_ros.limits import FR3_LIMITS, Box, Limits, LimitsError
+from vla_ros.limits import FR3_LIMITS, Box, Limits
 from vla_ros.robots import NUMBERS
 
 DEFAULTS = {parameter.name: parameter.default for parameter in LIMIT_PARAMETERS}
@@ -49,6 +49,16 @@ def test_what_is_given_replaces_the_robots():
         ({"acceleration_rad_s2": [float("nan")]}, "acceleration_rad_s2: expected 7 finite"),
         ({"acceleration_rad_s2": [286.0]}, "acceleration_rad_s2: expected at most 100, got 286"),
         ({"workspace_low_m": ["a", "b", "c"]}, "box: expected x, y, z"),
+        (
+            {"workspace_low_m": [-200.0, -450.0, -40.0], "workspace_high_m": [780.0, 450.0, 700.0]},
+            r"workspace_low_m: expected x, y, z \[m\], at most 10 m from the base, got .*: mm",
+        ),
+        ({"workspace_high_m": [780.0, 450.0, 700.0]}, "workspace_high_m: expected .*: mm"),
+        ({"keep_out_m": [400.0, -450.0, 0.0, 780.0, 450.0, 99.0]}, "keep_out_m: .*100 m.*: mm"),
+        (
+            {"keep_out_m": [-0.5, -0.5, -0.2, 0.5, 0.5, 0.4]},
+            "keep_out_m: expected boxes beside the robot, got one around its base",
+        ),
         ({"slow_condition": 50.0}, "slow_condition: expected less than stop_condition"),
     ],
 )

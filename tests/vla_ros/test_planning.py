@@ -252,6 +252,15 @@ def test_joints_stay_within_their_limits_at_the_edge():
     assert np.all(positions <= HOME + 0.001 + 1e-6)
 
 
+@pytest.mark.parametrize("age_ms", [50, 250, 550])
+def test_however_many_poses_are_dropped_only_the_first_step_may_be_longer(age_ms):
+    leap = [[0.0, 0.0, 0.0]] * 7 + [[0.0, 0.40, 0.0]]
+    with pytest.raises(ActionError, match="0.40 m from the one before; at most 0.20 m expected"):
+        motion(chunk(leap, age_ms))
+    dropped = [[0.0, 0.15, 0.0], [0.0, 0.30, 0.0], [0.0, 0.32, 0.0]]
+    motion(chunk(dropped, age_ms=150))
+
+
 # --- motions that would take too long -------------------------------------------------------
 
 

@@ -92,6 +92,31 @@ def test_a_stale_twist_holds_where_the_arm_is_and_then_falls_silent():
     assert arm.step([0.1, 0.0, 0.0]).positions[0][0] < arm.position[0] + 0.015  # no jump
 
 
+@pytest.mark.parametrize("wrong_m", [-0.1, 0.03, 0.08])
+def test_at_rest_an_arm_that_is_taken_to_be_elsewhere_does_not_run_away(wrong_m):
+    arm = FollowingArm()
+    teleoperation, offset = arm.teleoperation, np.array([0.0, 0.0, wrong_m])
+    for _ in range(200):
+        arm.now_ns += PERIOD_NS
+        teleoperation.on_twist(np.zeros(3), np.zeros(3), arm.now_ns, arm.now_ns)
+        teleoperation.on_tool(arm.position + offset, arm.rotation, 0.7, arm.now_ns)
+        chunk = teleoperation.step(arm.now_ns)
+        if chunk is not None:
+            arm.position = chunk.positions[0]  # by its own, right kinematics
+    assert np.linalg.norm(arm.position - HOME) <= abs(wrong_m) + 1e-9
+
+
+def test_an_arm_that_was_moved_by_hand_while_it_held_moves_only_with_the_next_wish():
+    arm = FollowingArm()
+    arm.step([0.1, 0.0, 0.0])
+    arm.step([0.0, 0.0, 0.0])
+    arm.stuck, arm.position = True, arm.position + [0.0, 0.3, 0.0]
+    assert [arm.step([0.0, 0.0, 0.0]) for _ in range(20)] == [None] * 20
+    assert arm.teleoperation.state.startswith("the arm is not where it should hold")
+    chunk = arm.step([0.1, 0.0, 0.0])
+    assert chunk.positions[0] == pytest.approx(arm.position + [0.01, 0.0, 0.0])  # from where it is
+
+
 def test_the_gripper_moves_while_the_arm_holds():
     arm = FollowingArm()
     arm.teleoperation.on_gripper(-3.0, arm.now_ns)
