@@ -58,7 +58,7 @@ def _spans(streams: BagStreams, mapping: TopicMapping) -> list[tuple[int, int]]:
     if not len(reference):
         return []
     # Until the last that was seen or measured: a camera that dies does not end an episode.
-    ends = [stamps[-1] for stamps in _watched(streams, mapping).values() if len(stamps)]
+    ends = [stamps[-1] for _, stamps in _watched(streams, mapping) if len(stamps)]
     whole = (int(reference[0]), int(max(ends, default=reference[-1])))
     split = mapping.episodes
     if split.by == "gap":
@@ -92,16 +92,17 @@ def _finished(streams: BagStreams, mapping: TopicMapping, since_ns: int, until_n
     return any(since_ns <= received_ns <= until_ns for received_ns, _ in words)
 
 
-def _watched(streams: BagStreams, mapping: TopicMapping) -> dict[str, NDArray[np.int64]]:
-    """When what must keep coming was seen or measured: topic -> stamps, rising."""
-    found = {}
+def _watched(streams: BagStreams, mapping: TopicMapping) -> list[tuple[str, NDArray[np.int64]]]:
+    """When what must keep coming was seen or measured: topic and stamps, rising. Several drivers
+    may share a topic."""
+    found = []
     for camera in mapping.cameras.values():
         stamps = np.array(streams.arrivals[camera.topic].stamps_ns, np.int64)
-        found[camera.topic] = stamps[rising(stamps)]
+        found.append((camera.topic, stamps[rising(stamps)]))
     for feature, sources in mapping.numbers.items():
         for source, part in zip(sources, streams.numbers[feature], strict=True):
             if not part.held:
-                found[source.topic] = part.series.stamps_ns
+                found.append((source.topic, part.series.stamps_ns))
     return found
 
 
@@ -181,7 +182,7 @@ def _silence(streams: BagStreams, mapping: TopicMapping, start_ns: int, end_ns: 
     Before a recording's first messages drivers may still be starting.
     """
     marked = mapping.episodes.by == "topic"
-    for topic, stamps in _watched(streams, mapping).items():
+    for topic, stamps in _watched(streams, mapping):
         inside = stamps[(stamps >= start_ns) & (stamps <= end_ns)]
         first_ns, last_ns = (inside[0], inside[-1]) if len(inside) else (end_ns, start_ns)
         silent_ns = {"first": first_ns - start_ns if marked else 0, "last": end_ns - last_ns}

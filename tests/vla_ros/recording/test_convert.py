@@ -11,6 +11,7 @@ from vla_ros.recording.bag_streams import BagError
 from vla_ros.recording.convert import convert, find_bags
 from vla_ros.recording.mapping import MappingError, parse_mapping
 
+START_NS = 10**18
 FRONT = "observation.images.front"
 JOINTS = {"topic": "/joint_states", "names": ["b", "a"]}
 
@@ -419,6 +420,20 @@ def test_a_stream_that_dies_ends_no_recording_of_one_episode(new_bag, tmp_path):
     wanted = marked(new_bag, camera=(7.0, 99.0)) | {"episodes": {"by": "bag"}}
     with pytest.raises(BagError, match="/camera: nothing for its last 12980 ms"):
         convert([tmp_path / "bag"], tmp_path / "data", mapping(**wanted))
+
+
+def test_one_of_two_drivers_on_a_topic_that_dies_is_noticed(clock_bag, tmp_path):
+    bag = clock_bag()
+    gripper(bag)
+    bag.rows = [
+        row for row in bag.rows if row[2].__msgtype__ != "sensor_msgs/msg/JointState"
+        or list(row[2].name) == ["finger"] or row[1] < START_NS + 10**9
+    ]  # fmt: skip
+    bag.write()
+    state = [JOINTS, {"topic": "/joint_states", "names": ["finger"]}]
+    features = {FRONT: {"topic": "/camera"}, "observation.state": state}
+    with pytest.raises(BagError, match="/joint_states: nothing for its last 2000 ms"):
+        convert([tmp_path / "bag"], tmp_path / "data", mapping(features=features))
 
 
 def test_what_is_published_when_it_changes_may_be_silent(new_bag, tmp_path):
