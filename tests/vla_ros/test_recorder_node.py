@@ -106,7 +106,7 @@ def test_a_folder_with_something_else_in_it_ends_the_node(make_node, tmp_path):
 def test_a_folder_of_any_name_is_recorded_to(own_domain, name):
     from rclpy.node import Node
 
-    from vla_ros.cli.record import parameter_words
+    from vla_ros.processes import parameter_words
 
     with own_domain() as domain:
         domain.init(*parameter_words({"output": name, "cameras": ["front"]}))

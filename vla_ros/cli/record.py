@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -14,6 +12,7 @@ from rich.console import Console
 from sim.scene import CAMERAS
 from vla_ros.cli._output import check_folder
 from vla_ros.graph import shared_environment
+from vla_ros.processes import parameter_words
 from vla_ros.recording.settings import Settings
 
 
@@ -42,15 +41,6 @@ def command(
     for name, value in shared_environment().items():  # before rclpy reads them
         os.environ.setdefault(name, value)
     _run(output, names, rate, episodes, max_gap, robot_type)
-
-
-def parameter_words(parameters: Mapping[str, Any]) -> list[str]:
-    """What tells a node its parameters. ROS reads YAML, which knows JSON's half characters not."""
-    return [
-        word
-        for name, value in parameters.items()
-        for word in ("-p", f"{name}:={json.dumps(value, ensure_ascii=False)}")
-    ]
 
 
 def _run(
