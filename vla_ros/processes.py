@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from vla_ros.graph import (
     HOPELESS,
@@ -44,11 +45,20 @@ def command_line(node: NodeDescription, parameter_files: Sequence[str] = ()) -> 
     arguments = [sys.executable, "-m", node.module, "--ros-args", "-r", f"__node:={node.name}"]
     for path in parameter_files:
         arguments += ["--params-file", path]
-    for name, value in node.parameters.items():
-        arguments += ["-p", f"{name}:={json.dumps(value)}"]
+    arguments += parameter_words(node.parameters)
     for source, target in node.remappings:
         arguments += ["-r", f"{source}:={target}"]
     return arguments
+
+
+def parameter_words(parameters: Mapping[str, Any]) -> list[str]:
+    """What tells a node its parameters. ROS reads YAML, which has no escaped halves of characters,
+    as JSON has."""
+    return [
+        word
+        for name, value in parameters.items()
+        for word in ("-p", f"{name}:={json.dumps(value, ensure_ascii=False)}")
+    ]
 
 
 class Processes:

@@ -26,7 +26,8 @@ from vla_ros.errors import UserError
 from vla_ros.joints import JointsError, positions_by_name
 from vla_ros.newest import Newest, Place
 from vla_ros.recording.arm import JOINT_NAMES, features
-from vla_ros.recording.recorder import COMMANDS, JOINTS, Recorder, Settings
+from vla_ros.recording.recorder import COMMANDS, JOINTS, Recorder
+from vla_ros.recording.settings import Settings
 from vla_ros.recording.words import Word, Words
 from vla_ros.runtime import (
     RELIABLE,
@@ -37,6 +38,7 @@ from vla_ros.runtime import (
     subscribe_latched,
     subscribe_words,
 )
+from vla_ros.streams import Streams
 from vla_ros.texts import shortened
 
 PARAMETERS = (
@@ -54,6 +56,7 @@ PARAMETERS = (
 )
 DIAGNOSTICS_RATE_HZ = 2.0
 TURN_S = 0.1
+JOINT_STATES, ARM_COMMANDS = "joint_states", "arm_commands"  # in `/diagnostics`, as the cameras
 PATIENCE_S = 5.0  # then a stream that has not come is named
 # Writing an episode takes a moment; what arrives meanwhile waits here.
 PICTURES = QoSProfile(depth=32, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -94,7 +97,8 @@ class RecorderNode(Node):
         except ValueError as error:
             raise UserError(str(error)) from error
         self._on_event = on_event or self._log
-        self._instructions, self._outcomes = Newest(), Newest()
+        self._instructions, self._outcomes, self._stops = Newest(), Newest(), Newest()
+        self._streams = Streams((*self._settings.cameras, JOINT_STATES, ARM_COMMANDS))
         self._words = Words()
         self.recorder = Recorder(self._settings, self._open_files, self._on_event)
         import lerobot.datasets.lerobot_dataset  # noqa: F401  (takes seconds: now, not later)
@@ -136,6 +140,13 @@ class RecorderNode(Node):
             lambda message, info: self._on_success(message, info),
             WORDS_DEPTH,
         )
+        subscribe_latched(
+            self,
+            Bool,
+            topics.EMERGENCY_STOP,
+            lambda message, info: self._on_emergency_stop(message, info),
+            WORDS_DEPTH,
+        )
         self.create_timer(TURN_S, self._on_turn, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.create_service(Trigger, topics.RECORDER_DISCARD, self._on_discard)
         self.create_timer(1.0 / DIAGNOSTICS_RATE_HZ, self._publish_diagnostics)
@@ -170,8 +181,10 @@ class RecorderNode(Node):
             return
         if not self._stamped(message, f"camera {camera!r}"):
             return
+        arrived_ns = self._now_ns() - waiting_ns(info)
+        self._streams.on(camera, arrived_ns)
         with self._writing():
-            self.recorder.on_image(camera, messages.to_ns(message.header.stamp), image)
+            self.recorder.on_image(camera, messages.to_ns(message.header.stamp), image, arrived_ns)
 
     def _on_joints(self, message: JointState, info: Info = None) -> None:
         try:
@@ -182,10 +195,11 @@ class RecorderNode(Node):
         if not self._stamped(message, topics.JOINT_STATES):
             return
         waited_ns = waiting_ns(info)
+        arrived_ns = self._now_ns() - waited_ns
+        self._streams.on(JOINT_STATES, arrived_ns)
         self.recorder.on_behind(waited_ns)
-        self.recorder.on_joints(
-            messages.to_ns(message.header.stamp), joints, self._now_ns() - waited_ns
-        )
+        with self._writing():
+            self.recorder.on_joints(messages.to_ns(message.header.stamp), joints, arrived_ns)
 
     def _stamped(self, message: Image | JointState, what: str) -> bool:
         """Rows are put together by stamps; arrival tells too little of when something was."""
@@ -214,7 +228,10 @@ class RecorderNode(Node):
             return
         start_ns = messages.to_ns(message.header.stamp)
         gripper = names == robot.FINGER_JOINT_NAMES
-        self.recorder.on_command(gripper, points, start_ns, self._now_ns() - waiting_ns(info))
+        arrived_ns = self._now_ns() - waiting_ns(info)
+        if not gripper:
+            self._streams.on(ARM_COMMANDS, arrived_ns)
+        self.recorder.on_command(gripper, points, start_ns, arrived_ns)
 
     def _on_instruction(self, message: String, info: Info = None) -> None:
         published_ns = _published_ns(info)
@@ -224,7 +241,10 @@ class RecorderNode(Node):
                 if place is Place.OLDER:
                     self.get_logger().warning(f"instruction: {self._instructions.older}")
                 return
-        self._hear(lambda: self.recorder.on_instruction(message.data, published_ns), info)
+        arrived_ns = self._now_ns() - waiting_ns(info)
+        self._hear(
+            lambda: self.recorder.on_instruction(message.data, arrived_ns, published_ns), info
+        )
 
     def _on_success(self, message: Bool, info: Info = None) -> None:
         published_ns = _published_ns(info)
@@ -233,6 +253,17 @@ class RecorderNode(Node):
             if place is Place.AGAIN:
                 return
         self._hear(lambda: self.recorder.on_success(message.data, published_ns), info)
+
+    def _on_emergency_stop(self, message: Bool, info: Info = None) -> None:
+        """As the executor: whoever says it, and however old it is."""
+        published_ns = _published_ns(info)
+        if not message.data:
+            return
+        if published_ns is not None:
+            place = self._stops.place(message.data, published_ns, time.time_ns())
+            if place is Place.AGAIN:
+                return
+        self._hear(lambda: self.recorder.on_emergency_stop(published_ns), info)
 
     def _hear(self, take: Callable[[], None], info: Info) -> None:
         """Let the recorder know, when the images that came before have been taken."""
@@ -292,8 +323,10 @@ class RecorderNode(Node):
             "instruction": shortened(recorder.instruction),
             "older_instruction": self._instructions.older,
         }
+        now_ns = self._now_ns()
+        values |= self._streams.values(now_ns)
         self._diagnostics.publish(
-            messages.diagnostics("recorder_node", level, text, values, self._now_ns())
+            messages.diagnostics("recorder_node", level, text, values, now_ns)
         )
 
     def destroy_node(self) -> None:

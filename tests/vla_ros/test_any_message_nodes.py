@@ -333,6 +333,7 @@ def test_no_message_breaks_the_recorder(make_node, tmp_path, monkeypatch):
         st.tuples(st.just("instruction"), st.one_of(st.just("go"), texts)),
         st.tuples(st.just("success"), st.booleans()),
         st.tuples(st.just("discard"), st.none()),
+        st.tuples(st.just("stop"), st.booleans()),
         st.tuples(st.just("clock"), jumps_ms),
         st.tuples(st.just("run"), st.sampled_from([300, 800])),
     )
@@ -375,6 +376,8 @@ def test_no_message_breaks_the_recorder(make_node, tmp_path, monkeypatch):
             node._on_success(Bool(data=value))
         elif kind == "discard":
             node._on_discard(None, Trigger.Response())
+        elif kind == "stop":
+            node._on_emergency_stop(Bool(data=value))
         elif kind == "clock":
             node.now_ns += value * MS
         else:

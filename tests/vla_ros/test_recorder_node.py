@@ -102,6 +102,18 @@ def test_a_folder_with_something_else_in_it_ends_the_node(make_node, tmp_path):
         make_node()
 
 
+@pytest.mark.parametrize("name", ["démos 🤖", "它", 'with "quotes"', "a: b"])
+def test_a_folder_of_any_name_is_recorded_to(own_domain, name):
+    from rclpy.node import Node
+
+    from vla_ros.processes import parameter_words
+
+    with own_domain() as domain:
+        domain.init(*parameter_words({"output": name, "cameras": ["front"]}))
+        node = domain.keep(Node("any"))
+        assert node.declare_parameter("output", "").value == name
+
+
 def info(published_s=0.0, received_s=0.0):
     """rclpy's, of a message of so long ago."""
     now_ns = time.time_ns()
@@ -109,6 +121,41 @@ def info(published_s=0.0, received_s=0.0):
         "source_timestamp": now_ns - round(published_s * 1e9),
         "received_timestamp": now_ns - round(received_s * 1e9),
     }
+
+
+def test_diagnostics_tell_how_often_streams_come_and_how_old_they_are(make_node, monkeypatch):
+    node, _ = make_node("cameras:=[front]")
+    monkeypatch.setattr(node, "_now_ns", lambda: now_ns)
+    target = np.asarray(robot.HOME_RAD)[None]
+    command = messages.joint_trajectory(robot.JOINT_NAMES, np.array([10**8]), target)
+    for now_ns in range(10**15, 10**15 + 10**9 + 1, 10**8):
+        node._on_joints(messages.joint_state(NAMES, np.zeros(9), np.zeros(9), now_ns))
+    node._on_command(robot.JOINT_NAMES, command)
+    now_ns += 3 * 10**8
+    node._diagnostics = Heard()
+    node._publish_diagnostics()
+    values = {each.key: each.value for each in node._diagnostics.sent[0].status[0].values}
+    assert (values["front_age_ms"], values["joint_states_age_ms"]) == ("never", "300")
+    assert (values["joint_states_hz"], values["arm_commands_age_ms"]) == ("7.7", "300")
+
+
+def test_an_emergency_stop_is_heard_however_it_is_published(make_node):
+    """Latched, ordinary and best-effort; each once, at its place among the words."""
+    from std_msgs.msg import Bool, String
+
+    node, _ = make_node("cameras:=[front]")
+    heard = node.get_subscriptions_info_by_topic("/emergency_stop")
+    assert len({(h.qos_profile.durability, h.qos_profile.reliability) for h in heard}) == 3
+    took = []
+    for name in ("on_instruction", "on_emergency_stop"):
+        setattr(node.recorder, name, lambda *given, name=name: took.append(name))
+    stamps = info(1.0)
+    node._on_instruction(String(data="go on"), info(0.5))
+    for _ in range(3):
+        node._on_emergency_stop(Bool(data=True), stamps)
+    node._on_emergency_stop(Bool(data=False), info(0.2))
+    turns(node)
+    assert took == ["on_emergency_stop", "on_instruction"]
 
 
 def turns(node):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +12,8 @@ from rich.console import Console
 from sim.scene import CAMERAS
 from vla_ros.cli._output import check_folder
 from vla_ros.graph import shared_environment
-from vla_ros.recording.recorder import Settings
+from vla_ros.processes import parameter_words
+from vla_ros.recording.settings import Settings
 
 
 def command(
@@ -31,8 +31,9 @@ def command(
     """Record the topics of a running robot, episode by episode, as a LeRobotDataset.
 
     An episode lasts from an /instruction that is not empty to the next, or to the empty one. Tell
-    how it went on /episode/success (std_msgs/Bool) before it ends; /recorder/discard
-    (std_srvs/Trigger) throws it away. Finished episodes survive a kill and a full disk.
+    how it went on /episode/success (std_msgs/Bool) before it ends; then the same instruction is the
+    next one, too. /recorder/discard (std_srvs/Trigger) and /emergency_stop throw it away. Finished
+    episodes survive a kill and a full disk.
     """
     names = tuple(name.strip() for name in cameras.split(",") if name.strip())
     Settings(names, rate, max_gap)  # what is wrong is said before anything starts
@@ -61,13 +62,8 @@ def _run(
         "max_gap_s": float(max_gap_s),
         "robot_type": robot_type,
     }
-    arguments = [
-        word
-        for name, value in parameters.items()
-        for word in ("-p", f"{name}:={json.dumps(value)}")
-    ]
     recorder = None
-    with command_session(["--ros-args", *arguments]):
+    with command_session(["--ros-args", *parameter_words(parameters)]):
         node = RecorderNode(on_event=lambda text: console.print(text, markup=False))
         recorder = node.recorder
         try:

@@ -14,7 +14,8 @@ from sim import robot
 from sim.episode_tables import OUTCOME, image, vector
 from sim.following import Trajectory, follow
 from sim.kinematics import Kinematics, displacement
-from vla_ros.recording.mapping import IMAGE_PREFIX
+from vla_ros.recording.commands import RECENT_NS
+from vla_ros.recording.mapping import image_feature
 from vla_ros.recording.resample import Series, interpolate
 
 JOINT_NAMES = robot.JOINT_NAMES + robot.FINGER_JOINT_NAMES
@@ -23,9 +24,7 @@ JOINT_NAMES = robot.JOINT_NAMES + robot.FINGER_JOINT_NAMES
 def features(shapes: dict[str, tuple[int, ...]]) -> dict[str, dict]:
     """Of a recorded dataset, given the cameras' image shapes (h, w, 3): as `collect` has them."""
     return {
-        **{
-            f"{IMAGE_PREFIX}{camera}": image(shape[0], shape[1]) for camera, shape in shapes.items()
-        },
+        **{image_feature(name): image(shape[0], shape[1]) for name, shape in shapes.items()},
         "observation.state": vector(DATASET_STATE_NAMES),
         "observation.joint_positions": vector(robot.JOINT_NAMES),
         "action": vector(ACTION_NAMES),
@@ -59,7 +58,7 @@ def arm_columns(
     measured = interpolate(streams.joints, instants_ns)  # (n, 9)
     ends_s = (instants_ns - streams.start_ns) / 1e9 + period_s
     first = streams.joints.values[0]
-    targets = _commanded(streams.arm, first[:7], ends_s)  # (n, 7)
+    targets = _commanded(_with_pauses(streams), first[:7], ends_s)  # (n, 7)
     fingers = _commanded(streams.gripper, first[7:], ends_s)  # (n, 2)
     openings = np.clip(fingers.mean(axis=1) / robot.FINGER_TRAVEL_M, 0.0, 1.0)
     measured_openings = np.clip(measured[:, 7:].mean(axis=1) / robot.FINGER_TRAVEL_M, 0.0, 1.0)
@@ -78,6 +77,27 @@ def arm_columns(
         "observation.joint_positions": measured[:, :7].astype(np.float32),
         "action": np.stack(actions).astype(np.float32),
     }
+
+
+def _with_pauses(streams: ArmStreams) -> list[Trajectory]:
+    """The arm's trajectories; `RECENT_NS` after the end of one, until the next, it was told to be
+    where it was: a hand or another controller may have moved it.
+
+    Not so the gripper's: it is told once to close, and holds what keeps it open.
+    """
+    measured_s = (streams.joints.stamps_ns - streams.start_ns) / 1e9  # (m,)
+    told = [each for each in streams.arm if each.times_s[-1] > each.stamp_s]  # others do nothing
+    told.sort(key=lambda each: each.stamp_s)
+    nexts_s = [each.stamp_s for each in told[1:]] + [np.inf]
+    found = []
+    for each, next_s in zip(told, nexts_s, strict=True):
+        found.append(each)
+        pause_s = float(each.times_s[-1]) + RECENT_NS / 1e9
+        inside = (measured_s > pause_s) & (measured_s <= next_s)  # (m,)
+        if inside.any():
+            positions = streams.joints.values[inside, :7]
+            found.append(Trajectory(pause_s, measured_s[inside], positions))
+    return found
 
 
 def _commanded(

@@ -17,8 +17,9 @@ from sim.bags import IMAGE_TYPES, open_bag, stamp_ns
 from sim.following import Trajectory, follow
 from sim.yaml_file import expected_one_of
 from vla_ros.recording.arrivals import Arrivals, different_clocks
-from vla_ros.recording.mapping import MappingError, Numbers, TopicMapping
-from vla_ros.recording.resample import Series, rising
+from vla_ros.recording.bag_clock import set_back_ns
+from vla_ros.recording.mapping import ACTION, HELD, MappingError, Numbers, TopicMapping
+from vla_ros.recording.resample import Series, interpolate, rising
 
 JOINT_STATE = "sensor_msgs/msg/JointState"
 POSE = "geometry_msgs/msg/PoseStamped"
@@ -62,6 +63,7 @@ class NumberStream:
     kind: str
     linear: bool
     next_row: bool  # taken at the instant of the next row
+    held: bool = False  # until the next one, however long; what is not must keep coming
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,16 @@ def read_streams(path: Path, mapping: TopicMapping) -> BagStreams:
                     words.setdefault(topic, []).append((received_ns, message.data))
                 for part in here:
                     _add(part, message, stamp, received_ns, path.name)
+        back_ns = set_back_ns(path)
     except (BagError, MappingError):
         raise
     except Exception as error:  # damaged bytes raise whatever they lead to
         raise BagError(f"{path}: cannot be read as a rosbag2: {error}; {_mend(path)}") from error
+    if back_ns:
+        raise BagError(
+            f"{path.name}: its recorder's clock was set back by {back_ns / 1e9:.2f} s: messages of "
+            "before and after are mixed, and cannot be told apart"
+        )
     if reason := different_clocks(arrivals):
         raise BagError(f"{path.name}: {reason}")
     numbers = {
@@ -275,12 +283,15 @@ def _stream(part: _Part, feature: str, bag: str) -> NumberStream:
         series = Series(np.array(part.stamps_ns)[kept], np.stack(part.rows)[kept])
         resample = part.source.resample or ("linear" if part.kind in MEASURED else "latest")
         linear = resample == "linear"
-    at = part.source.at or ("next" if feature.startswith("action") else "now")
-    return NumberStream(series, part.names, part.kind, linear, at == "next")
+    command = part.kind == TRAJECTORY or (feature.startswith(ACTION) and not linear)
+    held = command or part.source.resample == HELD
+    at = part.source.at or ("next" if feature.startswith(ACTION) else "now")
+    return NumberStream(series, part.names, part.kind, linear, at == "next", held)
 
 
 def _path(part: _Part) -> Series:
-    """The corners of what a controller commands, from the first trajectory on."""
+    """The corners of what a controller commands, from the first point it was given to reach:
+    where the command stood before is not known."""
     first_ns, _, positions = part.trajectories[0]
     corners_s, corners = follow(
         [
@@ -291,4 +302,13 @@ def _path(part: _Part) -> Series:
     )
     stamps_ns = first_ns + np.round(corners_s * 1e9).astype(np.int64)
     kept = rising(stamps_ns)
-    return Series(stamps_ns[kept], corners[kept])
+    path = Series(stamps_ns[kept], corners[kept])
+    ahead_ns = [
+        int(time) for arrival, times, _ in part.trajectories for time in times[times > arrival][:1]
+    ]
+    known_ns = np.array([min(ahead_ns, default=first_ns)])
+    later = path.stamps_ns > known_ns
+    return Series(
+        np.concatenate([known_ns, path.stamps_ns[later]]),
+        np.concatenate([interpolate(path, known_ns), path.values[later]]),
+    )

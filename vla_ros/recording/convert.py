@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 
 from sim import video
 from sim.bags import is_bag, open_bag
-from sim.episode_files import DatasetError, EpisodeFiles, explain
+from sim.episode_files import EpisodeFiles, explain
 from sim.episode_tables import (
     OUTCOME,
     EpisodeData,
@@ -24,6 +22,7 @@ from sim.episode_tables import (
 )
 from vla_ros.recording.bag_streams import BagError, BagStreams, read_streams
 from vla_ros.recording.mapping import TopicMapping
+from vla_ros.recording.output_folder import whole_or_not_at_all
 from vla_ros.recording.pictures import PictureError, decode, resized
 from vla_ros.recording.plan import EpisodePlan, plan_episodes
 from vla_ros.recording.report import bag_report
@@ -55,10 +54,19 @@ def convert(
     Raises `BagError`, `MappingError` or `DatasetError`; also when no episode at all can be used.
     """
     output = Path(output).absolute()
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise DatasetError(f"output {output} already exists; choose another or remove it")
-    incomplete = output.with_name(f".{output.name}.incomplete")
-    shutil.rmtree(incomplete, ignore_errors=True)  # of a conversion that was killed
+    try:
+        with whole_or_not_at_all(output) as folder:
+            return {"output": output.name, **_convert(bags, folder, mapping, on_progress)}
+    except OSError as error:
+        raise explain(error, output, 0) from error
+
+
+def _convert(
+    bags: Sequence[Path],
+    folder: Path,
+    mapping: TopicMapping,
+    on_progress: Callable[[int, int], None],
+) -> dict[str, Any]:
     reports: list[dict[str, Any]] = []
     files: EpisodeFiles | None = None
     features: dict[str, dict[str, Any]] = {}  # of the first bag
@@ -73,12 +81,15 @@ def convert(
                 described = _features(mapping, streams, videos.shapes)
                 if files is None:
                     features = described
-                    files = EpisodeFiles(incomplete, mapping.rate_hz, features, mapping.robot_type)
+                    files = EpisodeFiles(folder, mapping.rate_hz, features, mapping.robot_type)
                 _check_same(streams.name, features, described)
                 encoded = videos.encode(files.encoder_options)
                 first = files.episodes
                 files.append(
-                    [_episode(plan, *each) for plan, each in zip(kept, encoded, strict=True)]
+                    [
+                        _episode(plan, mapping, *each)
+                        for plan, each in zip(kept, encoded, strict=True)
+                    ]
                 )
                 for number, plan in enumerate(kept, start=first):
                     plan.number = number
@@ -88,23 +99,10 @@ def convert(
             raise BagError(
                 f"no episode can be used: {'; '.join(sorted(reasons)) or 'there are none'}"
             )
-        report = {
-            "output": output.name,
-            "episodes": files.episodes,
-            "frames": files.frames,
-            "bags": reports,
-        }
-        files.close()
-        if output.exists():
-            output.rmdir()  # empty, as checked
-        os.replace(incomplete, output)
-        return report
-    except OSError as error:
-        raise explain(error, output, 0) from error
+        return {"episodes": files.episodes, "frames": files.frames, "bags": reports}
     finally:
         if files is not None:
             files.close()
-        shutil.rmtree(incomplete, ignore_errors=True)
 
 
 def _features(
@@ -133,9 +131,12 @@ def _check_same(bag: str, first: dict[str, dict], found: dict[str, dict]) -> Non
 
 
 def _episode(
-    plan: EpisodePlan, videos: dict[str, bytes], pixels: dict[str, NDArray[np.uint8]]
+    plan: EpisodePlan,
+    mapping: TopicMapping,
+    videos: dict[str, bytes],
+    pixels: dict[str, NDArray[np.uint8]],
 ) -> EpisodeData:
-    outcome = {} if plan.success is None else outcome_columns(plan.success, plan.rows)
+    outcome = outcome_columns(bool(plan.success), plan.rows) if mapping.success else {}
     return EpisodeData(plan.task, {**plan.columns, **outcome}, videos, pixels)
 
 

@@ -16,7 +16,8 @@ from sim.following import Trajectory
 from sim.kinematics import Kinematics
 from vla_ros.recording.arm import ArmStreams, arm_columns
 from vla_ros.recording.commands import Command
-from vla_ros.recording.mapping import IMAGE_PREFIX
+from vla_ros.recording.delays import Delays
+from vla_ros.recording.mapping import image_feature
 from vla_ros.recording.resample import Series, rising, ticks_ns
 
 
@@ -77,7 +78,9 @@ class EpisodeInProgress:
         self.since_ns = since_ns
         self.success: bool | None = None  # as told
         self._told_ns = 0
-        self.delay_ns: int | None = None  # least of its joint states, from stamp to arrival
+        self.delays = Delays()
+        self.seen_ns = 0  # when the last image of the first camera arrived
+        self.ended_ns: int | None = None  # when what ended it arrived
         self.behind_ns = 0  # longest that a message has waited for the recorder
         self._before = (list(before[0]), list(before[1]))
         self.arm: list[Command] = []  # told since it began
@@ -144,9 +147,13 @@ class EpisodeInProgress:
     ) -> tuple[EpisodeData, dict[str, object]]:
         """The episode, and how well its streams matched. `joints` (9,) each, as they came.
 
-        Raises `EpisodeRefusedError` when there are no rows, or joint states are missing.
+        Raises `EpisodeRefusedError` when there are no rows, images or joint states are missing, or
+        its streams have two clocks.
         """
-        videos = {f"{IMAGE_PREFIX}{name}": t.encoder.finish() for name, t in self._tracks.items()}
+        if reason := self.delays.two_clocks:
+            raise EpisodeRefusedError(reason)
+        self._check_seen_to_the_end()
+        videos = {image_feature(name): t.encoder.finish() for name, t in self._tracks.items()}
         if not self.rows:
             raise EpisodeRefusedError("it ended before the first row")
         instants_ns = np.array(self._tracks[self._reference].stamps_ns, dtype=np.int64)
@@ -163,7 +170,7 @@ class EpisodeInProgress:
             columns={**columns, **outcome_columns(bool(self.success), self.rows)},
             videos=videos,
             pixels={
-                f"{IMAGE_PREFIX}{n}": np.concatenate(t.samples) for n, t in self._tracks.items()
+                image_feature(name): np.concatenate(t.samples) for name, t in self._tracks.items()
             },
         )
         return data, {
@@ -175,6 +182,17 @@ class EpisodeInProgress:
             "repeated_images": {name: t.repeated for name, t in self._tracks.items()},
             "joint_gap_ms": round(gap_ns / 1e6, 1),
         }
+
+    def _check_seen_to_the_end(self) -> None:
+        """Rows come with the first camera's images: without any there would be just none."""
+        if self.ended_ns is None:
+            return
+        silent_ns = self.ended_ns - self.seen_ns
+        if silent_ns > self._max_gap_ns:
+            raise EpisodeRefusedError(
+                f"camera {self._reference!r}: no image in its last {silent_ns / 1e6:.0f} ms; "
+                f"at most {self._max_gap_ns / 1e6:.0f} ms expected"
+            )
 
     def _joint_series(
         self, stamps_ns: list[int], joints: list[NDArray], instants_ns: NDArray[np.int64]

@@ -14,10 +14,17 @@ from sim.yaml_file import expected_one_of, read_yaml, shortened
 
 IMAGE_PREFIX = "observation.images."
 JOINT_FIELDS = ("position", "velocity", "effort")
-RESAMPLING = ("linear", "latest")
+ACTION = "action"  # what features that are told, not measured, are called at first
+HELD = "held"
+RESAMPLING = ("linear", "latest", HELD)
 INSTANTS = ("now", "next")
 SPLITS = ("bag", "topic", "gap")
 KEPT_NAMES = ("next.success", "next.reward", "timestamp", "task", "index")  # LeRobot's and ours
+
+
+def image_feature(camera: str) -> str:
+    """What a dataset calls a camera's images: LeRobot takes no /, which topics may have."""
+    return IMAGE_PREFIX + camera.replace("/", "_")
 
 
 class MappingError(ValueError):
@@ -50,7 +57,7 @@ class Numbers:
     topic: str
     names: tuple[str, ...] = ()  # which joints; for other types what to call the numbers
     field: str = "position"  # of a JointState, one of `JOINT_FIELDS`
-    resample: str = ""  # one of `RESAMPLING`; empty: linear for what is measured, else latest
+    resample: str = ""  # one of `RESAMPLING`; empty: by the type, see docs/recording.md
     at: str = ""  # one of `INSTANTS`; empty: next for features called action..., else now
 
     def __post_init__(self) -> None:
@@ -135,9 +142,7 @@ class TopicMapping:
     robot_type: str = "unknown"
     episodes: Split = Split()
     success: Outcome | None = None
-    max_gap_s: float = (
-        0.5  # of images and what is interpolated: longer, and the episode is left out
-    )
+    max_gap_s: float = 0.5  # of images and what is measured: longer, and the episode is left out
     min_rows: int = 5
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.recording.bag_streams import POSE, BagStreams, NumberStream
+from vla_ros.recording.bag_streams import POSE, TEXT, BagStreams, NumberStream
 from vla_ros.recording.mapping import TopicMapping
 from vla_ros.recording.resample import (
     Series,
@@ -19,6 +19,9 @@ from vla_ros.recording.resample import (
     rising,
     ticks_ns,
 )
+from vla_ros.recording.words import REPEATED_NS
+
+LATE_WORD_NS = 200_000_000  # on how an episode went, after its end; so long the recorder waits, too
 
 
 @dataclass
@@ -28,7 +31,7 @@ class EpisodePlan:
     start_ns: int
     end_ns: int
     task: str = ""
-    success: bool | None = None  # None: no topic for it
+    success: bool | None = None  # as told; None: nobody did
     left_out: str = ""
     trimmed: int = 0  # rows at its ends for which a stream had nothing yet, or nothing any more
     columns: dict[str, NDArray[np.float32]] = field(default_factory=dict)
@@ -54,17 +57,24 @@ def _spans(streams: BagStreams, mapping: TopicMapping) -> list[tuple[int, int]]:
     reference = _reference_stamps(streams, mapping)
     if not len(reference):
         return []
-    whole = (int(reference[0]), int(reference[-1]))
+    # Until the last that was seen or measured: a camera that dies does not end an episode.
+    ends = [stamps[-1] for _, stamps in _watched(streams, mapping) if len(stamps)]
+    whole = (int(reference[0]), int(max(ends, default=reference[-1])))
     split = mapping.episodes
     if split.by == "gap":
         cuts = np.flatnonzero(np.diff(reference) > split.longer_than_s * 1e9)
-        starts, ends = np.concatenate([[0], cuts + 1]), np.concatenate([cuts, [len(reference) - 1]])
-        return [(int(reference[a]), int(reference[b])) for a, b in zip(starts, ends, strict=True)]
+        firsts = np.concatenate([[0], cuts + 1])
+        lasts = np.concatenate([cuts, [len(reference) - 1]])
+        return [(int(reference[a]), int(reference[b])) for a, b in zip(firsts, lasts, strict=True)]
     if split.by == "bag":
         return [whole]
-    spans, since, before = [], None, None
+    spans, since, before, heard_ns = [], None, None, 0
     for received_ns, value in streams.words.get(split.topic, []):
-        if value == before:
+        anew = received_ns - heard_ns >= REPEATED_NS
+        heard_ns = received_ns
+        if value == before and not (
+            anew and since is not None and _finished(streams, mapping, since, received_ns)
+        ):
             continue
         if since is not None:
             spans.append((since, received_ns))
@@ -72,6 +82,28 @@ def _spans(streams: BagStreams, mapping: TopicMapping) -> list[tuple[int, int]]:
     if since is not None:
         spans.append((since, whole[1]))
     return [(start, end) for start, end in spans if end > start]
+
+
+def _finished(streams: BagStreams, mapping: TopicMapping, since_ns: int, until_ns: int) -> bool:
+    """Whether somebody has told how it went: then the same text, said anew, is the next episode."""
+    if streams.arrivals[mapping.episodes.topic].kind != TEXT or not mapping.success:
+        return False
+    words = streams.words.get(mapping.success.topic, [])
+    return any(since_ns <= received_ns <= until_ns for received_ns, _ in words)
+
+
+def _watched(streams: BagStreams, mapping: TopicMapping) -> list[tuple[str, NDArray[np.int64]]]:
+    """When what must keep coming was seen or measured: topic and stamps, rising. Several drivers
+    may share a topic."""
+    found = []
+    for camera in mapping.cameras.values():
+        stamps = np.array(streams.arrivals[camera.topic].stamps_ns, np.int64)
+        found.append((camera.topic, stamps[rising(stamps)]))
+    for feature, sources in mapping.numbers.items():
+        for source, part in zip(sources, streams.numbers[feature], strict=True):
+            if not part.held:
+                found.append((source.topic, part.series.stamps_ns))
+    return found
 
 
 def _reference_stamps(streams: BagStreams, mapping: TopicMapping) -> NDArray[np.int64]:
@@ -88,13 +120,8 @@ def _reference_stamps(streams: BagStreams, mapping: TopicMapping) -> NDArray[np.
 def _plan(streams: BagStreams, mapping: TopicMapping, start_ns: int, end_ns: int) -> EpisodePlan:
     plan = EpisodePlan(start_ns, end_ns)
     plan.task, plan.left_out = _task(streams, mapping, start_ns)
-    if mapping.success:
-        told = [
-            value
-            for received_ns, value in streams.words.get(mapping.success.topic, [])
-            if start_ns <= received_ns <= end_ns
-        ]
-        plan.success = bool(told[-1]) if told else False
+    plan.success = _outcome(streams, mapping, start_ns, end_ns)
+    plan.left_out = plan.left_out or _silence(streams, mapping, start_ns, end_ns)
     reference = _reference_stamps(streams, mapping)
     inside = reference[(reference >= start_ns) & (reference <= end_ns)]
     ticks = ticks_ns(int(inside[0]), int(inside[-1]), mapping.rate_hz) if len(inside) else inside
@@ -135,6 +162,39 @@ def _task(streams: BagStreams, mapping: TopicMapping, start_ns: int) -> tuple[st
     return "", f"no text on {mapping.task.topic} when it begins"
 
 
+def _outcome(streams: BagStreams, mapping: TopicMapping, start_ns: int, end_ns: int) -> bool | None:
+    """The last word within the episode, or the first just after it. None: nobody told.
+
+    What is said just after its beginning may be such a word on the one before.
+    """
+    if not mapping.success:
+        return None
+    words = streams.words.get(mapping.success.topic, [])
+    within = [value for at_ns, value in words if start_ns + LATE_WORD_NS <= at_ns <= end_ns]
+    late = [value for at_ns, value in words if end_ns < at_ns <= end_ns + LATE_WORD_NS]
+    told = [*within[-1:], *late[:1]]
+    return bool(told[0]) if told else None
+
+
+def _silence(streams: BagStreams, mapping: TopicMapping, start_ns: int, end_ns: int) -> str:
+    """Why an episode lacks its end, or a beginning that somebody has marked; else empty.
+
+    Before a recording's first messages drivers may still be starting.
+    """
+    marked = mapping.episodes.by == "topic"
+    for topic, stamps in _watched(streams, mapping):
+        inside = stamps[(stamps >= start_ns) & (stamps <= end_ns)]
+        first_ns, last_ns = (inside[0], inside[-1]) if len(inside) else (end_ns, start_ns)
+        silent_ns = {"first": first_ns - start_ns if marked else 0, "last": end_ns - last_ns}
+        for where, each_ns in silent_ns.items():
+            if each_ns > mapping.max_gap_s * 1e9:
+                return (
+                    f"{topic}: nothing for its {where} {each_ns / 1e6:.0f} ms, "
+                    f"at most {mapping.max_gap_s * 1e3:.0f} ms expected"
+                )
+    return ""
+
+
 def _covered(
     stream: NumberStream, instants_ns: NDArray[np.int64], max_gap_ns: float
 ) -> NDArray[np.bool_]:
@@ -142,15 +202,18 @@ def _covered(
     one before and one after, not too far apart."""
     stamps = stream.series.stamps_ns
     covered = instants_ns >= stamps[0]
-    if _measured(stream):
+    if not stream.held:
+        covered &= _gaps_ns(stream, instants_ns) <= max_gap_ns
+    if stream.linear and not stream.held:
         covered &= instants_ns <= stamps[-1]
-        covered &= _steps_ns(stream.series, instants_ns) <= max_gap_ns
     return covered
 
 
-def _measured(stream: NumberStream) -> bool:
-    """Commands hold until the next; measurements must keep coming."""
-    return stream.linear and not stream.kind.endswith("JointTrajectory")
+def _gaps_ns(stream: NumberStream, instants_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n,) how long a measurement was silent about each instant."""
+    if stream.linear:
+        return _steps_ns(stream.series, instants_ns)
+    return ages_ns(stream.series.stamps_ns, instants_ns)
 
 
 def _fill(
@@ -176,10 +239,8 @@ def _fill(
             columns.append(_sample(part, at))
             skews.append(_nearest_ns(part.series.stamps_ns, at) if part.linear
                          else ages_ns(part.series.stamps_ns, at))  # fmt: skip
-            if _measured(part):
-                gaps[source.topic] = max(
-                    gaps.get(source.topic, 0), int(_steps_ns(part.series, at).max())
-                )
+            if not part.held:
+                gaps[source.topic] = max(gaps.get(source.topic, 0), int(_gaps_ns(part, at).max()))
         plan.columns[feature] = np.hstack(columns).astype(np.float32)
         plan.skew_ns[feature] = np.max(skews, axis=0)
     topic = max(gaps, key=lambda each: gaps[each], default="")

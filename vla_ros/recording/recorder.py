@@ -11,48 +11,29 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.episode_files import EpisodeFiles
+from sim.episode_files import DatasetError, EpisodeFiles
 from sim.kinematics import Kinematics
 from vla_ros.recording.commands import Command, RecentCommands
+from vla_ros.recording.delays import MAX_CLOCK_OFFSET_NS
 from vla_ros.recording.episode import EpisodeInProgress, EpisodeRefusedError, Picture
+from vla_ros.recording.joint_history import JointHistory
 from vla_ros.recording.outcomes import Ended, whose
-from vla_ros.topics import ARM_COMMAND, check_cameras
+from vla_ros.recording.settings import Settings
+from vla_ros.recording.words import Said
+from vla_ros.topics import ARM_COMMAND
 
 RECENT_IMAGES = 32  # per camera
-RECENT_JOINTS_NS = 2_000_000_000  # kept while nothing is recorded
-MAX_CLOCK_OFFSET_NS = 500_000_000  # between stamps and arrival; more are two clocks
 BEHIND_S = 0.3  # messages that waited for longer are named beside what was missing
 JOINTS = "joint states"
+EMERGENCY_STOP = "emergency stop"
 COMMANDS = "commands to the arm"
 COMMAND_PATIENCE_S = 2.0  # of an episode without any; then they are missing
 JOURNAL = "meta/recording.jsonl"  # a line per episode: outcome as told, ages, repeated images
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to record."""
-
-    cameras: tuple[str, ...]  # the first one's images set the instants of the rows
-    rate_hz: int = 10
-    max_gap_s: float = 0.5  # longer without an image or joint state: the episode is thrown away
-    min_rows: int = 5
-
-    def __post_init__(self) -> None:
-        if not self.cameras or len(set(self.cameras)) != len(self.cameras):
-            raise ValueError(
-                f"cameras: expected at least one, each once, got {', '.join(self.cameras) or None}"
-            )
-        check_cameras(self.cameras)
-        if not 1 <= self.rate_hz <= 100:
-            raise ValueError(f"rate_hz: expected 1 to 100, got {self.rate_hz}")
-        if not 0.0 < self.max_gap_s <= 10.0:
-            raise ValueError(f"max_gap_s: expected 0 to 10 s, got {self.max_gap_s:g}")
 
 
 class Recorder:
@@ -75,10 +56,9 @@ class Recorder:
         self._pictures: dict[str, deque[Picture]] = {
             name: deque(maxlen=RECENT_IMAGES) for name in settings.cameras
         }
-        self._joint_stamps_ns: list[int] = []
-        self._joints: list[NDArray] = []  # (9,) each
+        self._joints = JointHistory()
         self._arm, self._gripper = RecentCommands(), RecentCommands()
-        self._instruction = ""
+        self._said = Said()
         self._instructed_ns: int | None = None  # when it was published
         self._pending = False  # an instruction waits for an image to begin with
         self._episode: EpisodeInProgress | None = None
@@ -96,7 +76,7 @@ class Recorder:
     @property
     def instruction(self) -> str:
         """The one in use."""
-        return self._instruction
+        return self._said.text
 
     @property
     def rows(self) -> int:
@@ -111,24 +91,46 @@ class Recorder:
 
     def _unseen(self) -> list[str]:
         cameras = [name for name, recent in self._pictures.items() if not recent]
-        return cameras if self._joint_stamps_ns else [*cameras, JOINTS]
+        return cameras if self._joints.stamps_ns else [*cameras, JOINTS]
 
     # --- what arrives -----------------------------------------------------------------------
 
-    def on_instruction(self, text: str, published_ns: int | None = None) -> None:
-        """A new wish ends the episode of the old one.
+    def on_instruction(self, text: str, now_ns: int, published_ns: int | None = None) -> None:
+        """A new wish ends the episode of the old one; so does the same one that is said anew when
+        the old one's outcome is known.
 
-        `published_ns` None: nothing that was said before is still on its way.
+        `now_ns` is when it arrived. `published_ns` None: nothing that was said before is still on
+        its way.
         """
-        if text == self._instruction:
-            return
+        if self._said.is_again(text, now_ns):
+            if self._pending or not self._said.anew:
+                return
+            if self._episode is not None and self._episode.success is None:
+                self._on_event(
+                    f"{text!r} again: the episode goes on until its outcome is told, or another "
+                    "instruction or the empty one is given"
+                )
+                return
+        episode, self._episode = self._episode, None
+        if episode is not None:
+            episode.ended_ns = now_ns
         if published_ns is None:
-            self.end()
-        elif self._episode is not None:
-            self._ended.append(Ended(self._episode, published_ns))
-            self._episode = None
-        self._instruction, self._instructed_ns = text, published_ns
-        self._pending = bool(text)
+            self._finish_ended()
+            if episode is not None:
+                self._finish(episode)
+        elif episode is not None:
+            self._ended.append(Ended(episode, published_ns))
+        self._instructed_ns, self._pending = published_ns, bool(text)
+
+    def on_emergency_stop(self, published_ns: int | None = None) -> None:
+        """What the arm does then nobody demonstrates. As the executor, it waits for an instruction
+        that is given anew."""
+        self._pending = False
+        stopped = None if published_ns is None else whose(published_ns, self._ended, None)
+        for each in [each for each in self._ended if each.episode is stopped]:
+            self._ended.remove(each)
+            self._discarded(EMERGENCY_STOP, each.episode)
+        self._refuse(EMERGENCY_STOP)
 
     def on_success(self, success: bool, published_ns: int | None = None) -> None:
         """How an episode went; the last word before its end counts.
@@ -151,12 +153,11 @@ class Recorder:
     def on_turn(self) -> None:
         """Call it every 0.1 s: what has ended is finished when the words on it have come.
 
-        Raises what `end` raises.
+        Raises `OSError`: a full disk.
         """
         for each in self._ended:
             each.turns += 1
-        until_ns = self._joint_stamps_ns[-1] if self._joint_stamps_ns else 0
-        while self._ended and self._ended[0].is_due(until_ns):
+        while self._ended and self._ended[0].is_due(self._joints.newest_ns):
             self._finish(self._ended.pop(0).episode)
 
     def on_behind(self, waited_ns: int) -> None:
@@ -164,7 +165,8 @@ class Recorder:
         if self._episode is not None:
             self._episode.behind_ns = max(self._episode.behind_ns, waited_ns)
 
-    def on_image(self, camera: str, stamp_ns: int, image: NDArray[np.uint8]) -> None:
+    def on_image(self, camera: str, stamp_ns: int, image: NDArray[np.uint8], now_ns: int) -> None:
+        """`now_ns` is when it arrived."""
         recent = self._pictures[camera]
         if recent and stamp_ns <= recent[-1].stamp_ns:
             if recent[-1].stamp_ns - stamp_ns < MAX_CLOCK_OFFSET_NS:
@@ -172,11 +174,14 @@ class Recorder:
             self._refuse(f"camera {camera!r}: its clock was set back")
             recent.clear()
         recent.append(Picture(stamp_ns, image))
+        if self._episode is not None:
+            self._episode.delays.add(f"images of camera {camera!r}", now_ns - stamp_ns)
         if camera != self._settings.cameras[0]:
             return
         if self._pending:
-            self._begin()
+            self._begin(now_ns)
         elif self._episode is not None:
+            self._episode.seen_ns = now_ns
             try:
                 self._episode.advance()
                 runs_s = self._episode.rows / self._settings.rate_hz
@@ -186,16 +191,16 @@ class Recorder:
                 self._refuse(str(error))
 
     def on_joints(self, stamp_ns: int, joints: NDArray[np.float64], now_ns: int) -> None:
-        """Measured positions (9,), arm and fingers."""
-        delay_ns = now_ns - stamp_ns  # a busy machine adds to it, and never takes away
-        if (episode := self._episode) is not None:
-            least_ns = episode.delay_ns
-            episode.delay_ns = delay_ns if least_ns is None else min(least_ns, delay_ns)
-        self._joint_stamps_ns.append(stamp_ns)
-        self._joints.append(joints)
+        """Measured positions (9,), arm and fingers. Raises what `on_turn` raises."""
+        if self._joints.is_of_clock_set_back(stamp_ns):
+            self._finish_ended()
+            self._refuse(f"{JOINTS}: their clock was set back")
+            self._joints.clear()
+        if self._episode is not None:
+            self._episode.delays.add(JOINTS, now_ns - stamp_ns)
+        self._joints.add(stamp_ns, joints)
         if self._episode is None and not self._ended:
-            old = sum(each < stamp_ns - RECENT_JOINTS_NS for each in self._joint_stamps_ns[:64])
-            del self._joint_stamps_ns[:old], self._joints[:old]
+            self._joints.forget_old()
 
     def on_command(
         self,
@@ -228,7 +233,7 @@ class Recorder:
 
     # --- episodes ---------------------------------------------------------------------------
 
-    def _begin(self) -> None:
+    def _begin(self, now_ns: int) -> None:
         if missing := self._unseen():  # commands come with the episode
             self.last = f"waiting for {', '.join(missing)}"
             return
@@ -238,7 +243,7 @@ class Recorder:
         self._pending = False
         first_ns = self._pictures[self._settings.cameras[0]][-1].stamp_ns
         self._episode = EpisodeInProgress(
-            self._instruction,
+            self.instruction,
             self._settings.rate_hz,
             self.files.encoder_options,
             self._pictures,
@@ -246,14 +251,8 @@ class Recorder:
             self._instructed_ns,
             (self._arm.standing(first_ns), self._gripper.standing(first_ns)),
         )
-        self._say(f"recording {self._instruction!r}")
-
-    def end(self) -> None:
-        """Finish the episode in progress, if any, and append it. Raises `OSError`: a full disk."""
-        episode, self._episode, self._pending = self._episode, None, False
-        self._finish_ended()
-        if episode is not None:
-            self._finish(episode)
+        self._episode.seen_ns = now_ns
+        self._say(f"recording {self.instruction!r}")
 
     def _finish_ended(self) -> None:
         while self._ended:
@@ -263,12 +262,6 @@ class Recorder:
         if self.files is None:
             return
         try:
-            offset_ns = episode.delay_ns or 0
-            if abs(offset_ns) > MAX_CLOCK_OFFSET_NS:
-                raise EpisodeRefusedError(
-                    f"joint states are stamped {offset_ns / 1e9:.2f} s before they arrive: "
-                    "two clocks, and commands could not be placed"
-                )
             if episode.rows < self._settings.min_rows:
                 raise EpisodeRefusedError(
                     f"expected {self._settings.min_rows} rows or more, got {episode.rows}"
@@ -279,12 +272,18 @@ class Recorder:
                     f"nothing was heard on {ARM_COMMAND}, so what the robot was told is not known "
                     "(a controller of another name? output: twist?)"
                 )
-            data, entry = episode.finish(self._joint_stamps_ns, self._joints, self._kinematics)
+            joints = self._joints
+            data, entry = episode.finish(joints.stamps_ns, joints.joints, self._kinematics)
+            number = self.files.episodes
+            self.files.append([data])
         except EpisodeRefusedError as error:
             self._discarded(str(error), episode)
             return
-        number = self.files.episodes
-        self.files.append([data])
+        except (OSError, DatasetError):
+            raise
+        except Exception as error:  # what a library dislikes of one episode is not the others' end
+            self._discarded(f"it cannot be written: {type(error).__name__}: {error}", episode)
+            return
         self._note({"episode_index": number, **entry})
         self.recorded += 1
         told = {None: "outcome not told", True: "success", False: "failure"}[episode.success]

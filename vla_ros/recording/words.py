@@ -10,6 +10,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 QUIET_TURNS = 3  # without an image, then none is waiting
+REPEATED_NS = 2_000_000_000  # sooner than that after the last time a text is not said anew
+
+
+class Said:
+    """The instruction in use, and whether the same one is given anew or only repeated.
+
+    Scripts publish a text again and again while it is to be followed; a person gives it once, and
+    later once more.
+    """
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.anew = False  # of the last one that was the same
+        self._heard_ns = 0
+
+    def is_again(self, text: str, now_ns: int) -> bool:
+        """Whether `text` is what was said last."""
+        again, self.text = text == self.text, text
+        self.anew = again and bool(text) and not 0 <= now_ns - self._heard_ns < REPEATED_NS
+        self._heard_ns = now_ns
+        return again
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ class Bag:
         self.path = path
         self.storage = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}[storage]
         self.rows = []
+        self.as_added = False  # the order of writing; else as received
         self.publishers = {}  # topic -> how many the recorder saw; 0 unless said
 
     def type(self, kind):
@@ -103,7 +104,8 @@ class Bag:
     def write(self):
         with Writer(self.path, version=9, storage_plugin=self.storage) as writer:
             connections = {}
-            for topic, received_ns, message in sorted(self.rows, key=lambda row: row[1]):
+            rows = self.rows if self.as_added else sorted(self.rows, key=lambda row: row[1])
+            for topic, received_ns, message in rows:
                 kind = message.__msgtype__
                 if topic not in connections:
                     connections[topic] = writer.add_connection(

@@ -11,6 +11,7 @@ from vla_ros.recording.bag_streams import BagError
 from vla_ros.recording.convert import convert, find_bags
 from vla_ros.recording.mapping import MappingError, parse_mapping
 
+START_NS = 10**18
 FRONT = "observation.images.front"
 JOINTS = {"topic": "/joint_states", "names": ["b", "a"]}
 
@@ -113,7 +114,7 @@ def test_texts_split_episodes_and_say_the_task_and_success(clock_bag, tmp_path):
     data, columns = opened(tmp_path / "data")
     episodes = report["bags"][0]["episodes"]
     assert [each["task"] for each in episodes] == ["lift it", "push it", "pour it"]
-    assert [each["success"] for each in episodes] == [True, False, False]
+    assert [each["success"] for each in episodes] == [True, False, None]
     first = columns["episode_index"] == 0
     assert columns["next.success"][first].tolist() == [False] * (first.sum() - 1) + [True]
     times_s = columns["observation.state"][:, 1]
@@ -358,3 +359,187 @@ def test_an_existing_output_is_left_alone(clock_bag, tmp_path):
     with pytest.raises(DatasetError, match="already exists"):
         convert([tmp_path / "bag"], tmp_path / "data", mapping())
     assert os.listdir(tmp_path / "data") == ["mine"]
+
+
+MARKED = {"episodes": {"by": "topic", "topic": "/recording"}, "success": {"topic": "/ok"}}
+
+
+def marked(new_bag, camera=None, joints=None, gripper=None, ok=((8.0, True), (18.0, True))):
+    """Two episodes, from 1 s to 9 s and from 11 s to 19 s, that are called a success; `camera`,
+    `joints` and `gripper` are from when to when each is silent."""
+    bag = new_bag()
+
+    def heard(time_s, silent):
+        return silent is None or not silent[0] < time_s < silent[1]
+
+    for tick in range(1000):
+        time_s = tick / 50
+        if heard(time_s, joints):
+            bag.joints(time_s, (time_s, -time_s))
+        if heard(time_s, gripper):
+            bag.number(time_s, 0.5)
+        if tick % 5 == 0 and heard(time_s, camera):
+            bag.image(time_s, 9)
+    for time_s, value in ((1.0, True), (9.0, False), (11.0, True), (19.0, False)):
+        bag.flag(time_s, value, "/recording")
+    for time_s, value in ok:
+        bag.flag(time_s, value, "/ok")
+    bag.write()
+    features = {FRONT: {"topic": "/camera"}, "observation.state": [JOINTS, {"topic": "/gripper"}]}
+    return {"features": features, **MARKED}
+
+
+@pytest.mark.parametrize(
+    ("silent", "message"),
+    [
+        ({"camera": (3.0, 12.5)}, "/camera: nothing for its last 6000 ms, at most 500 ms expected"),
+        ({"camera": (0.0, 7.0)}, "/camera: nothing for its first 6000 ms"),
+        ({"joints": (3.0, 12.5)}, "/joint_states: nothing for its last 6000 ms"),
+        ({"gripper": (3.0, 12.5)}, "/gripper: nothing for its last 6000 ms"),
+        ({"gripper": (3.0, 7.0)}, "/gripper: nothing for 3.00 ms, at most 500 ms expected"),
+    ],
+)
+def test_an_episode_in_which_a_stream_dies_is_left_out(new_bag, tmp_path, silent, message):
+    """What is left of it looks like a whole one, and may be called a success."""
+    import re
+
+    wanted = mapping(**marked(new_bag, **silent))
+    if list(silent.values())[0][1] != 12.5:
+        report = convert([tmp_path / "bag"], tmp_path / "data", wanted)
+        assert report["episodes"] == 1
+        (first, second) = report["bags"][0]["episodes"]
+        assert (second["left_out"], second["success"]) == (None, True)
+        assert re.match(message, first["left_out"])
+        return
+    with pytest.raises(BagError, match="nothing for its first 1500 ms") as error:
+        convert([tmp_path / "bag"], tmp_path / "data", wanted)
+    assert message in str(error.value)
+
+
+def test_a_stream_that_dies_ends_no_recording_of_one_episode(new_bag, tmp_path):
+    wanted = marked(new_bag, camera=(7.0, 99.0)) | {"episodes": {"by": "bag"}}
+    with pytest.raises(BagError, match="/camera: nothing for its last 12980 ms"):
+        convert([tmp_path / "bag"], tmp_path / "data", mapping(**wanted))
+
+
+def test_one_of_two_drivers_on_a_topic_that_dies_is_noticed(clock_bag, tmp_path):
+    bag = clock_bag()
+    gripper(bag)
+    bag.rows = [
+        row for row in bag.rows if row[2].__msgtype__ != "sensor_msgs/msg/JointState"
+        or list(row[2].name) == ["finger"] or row[1] < START_NS + 10**9
+    ]  # fmt: skip
+    bag.write()
+    state = [JOINTS, {"topic": "/joint_states", "names": ["finger"]}]
+    features = {FRONT: {"topic": "/camera"}, "observation.state": state}
+    with pytest.raises(BagError, match="/joint_states: nothing for its last 2000 ms"):
+        convert([tmp_path / "bag"], tmp_path / "data", mapping(features=features))
+
+
+def test_what_is_published_when_it_changes_may_be_silent(new_bag, tmp_path):
+    wanted = marked(new_bag, gripper=(0.01, 99.0))
+    with pytest.raises(BagError, match="/gripper: nothing for its first"):
+        convert([tmp_path / "bag"], tmp_path / "data", mapping(**wanted))
+    wanted["features"]["observation.state"][1]["resample"] = "held"
+    report = convert([tmp_path / "bag"], tmp_path / "data", mapping(**wanted))
+    assert report["episodes"] == 2
+
+
+def test_how_it_went_may_be_told_just_after_the_end_and_untold_is_no_failure(new_bag, tmp_path):
+    wanted = mapping(**marked(new_bag, ok=((9.1, True),)))
+    report = convert([tmp_path / "bag"], tmp_path / "data", wanted)
+    assert [each["success"] for each in report["bags"][0]["episodes"]] == [True, None]
+    _, columns = opened(tmp_path / "data")
+    second = columns["episode_index"] == 1
+    assert columns["next.success"][~second][-1] and not columns["next.success"][second].any()
+
+
+def test_a_word_after_the_end_does_not_replace_the_one_within(new_bag, tmp_path):
+    """Scripts take the word back for the next episode."""
+    wanted = mapping(**marked(new_bag, ok=((8.9, True), (9.1, False), (19.3, True))))
+    report = convert([tmp_path / "bag"], tmp_path / "data", wanted)
+    assert [each["success"] for each in report["bags"][0]["episodes"]] == [True, None]
+
+
+def test_the_same_text_is_the_next_episode_when_it_is_told_how_the_last_one_went(new_bag, tmp_path):
+    bag = new_bag()
+    for tick in range(800):
+        bag.joints(tick / 50, (0.0, 0.0))
+        if tick % 5 == 0:
+            bag.image(tick / 50, 9)
+    for time_s in (0.5, 4.0, 4.1, 4.2, 8.0, 12.0):  # the one at 12 s comes without a word before
+        bag.text(time_s, "lift it")
+    for time_s, value in ((3.5, False), (4.25, True), (7.5, True)):
+        bag.flag(time_s, value)
+    bag.write()
+    changes = {
+        "features": {FRONT: {"topic": "/camera"}, "observation.state": JOINTS},
+        "episodes": {"by": "topic", "topic": "/instruction"},
+        "task": {"topic": "/instruction"},
+        "success": {"topic": "/episode/success"},
+    }
+    report = convert([tmp_path / "bag"], tmp_path / "data", mapping(**changes))
+    episodes = report["bags"][0]["episodes"]
+    assert [each["success"] for each in episodes] == [False, True, None]
+    assert [each["duration_s"] for each in episodes] == pytest.approx([3.5, 4.0, 7.98], abs=0.02)
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_bag_whose_recorders_clock_was_set_back_is_refused(new_bag, tmp_path, storage):
+    """Readers sort by that clock, and mix what came before and after."""
+    bag = new_bag(storage=storage)
+    bag.as_added = True
+    for tick in range(500):
+        time_s = tick / 50 if tick < 250 else tick / 50 - 2.0037
+        bag.joints(time_s, (tick / 50, 0.0))
+        if tick % 5 == 0:
+            bag.image(time_s, 9)
+    bag.write()
+    features = {FRONT: {"topic": "/camera"}, "observation.state": JOINTS}
+    with pytest.raises(BagError, match=r"bag: its recorder's clock was set back by 1.98 s"):
+        convert([tmp_path / "bag"], tmp_path / "data", mapping(features=features))
+
+
+def test_the_first_trajectory_is_not_reached_at_once(new_bag, tmp_path):
+    bag = new_bag()
+    for tick in range(250):
+        bag.joints(tick / 50, (0.0, 0.0))
+        if tick % 5 == 0:
+            bag.image(tick / 50, 9)
+    bag.trajectory(0.5, (1.0, 1.0), 3.0)
+    bag.trajectory(4.0, (2.0, 2.0), 0.5)
+    bag.write()
+    convert([tmp_path / "bag"], tmp_path / "data", mapping())
+    _, columns = opened(tmp_path / "data")
+    action = columns["action"][:, 0]
+    assert len(action) == pytest.approx(15, abs=1)  # before, nobody knows what it was told
+    assert action[:4] == pytest.approx(1.0)
+    assert np.diff(action[5:9]) == pytest.approx(0.2, abs=1e-3)
+
+
+def test_two_conversions_to_one_folder_do_not_meet(clock_bag, tmp_path):
+    for name in ("bags/a", "bags/b"):
+        (tmp_path / "bags").mkdir(exist_ok=True)
+        clock_bag(name).write()
+    bags, refused = find_bags(tmp_path / "bags"), []
+
+    def meanwhile(done, total):
+        if done == 1:
+            with pytest.raises(DatasetError, match="is being written to by another process"):
+                convert(bags, tmp_path / "data", mapping())
+            refused.append(done)
+
+    report = convert(bags, tmp_path / "data", mapping(), meanwhile)
+    data, _ = opened(tmp_path / "data")
+    assert (refused, data.num_episodes, report["episodes"]) == ([1], 2, 2)
+    assert sorted(os.listdir(tmp_path)) == ["bags", "data"]
+
+
+def test_what_a_conversion_that_was_killed_has_left_is_removed(clock_bag, tmp_path):
+    clock_bag().write()
+    left = tmp_path / ".data.incomplete"
+    (left / "videos").mkdir(parents=True)
+    (left / "notes.txt").write_text("half")
+    convert([tmp_path / "bag"], tmp_path / "data", mapping())
+    assert sorted(os.listdir(tmp_path)) == ["bag", "data"]
+    assert "notes.txt" not in os.listdir(tmp_path / "data")

@@ -1,11 +1,16 @@
 """What becomes an episode, and what is in it, without ROS and without LeRobot."""
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 
 from sim import robot
+from sim.episode_files import DatasetError
 from sim.kinematics import Kinematics, displacement
-from vla_ros.recording.recorder import Recorder, Settings
+from vla_ros.recording.arm import features
+from vla_ros.recording.recorder import Recorder
+from vla_ros.recording.settings import Settings
 
 OPTIONS = {"crf": "18", "preset": "ultrafast"}
 MS = 1_000_000
@@ -46,6 +51,7 @@ class Robot:
         self.now_ns = 10**18
         self.shape = (16, 16, 3)
         self.delay_ns = MS  # of joint states
+        self.camera_delay_ns = 0
         self.commanded = True
 
     def joints(self, time_ns):
@@ -64,12 +70,16 @@ class Robot:
             if images and self.now_ns % (100 * MS) == 0:
                 for camera in ("wrist", "front"):
                     image = np.zeros(self.shape, np.uint8)
-                    self.recorder.on_image(camera, self.now_ns, image)
+                    stamp_ns = self.now_ns - self.camera_delay_ns
+                    self.recorder.on_image(camera, stamp_ns, image, self.now_ns)
 
     def episode(self, duration_s=1.5):
-        self.recorder.on_instruction("lift it")
+        self.say("lift it")
         self.run(duration_s)
-        self.recorder.on_instruction("")
+        self.say("")
+
+    def say(self, text, published_ns=None):
+        self.recorder.on_instruction(text, self.now_ns, published_ns)
 
 
 def test_an_action_is_what_the_controller_was_told_until_the_next_row(tmp_path):
@@ -98,15 +108,15 @@ def test_the_last_word_on_success_counts_and_only_within_the_episode(tmp_path):
     arm.recorder.on_success(True)
     arm.run(0.5)
     arm.episode()
-    arm.recorder.on_instruction("push it")
+    arm.say("push it")
     arm.run(1.0)
     arm.recorder.on_success(False)
     arm.recorder.on_success(True)
-    arm.recorder.on_instruction("pour it")  # ends it as well as the empty one
+    arm.say("pour it")  # ends it as well as the empty one
     arm.recorder.on_success(True)
     arm.run(0.8)
     arm.recorder.on_success(False)
-    arm.recorder.on_instruction("")
+    arm.say("")
     success = [episode.columns["next.success"] for episode in arm.files.appended]
     assert [bool(each[-1]) for each in success] == [False, True, False]
     assert [each.sum() for each in success] == [0, 1, 0]
@@ -124,9 +134,9 @@ def outcomes(arm):
 def test_an_outcome_told_before_the_next_instruction_counts_although_it_is_heard_after(tmp_path):
     arm = Robot(tmp_path)
     arm.run(0.5)
-    arm.recorder.on_instruction("lift it", 100)
+    arm.say("lift it", 100)
     arm.run(1.0)
-    arm.recorder.on_instruction("push it", 200)
+    arm.say("push it", 200)
     arm.run(0.2)
     arm.recorder.on_success(True, 199)
     turn(arm)
@@ -136,7 +146,7 @@ def test_an_outcome_told_before_the_next_instruction_counts_although_it_is_heard
     arm.run(1.0)
     arm.recorder.on_success(False, 300)
     arm.recorder.on_success(True, 250)  # not the last word
-    arm.recorder.on_instruction("", 400)
+    arm.say("", 400)
     arm.recorder.on_success(True, 401)  # of no episode
     turn(arm)
     assert outcomes(arm) == [True, False]
@@ -147,7 +157,7 @@ def test_outcomes_find_their_episodes_when_two_have_just_ended(tmp_path):
     arm = Robot(tmp_path)
     arm.run(0.5)
     for start, task in ((100, "lift it"), (200, "push it"), (300, "")):
-        arm.recorder.on_instruction(task, start)
+        arm.say(task, start)
         arm.run(1.0 if task else 0.0)
     turn(arm, 2)
     assert arm.files.appended == []
@@ -161,9 +171,9 @@ def test_outcomes_find_their_episodes_when_two_have_just_ended(tmp_path):
 def test_an_episode_that_waits_for_its_outcome_is_finished_at_the_end(tmp_path):
     arm = Robot(tmp_path)
     arm.run(0.5)
-    arm.recorder.on_instruction("lift it", 100)
+    arm.say("lift it", 100)
     arm.run(1.0)
-    arm.recorder.on_instruction("push it", 200)
+    arm.say("push it", 200)
     arm.run(0.3)
     arm.recorder.on_success(True, 150)
     arm.recorder.close()
@@ -175,10 +185,10 @@ def test_an_episode_waits_for_the_joint_states_and_commands_in_the_queues(tmp_pa
     """They come more often than images, so a recorder that is behind hears them later."""
     arm = Robot(tmp_path)
     arm.run(0.5)
-    arm.recorder.on_instruction("lift it", 100)
+    arm.say("lift it", 100)
     start_ns, arm.commanded = arm.now_ns, False
     arm.run(1.0, joints=False)
-    arm.recorder.on_instruction("push it", 200)
+    arm.say("push it", 200)
     arm.run(0.1, joints=False)
     turn(arm, 5)
     assert arm.files.appended == []
@@ -189,10 +199,10 @@ def test_an_episode_waits_for_the_joint_states_and_commands_in_the_queues(tmp_pa
     action = episode.columns["action"]
     assert np.linalg.norm(action[:, :3], axis=1) == pytest.approx(0.0225, abs=3e-3)
     arm.run(0.8)
-    arm.recorder.on_instruction("pour it", 300)
+    arm.say("pour it", 300)
     turn(arm, 49)
     arm.run(1.0, joints=False)
-    arm.recorder.on_instruction("", 400)
+    arm.say("", 400)
     turn(arm, 49)
     assert (arm.recorder.recorded, arm.recorder.discarded) == (2, 0)
     turn(arm, 1)  # they will not come
@@ -208,11 +218,11 @@ def test_the_first_actions_are_those_of_the_trajectory_that_still_runs(tmp_path)
     points = [(t * 20 * MS, arm.joints(start_ns + t * 20 * MS)[:7]) for t in range(1, 100)]
     arm.recorder.on_command(False, points, 0, start_ns)
     arm.run(0.5)
-    arm.recorder.on_instruction("push it")
+    arm.say("push it")
     arm.run(0.6)
     arm.commanded = True
     arm.run(0.6)
-    arm.recorder.on_instruction("")
+    arm.say("")
     (episode,) = arm.files.appended
     kinematics = Kinematics()
     for joints, action in zip(
@@ -233,11 +243,11 @@ def test_where_a_trajectory_of_before_ended_counts_for_a_while(tmp_path, ended_s
     target = arm.joints(arm.now_ns)[:7] + [1.0, 0, 0, 0, 0, 0, 0]
     arm.recorder.on_command(False, [(100 * MS, target)], 0, arm.now_ns)
     arm.run(0.1 + ended_s)
-    arm.recorder.on_instruction("push it")
+    arm.say("push it")
     arm.run(1.0)
     arm.recorder.on_command(False, [(100 * MS, arm.joints(arm.now_ns)[:7])], 0, arm.now_ns)
     arm.run(0.5)
-    arm.recorder.on_instruction("")
+    arm.say("")
     (episode,) = arm.files.appended
     joints, action = (episode.columns[n][0] for n in ("observation.joint_positions", "action"))
     wanted = target if leads else arm.joints(10**18 + round((0.6 + ended_s + 0.02) * 1e9))[:7]
@@ -250,7 +260,7 @@ def test_where_a_trajectory_of_before_ended_counts_for_a_while(tmp_path, ended_s
 def test_a_recorder_that_was_behind_says_so_and_takes_it_for_no_second_clock(tmp_path):
     arm = Robot(tmp_path)
     arm.run(0.5)
-    arm.recorder.on_instruction("lift it")
+    arm.say("lift it")
     arm.run(1.0)
     arm.recorder.on_behind(2_300 * MS)
     arm.recorder.on_behind(MS)
@@ -267,7 +277,7 @@ def test_a_recorder_that_was_behind_says_so_and_takes_it_for_no_second_clock(tmp
         (lambda arm: arm.run(0.8, joints=False), "no joint states for 8.. ms; at most 500 ms"),
         (lambda arm: setattr(arm, "shape", (32, 16, 3)), r"of shape \(16, 16, 3\), got \(32, 16"),
         (lambda arm: arm.recorder.discard(), "thrown away: on demand"),
-        (lambda arm: arm.recorder.on_image("front", arm.now_ns - 10**10, np.zeros(arm.shape)),
+        (lambda arm: arm.recorder.on_image("front", arm.now_ns - 10**10, np.zeros(arm.shape), 0),
          "camera 'front': its clock was set back"),
     ],
 )  # fmt: skip
@@ -276,11 +286,11 @@ def test_what_went_wrong_is_said_and_the_next_episode_is_recorded(tmp_path, mish
 
     arm = Robot(tmp_path)
     arm.run(0.5)
-    arm.recorder.on_instruction("lift it")
+    arm.say("lift it")
     arm.run(1.0)
     mishap(arm)
     arm.run(1.0)
-    arm.recorder.on_instruction("")
+    arm.say("")
     assert arm.files.appended == []
     assert (arm.recorder.recorded, arm.recorder.discarded) == (0, 1)
     assert re.search(message, arm.heard[-1])
@@ -304,10 +314,10 @@ def test_short_episodes_and_two_clocks_are_thrown_away(tmp_path):
 def test_a_joint_state_that_comes_late_is_no_second_clock(tmp_path):
     arm = Robot(tmp_path)
     arm.run(0.5)
-    arm.recorder.on_instruction("lift it")
+    arm.say("lift it")
     arm.run(1.0)
     arm.recorder.on_joints(arm.now_ns + MS, arm.joints(arm.now_ns), arm.now_ns + 3 * 10**9)
-    arm.recorder.on_instruction("")
+    arm.say("")
     assert arm.recorder.recorded == 1
 
 
@@ -316,13 +326,13 @@ def test_an_episode_without_a_command_to_the_arm_is_no_data(tmp_path):
     arm = Robot(tmp_path)
     arm.run(0.5)  # commands before it do not tell of it
     arm.commanded = False
-    arm.recorder.on_instruction("lift it")
+    arm.say("lift it")
     arm.run(1.5)
     assert arm.recorder.missing == []  # a policy may think for a moment
     arm.run(1.0)
     assert arm.recorder.missing == ["commands to the arm"]
     arm.recorder.on_command(True, [(100 * MS, np.zeros(2))], 0, arm.now_ns)  # the fingers' are not
-    arm.recorder.on_instruction("")
+    arm.say("")
     assert arm.files.appended == []
     assert "nothing was heard on /joint_trajectory_controller/joint_trajectory" in arm.heard[-1]
     assert arm.recorder.missing == ["commands to the arm"]
@@ -332,10 +342,226 @@ def test_an_episode_without_a_command_to_the_arm_is_no_data(tmp_path):
     assert (arm.recorder.recorded, arm.recorder.discarded) == (1, 1)
 
 
+def test_an_episode_whose_first_camera_died_is_no_success(tmp_path):
+    """Rows come with its images: those that are there look like all."""
+    arm = Robot(tmp_path)
+    arm.run(0.5)
+    arm.say("lift it")
+    arm.run(1.0)
+    arm.run(29.0, images=False)
+    arm.recorder.on_success(True)
+    arm.say("")
+    assert arm.files.appended == []
+    assert "camera 'front': no image in its last 29000 ms; at most 500 ms" in arm.heard[-1]
+    arm.run(0.2)
+    arm.say("lift it")
+    arm.run(1.0)
+    arm.run(0.4, images=False)  # within `max_gap_s`
+    arm.say("")
+    assert arm.recorder.recorded == 1
+
+
+@pytest.mark.parametrize("behind_s", [1.5, -3.0])
+def test_a_camera_with_another_clock_is_refused(tmp_path, behind_s):
+    arm = Robot(tmp_path)
+    arm.camera_delay_ns = round(behind_s * 1e9)
+    arm.run(0.5)
+    arm.episode(5.0)
+    assert arm.files.appended == []
+    assert f"images of camera 'wrist' are stamped {behind_s:.2f} s before they " in arm.heard[-1]
+
+
+def test_two_streams_may_not_be_further_apart_than_one_clock(tmp_path):
+    arm = Robot(tmp_path)
+    arm.camera_delay_ns, arm.delay_ns = 300 * MS, -300 * MS
+    arm.run(0.5)
+    arm.episode(2.0)
+    assert arm.files.appended == []
+    assert "joint states are stamped -0.30 s before they arrive, images of" in arm.heard[-1]
+    arm.delay_ns = 0
+    arm.episode(2.0)
+    assert arm.recorder.recorded == 1
+
+
+def test_clocks_that_are_set_back_cost_no_later_episode(tmp_path):
+    arm = Robot(tmp_path)
+    arm.run(3.0)
+    arm.now_ns -= 3600 * 10**9
+    arm.run(3.0)
+    for _ in range(2):
+        arm.episode()
+        arm.run(0.5)
+    assert (arm.recorder.recorded, arm.recorder.discarded) == (2, 0)
+    assert len(arm.recorder._joints.stamps_ns) < 200
+
+
+def test_joint_states_whose_clock_is_set_back_end_an_episode(tmp_path):
+    arm = Robot(tmp_path)
+    arm.run(0.5)
+    arm.say("lift it", 100)
+    arm.run(1.0)
+    arm.say("push it", 200)  # the first one is finished with what it has
+    arm.run(0.2)
+    arm.recorder.on_joints(arm.now_ns - 10**10, arm.joints(arm.now_ns), arm.now_ns)
+    assert (arm.recorder.recorded, arm.recorder.discarded) == (1, 1)
+    assert arm.heard[-1] == "episode thrown away: joint states: their clock was set back"
+
+
+def test_an_episode_that_cannot_be_written_is_not_the_end_of_the_recording(tmp_path):
+    arm = Robot(tmp_path)
+
+    def append(episodes):
+        raise ValueError("Stats must be composed of numpy array")
+
+    arm.files.append = append
+    arm.run(0.5)
+    arm.episode()
+    assert arm.heard[-1].endswith(
+        "cannot be written: ValueError: Stats must be composed of numpy array"
+    )
+    del arm.files.append
+    arm.episode()
+    assert (arm.recorder.recorded, arm.recorder.discarded) == (1, 1)
+    for error in (OSError("full"), DatasetError("gone")):
+        arm.files.append = Mock(side_effect=error)
+        with pytest.raises(type(error)):
+            arm.episode()
+
+
+def test_the_same_text_said_anew_begins_anew_after_a_discard(tmp_path):
+    arm = Robot(tmp_path)
+    arm.run(0.5)
+    arm.say("lift it")
+    arm.run(3.0)
+    arm.recorder.discard()
+    arm.run(1.0)
+    arm.say("lift it")
+    arm.run(2.0)
+    arm.say("")
+    assert [each.length for each in arm.files.appended] == [19]
+
+
+def test_the_same_text_said_anew_is_the_next_episode_when_the_outcome_is_known(tmp_path):
+    arm = Robot(tmp_path)
+    arm.run(0.5)
+    for success in (True, False, True):
+        arm.say("lift it")
+        arm.run(3.0)
+        arm.recorder.on_success(success)
+        arm.run(0.3)
+    arm.say("lift it")
+    arm.run(3.0)
+    arm.say("lift it")  # nobody has told how it went
+    assert arm.heard[-1].startswith("'lift it' again: the episode goes on until its outcome")
+    arm.run(1.0)
+    arm.say("")
+    assert outcomes(arm) == [True, False, True, False]
+    assert [each.length for each in arm.files.appended] == [32, 32, 32, 39]
+
+
+def test_a_text_that_is_repeated_all_the_time_is_said_once(tmp_path):
+    arm = Robot(tmp_path)
+    arm.run(0.5)
+
+    def repeat(duration_s):
+        for _ in range(round(duration_s * 10)):
+            arm.say("lift it")
+            arm.run(0.1)
+
+    repeat(3.0)
+    arm.recorder.on_success(True)
+    repeat(3.0)
+    arm.say("")
+    arm.say("lift it")
+    repeat(1.0)
+    arm.recorder.discard()
+    repeat(3.0)
+    assert not arm.recorder.recording
+    arm.say("")
+    assert [each.length for each in arm.files.appended] == [59]
+    assert not [each for each in arm.heard if "again" in each]
+
+
+def test_an_episode_with_an_emergency_stop_in_it_is_thrown_away(tmp_path):
+    arm = Robot(tmp_path)
+    arm.run(0.5)
+    arm.say("lift it")
+    arm.run(2.0)
+    arm.recorder.on_emergency_stop()
+    assert arm.heard[-1] == "episode thrown away: emergency stop"
+    arm.run(1.0)
+    assert not arm.recorder.recording
+    arm.say("lift it")  # after a reset
+    arm.run(1.5)
+    arm.say("")
+    assert (arm.recorder.recorded, arm.recorder.discarded) == (1, 1)
+    arm.say("push it")
+    arm.recorder.on_emergency_stop()  # before its first image
+    arm.run(1.0)
+    assert (arm.recorder.recording, arm.recorder.discarded) == (False, 1)
+
+
+def test_an_emergency_stop_finds_the_episode_that_has_just_ended(tmp_path):
+    arm = Robot(tmp_path)
+    arm.run(0.5)
+    for start, task in ((100, "lift it"), (200, "push it"), (300, "")):
+        arm.say(task, start)
+        arm.run(1.0 if task else 0.0)
+    arm.recorder.on_emergency_stop(299)
+    arm.recorder.on_emergency_stop(301)  # of none
+    turn(arm)
+    assert [each.task for each in arm.files.appended] == ["lift it"]
+    assert arm.recorder.discarded == 1
+
+
+def test_where_the_arm_is_moved_by_hand_it_was_told_to_be_where_it_was(tmp_path):
+    """Not to go back to where the controller had left it."""
+    arm = Robot(tmp_path)
+    arm.run(0.5)
+    arm.say("lift it")
+    arm.run(1.0)
+    arm.commanded = False
+    arm.run(4.0)
+    arm.commanded = True
+    arm.run(1.0)
+    arm.say("")
+    (episode,) = arm.files.appended
+    far_m = np.linalg.norm(episode.columns["action"][:, :3], axis=1)
+    kept = np.r_[0:9, 32:58]  # in between the last trajectory still counts
+    assert far_m[kept] == pytest.approx(0.0225, abs=0.006)
+    assert far_m[25] > 0.2
+
+
+def test_fingers_that_were_told_once_hold_what_keeps_them_open(tmp_path):
+    arm = Robot(tmp_path)
+    arm.run(0.5)
+    arm.say("lift it")
+    arm.recorder.on_command(True, [(100 * MS, np.zeros(2))], 0, arm.now_ns)
+    arm.run(5.0)
+    arm.say("")
+    (episode,) = arm.files.appended
+    assert episode.columns["action"][5:, 6] == pytest.approx(0.0)
+
+
+def test_a_camera_with_slashes_has_a_name_that_lerobot_takes(tmp_path):
+    """RealSense's is `/camera/camera/color/image_raw`."""
+    name = "camera/camera/color"
+    arm, files = Robot(tmp_path), []
+    arm.recorder = Recorder(Settings((name,)), lambda shapes: files.append(shapes) or arm.files)
+    see = arm.recorder.on_image
+    arm.recorder.on_image = lambda camera, *given: see(name, *given) if camera == "front" else None
+    arm.run(0.5)
+    arm.episode()
+    (episode,) = arm.files.appended
+    wanted = "observation.images.camera_camera_color"
+    assert list(episode.videos) == list(episode.pixels) == [wanted]
+    assert wanted in features(files[0])
+
+
 def test_it_waits_for_every_camera_and_for_joints(tmp_path):
     arm = Robot(tmp_path)
-    arm.recorder.on_instruction("lift it")
-    arm.recorder.on_image("front", arm.now_ns, np.zeros(arm.shape, np.uint8))
+    arm.say("lift it")
+    arm.recorder.on_image("front", arm.now_ns, np.zeros(arm.shape, np.uint8), arm.now_ns)
     assert arm.recorder.last == "waiting for wrist, joint states"
     arm.run(1.0)
     assert arm.recorder.recording
@@ -346,6 +572,7 @@ def test_it_waits_for_every_camera_and_for_joints(tmp_path):
     [
         ({"cameras": ()}, "cameras: expected at least one, each once"),
         ({"cameras": ("a", "a")}, "each once, got a, a"),
+        ({"cameras": ("a/b", "a_b")}, "differ in more than / and _, .* got a/b, a_b"),
         ({"rate_hz": 0}, "rate_hz: expected 1 to 100, got 0"),
         ({"max_gap_s": -1.0}, "max_gap_s: expected 0 to 10 s, got -1"),
     ],
