@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -20,7 +21,8 @@ from websockets.sync.client import connect as open_socket
 from policies.interface import ObservationError, UnfitPolicyError
 from policies.remote.codec import pack, unpack
 from policies.remote.errors import ConnectionLostError, RemoteError
-from policies.remote.settings import SettingsError
+from policies.remote.policy import RemotePolicy
+from policies.remote.settings import SettingsError, parse_remote
 from policies.remote.table import KeyTable, TableError
 from policies.serving.describe import check_policy, describe
 from policies.serving.server import ServerSettings
@@ -195,6 +197,18 @@ def test_tls(serve: Any, connect: Any, mirror: Any, observe: Any, certificate: A
             connect(port, f"&ca={key}", "sesame", scheme="wss")
 
 
+def test_a_certificate_for_another_address_is_not_said_to_need_trust(
+    serve: Any, mirror: Any, certificate: Any
+) -> None:
+    cert, key = certificate
+    elsewhere = {"host": "127.0.0.2", "without_token": True}
+    with serve(mirror, certificate=cert, key=key, **elsewhere) as (_, port):
+        settings = parse_remote(f"wss://127.0.0.2:{port}?ca={cert}", {})
+        with pytest.raises(RemoteError, match="mismatch.*an address that is in") as caught:
+            RemotePolicy(settings)
+    assert "ca=FILE" not in str(caught.value)
+
+
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
 def test_a_server_that_speaks_no_tls_is_not_said_to_have_a_bad_certificate(
     connect: Any, certificate: Any, answer: bytes
@@ -235,6 +249,24 @@ def test_a_server_that_restarts_is_found_again(
         assert remote.predict_chunk(observe()).diagnostics["remote_connections"] == 2
 
 
+def test_a_server_that_restarts_with_other_weights_is_not_obeyed(
+    serve: Any, connect: Any, mirror: Any, observe: Any, tmp_path: Path
+) -> None:
+    mirror.folder = tmp_path
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "README.md").write_text("Good.")
+    with serve(mirror) as (_, port):
+        remote = connect(port, "&patience_s=5")
+        remote.predict_chunk(observe())
+    (tmp_path / "README.md").write_text("Very good.")
+    with serve(mirror, port=port):
+        remote.predict_chunk(observe())
+    (tmp_path / "model.safetensors").write_bytes(b"WEIGHTS")
+    with serve(mirror, port=port), pytest.raises(UnfitPolicyError, match="has not been checked"):
+        remote.predict_chunk(observe())
+    assert len(mirror.seen) == 2
+
+
 def test_stopping_does_not_wait_for_a_policy_that_hangs(
     serve: Any, connect: Any, mirror: Any, observe: Any
 ) -> None:
@@ -247,6 +279,27 @@ def test_stopping_does_not_wait_for_a_policy_that_hangs(
         with pytest.raises(ConnectionLostError):
             answer.result(PATIENCE_S)
         mirror.go_on.set()
+
+
+def test_who_hangs_up_while_waiting_leaves_nothing_behind(
+    serve: Any, connect: Any, remembering_mirror: Any, observe: Any
+) -> None:
+    """As a robot does whose question took too long: the only place is its own again at once, and
+    what nobody waits for any more is not computed."""
+    remembering_mirror.go_on.clear()
+    with contextlib.ExitStack() as stack:
+        server, port = stack.enter_context(serve(remembering_mirror))
+        stack.callback(remembering_mirror.go_on.set)
+        impatient = connect(port, timeout_s=0.2)
+        for brightness in (1, 2, 3):
+            with pytest.raises(ConnectionLostError, match=r"no answer within 0\.2 s"):
+                impatient.predict_chunk(observe(brightness))
+            wait_until(lambda: server._clients == 0)
+        patient = connect(port)
+        remembering_mirror.go_on.set()
+        patient.predict_chunk(observe(4))
+    seen = [int(each.images["front"].mean()) for each in remembering_mirror.seen]
+    assert seen == [1, 4]  # 1 was under way
 
 
 # --- several robots -----------------------------------------------------------------------------
