@@ -38,6 +38,7 @@ from vla_ros.runtime import (
     subscribe_latched,
     subscribe_words,
 )
+from vla_ros.stop_hearing import WAITING
 from vla_ros.streams import Streams
 from vla_ros.texts import shortened
 
@@ -145,7 +146,7 @@ class RecorderNode(Node):
             Bool,
             topics.EMERGENCY_STOP,
             lambda message, info: self._on_emergency_stop(message, info),
-            WORDS_DEPTH,
+            WAITING,
         )
         self.create_timer(TURN_S, self._on_turn, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.create_service(Trigger, topics.RECORDER_DISCARD, self._on_discard)
