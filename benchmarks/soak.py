@@ -45,6 +45,9 @@ FLAT_MS = 5.0  # that its age may add to the latency's median
 FLAT_MS_PER_HOUR = 10.0  # of the same as a line, which is shown beside it
 LEAST_RATE = 0.9  # of the rate that was asked for
 WINDOW_S = 20.0  # half a pair
+WINDOW_TIMEOUT_S = 200.0
+LEAST_PAIRS = 3  # to say anything at all
+ENVIRONMENT = dict(os.environ)  # before a graph adds to it: a fresh one makes its own choices
 SETTLE_S = 4.0  # before it, after a start or a freeze
 START_S = 120.0  # that a graph may take until the arm moves
 LATENCY = "latency: aged - fresh [ms]"
@@ -62,6 +65,7 @@ class Record:
     violations: list[str] = field(default_factory=list)
     aged_ms: list[float] = field(default_factory=list)  # median latency of each pair's halves
     fresh_ms: list[float] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)  # what ended the comparison early
 
 
 def resident_mb(pid: int) -> float:
@@ -114,9 +118,17 @@ def measure_fresh(rate_hz: float) -> tuple[float, list[str]]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "window.json"
         words = ("--rate-hz", str(rate_hz), "--window", str(file))
-        done = subprocess.run(
-            [sys.executable, __file__, *words], capture_output=True, text=True, check=False
-        )
+        try:
+            done = subprocess.run(
+                [sys.executable, __file__, *words],
+                capture_output=True,
+                text=True,
+                check=False,
+                env=ENVIRONMENT,
+                timeout=WINDOW_TIMEOUT_S,
+            )
+        except subprocess.TimeoutExpired:
+            raise GraphError(f"a fresh graph hung for {WINDOW_TIMEOUT_S:.0f} s") from None
         if done.returncode:
             raise GraphError(f"a fresh graph failed: {done.stderr[-500:]}")
         found = json.loads(file.read_text())
@@ -167,7 +179,8 @@ def summarize(record: Record, minutes: float, rate_hz: float, restarts: int) -> 
         f"memory of {name} [MB/h]": fit(record.times_s, values, FLAT_MB_PER_HOUR)
         for name, values in record.memory_mb.items()
     }
-    trends[LATENCY] = compare_pairs(record.aged_ms, record.fresh_ms, FLAT_MS)
+    whole = min(len(record.aged_ms), len(record.fresh_ms))
+    trends[LATENCY] = compare_pairs(record.aged_ms[:whole], record.fresh_ms[:whole], FLAT_MS)
     as_it_came = fit(record.latency_times_s, record.latencies_ms, FLAT_MS_PER_HOUR)
     achieved_hz = len(record.latencies_ms) / (minutes * 60)
     failures = [f"{name}: {each.verdict}" for name, each in trends.items() if each.verdict != FLAT]
@@ -175,6 +188,7 @@ def summarize(record: Record, minutes: float, rate_hz: float, restarts: int) -> 
         failures.append(f"{achieved_hz:.1f} motions a second, {rate_hz:g} wanted")
     if record.violations:
         failures.append(f"{len(record.violations)} commands beyond a limit")
+    failures += record.failures
     if restarts:
         failures.append(f"{restarts} processes died")
     percentiles = {f"p{p}": float(np.percentile(record.latencies_ms, p)) for p in (50, 95, 99)}
@@ -228,7 +242,7 @@ def show(summary: dict[str, Any], console: Console) -> None:
 def main(
     minutes: Annotated[float, typer.Option(min=0.5, help="How long.")] = 30.0,
     rate_hz: Annotated[float, typer.Option(min=1.0, max=60.0, help="Images a second.")] = 30.0,
-    pairs: Annotated[int, typer.Option(min=3, help="Aged and fresh graphs in the end.")] = 12,
+    pairs: Annotated[int, typer.Option(min=LEAST_PAIRS, help="Aged and fresh graphs in the end.")] = 12,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write it.")] = None,
     window: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
@@ -246,7 +260,12 @@ def main(
         sys.exit(2)
     with running_graph(rate_hz) as (rig, processes):
         record = watch(rig, processes, minutes * 60, console)
-        compare_with_fresh(rig, processes, record, pairs, rate_hz, console)
+        try:
+            compare_with_fresh(rig, processes, record, pairs, rate_hz, console)
+        except GraphError as error:  # half an hour is not to be lost
+            record.failures.append(str(error))
+            if min(len(record.aged_ms), len(record.fresh_ms)) < LEAST_PAIRS:
+                raise
         restarts = sum(processes.restarts.values())
     summary = summarize(record, minutes, rate_hz, restarts)
     show(summary, console)
