@@ -242,7 +242,9 @@ def show(summary: dict[str, Any], console: Console) -> None:
 def main(
     minutes: Annotated[float, typer.Option(min=0.5, help="How long.")] = 30.0,
     rate_hz: Annotated[float, typer.Option(min=1.0, max=60.0, help="Images a second.")] = 30.0,
-    pairs: Annotated[int, typer.Option(min=LEAST_PAIRS, help="Aged and fresh graphs in the end.")] = 12,
+    pairs: Annotated[
+        int, typer.Option(min=LEAST_PAIRS, help="Aged and fresh graphs in the end.")
+    ] = 12,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write it.")] = None,
     window: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
