@@ -77,7 +77,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, Path(__file__).with_name(name).read_bytes(), kind)
         elif path == "/state":
             state = self.server.state.snapshot(time.monotonic())
-            about = {"server": self.server.identity, "writable": self.server.token is not None}
+            about = {
+                "server": self.server.identity,
+                "writable": self.server.token is not None,
+                "authorized": self._has_token(),
+            }
             self._json(HTTPStatus.OK, state | about)
         elif path.startswith("/image/"):
             jpeg = self.server.state.jpeg(path.removeprefix("/image/"))
@@ -129,15 +133,18 @@ class _Handler(BaseHTTPRequestHandler):
         return False
 
     def _may_command(self) -> bool:
-        token = self.server.token
-        if token is None:
+        if self.server.token is None:
             self._json(HTTPStatus.FORBIDDEN, {"error": "read-only; --token allows commands"})
             return False
-        given = self.headers.get("Authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(), token.encode()):
+        if not self._has_token():
             self._json(HTTPStatus.UNAUTHORIZED, {"error": "wrong token"})
             return False
         return True
+
+    def _has_token(self) -> bool:
+        given = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        token = self.server.token
+        return token is not None and hmac.compare_digest(given.encode(), token.encode())
 
     def _is_awaited(self) -> bool:
         """A page that gave up has said so to its user: the arm is not to move later, when a server

@@ -7,6 +7,8 @@ const STATE_TIMEOUT_MS = 2000; // a server or a tunnel that hangs refuses nothin
 const COMMAND_TIMEOUT_MS = 3000; // the server sees what was given up, and only stops are late then
 const COLORS = ["#c0392b", "#27ae60", "#2980b9", "#8e44ad"];
 const token = new URLSearchParams(location.hash.slice(1)).get("token");
+// A token is ASCII; what else stands in the address must not be a header that no browser sends.
+const entry = token ? { Authorization: `Bearer ${encodeURIComponent(token)}` } : {};
 const element = (id) => document.getElementById(id);
 
 function tag(name, text, kind) {
@@ -26,7 +28,7 @@ async function command(path, body) {
   try {
     const answer = await fetch(path, {
       method: "POST",
-      headers: { Authorization: `Bearer ${token}` },
+      headers: entry,
       body: JSON.stringify(body || {}),
       signal: AbortSignal.timeout(COMMAND_TIMEOUT_MS),
     });
@@ -84,12 +86,15 @@ function showNodes(nodes) {
 }
 
 function show(state) {
-  element("connection").textContent = state.writable && token ? "connected" : "read-only";
-  element("connection").className = "";
+  const refused = state.writable && token && !state.authorized;
+  element("connection").textContent = refused
+    ? "wrong token, nothing can be stopped here: open the address that vla-ros watch printed"
+    : state.authorized ? "connected" : "read-only";
+  element("connection").className = refused ? "lost" : "";
   element("instruction").textContent =
     state.instruction === null ? "none yet" : state.instruction || "(empty: stop and hold)";
-  for (const id of ["text", "reset", "stop"]) element(id).disabled = !(state.writable && token);
-  element("instruct").querySelector("button").disabled = !(state.writable && token);
+  for (const id of ["text", "reset", "stop"]) element(id).disabled = !state.authorized;
+  element("instruct").querySelector("button").disabled = !state.authorized;
   showCameras(state.server, state.images, state.image_ages_s);
   plot(element("targets"), state.targets, ["x", "y", "z", "gripper"]);
   plot(element("latencies"), state.latencies, ["ms"]);
@@ -98,7 +103,9 @@ function show(state) {
 
 async function poll() {
   try {
-    const answer = await fetch("state", { signal: AbortSignal.timeout(STATE_TIMEOUT_MS) });
+    const answer = await fetch("state", {
+      headers: entry, signal: AbortSignal.timeout(STATE_TIMEOUT_MS),
+    });
     show(await answer.json());
   } catch {
     loseCameras();
@@ -114,4 +121,5 @@ element("instruct").addEventListener("submit", (event) => {
 });
 element("stop").addEventListener("click", () => command("stop"));
 element("reset").addEventListener("click", () => command("reset"));
+addEventListener("hashchange", () => location.reload()); // another token
 poll();

@@ -132,6 +132,27 @@ def test_without_the_token_nothing_can_be_pressed(serve, browser):
     assert commands.done == []
 
 
+def test_a_page_of_before_a_restart_with_another_token_says_so(serve, browser):
+    address, _ = serve()
+    browser.call("Page.navigate", url=f"{address}#token={TOKEN}")
+    wait(lambda: text(browser, "connection") == "connected")
+    port = int(address.strip("/").rsplit(":", 1)[1])
+    serve(token="another-token", port=port)
+    wait(lambda: text(browser, "connection").startswith("wrong token, nothing can be stopped here"))
+    assert browser.value("document.getElementById('connection').className") == "lost"
+    for name in ("stop", "reset", "text"):
+        assert browser.value(f"document.getElementById('{name}').disabled")
+    browser.value("location.hash = 'token=another-token'")  # as its user does in the same tab
+    wait(lambda: text(browser, "connection") == "connected")
+    assert not browser.value("document.getElementById('stop').disabled")
+
+
+def test_a_token_that_none_can_be_is_a_wrong_one(serve, browser):
+    address, _ = serve()
+    browser.call("Page.navigate", url=f"{address}#token=%E2%82%AC")
+    wait(lambda: (text(browser, "connection") or "").startswith("wrong token"))
+
+
 def view(width, now_s):
     """A state with one picture of some width."""
     state = WatchState(("front",))

@@ -94,6 +94,17 @@ def test_commands_need_the_token(serve):
     assert commands.done == [("instruct", "push it"), ("stop",), ("reset",)]
 
 
+@pytest.mark.parametrize("token", [TOKEN, None])
+def test_the_state_says_whether_its_page_may_command(serve, token):
+    """Or a page of before a restart with another token offers a stop button that stops nothing."""
+    address, _ = serve(token=token)
+    for given, right in ((TOKEN, True), ("the-token-before", False), ("None", False), ("", False)):
+        state = json.loads(ask(address + "state", Authorization=f"Bearer {given}")[2])
+        assert state["authorized"] is (right and token is not None)
+        assert state["writable"] is (token is not None)
+    assert json.loads(ask(address + "state")[2])["authorized"] is False
+
+
 def test_that_nobody_hears_a_command_is_said(serve):
     address, commands = serve()
     entry = {"Authorization": f"Bearer {TOKEN}"}
