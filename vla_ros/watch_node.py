@@ -17,10 +17,13 @@ from policies.interface import ObservationError
 from vla_ros import messages, topics
 from vla_ros.newest import Newest, Place
 from vla_ros.runtime import LATCHED, NEWEST, RELIABLE, subscribe_words
+from vla_ros.streams import Streams
 from vla_ros.watch.listener import Listener
 from vla_ros.watch.state import LEVELS, WatchState
 
+DIAGNOSTICS_RATE_HZ = 2.0
 IMAGINED = "imagined"  # what the page calls the world model's frames
+EXECUTOR = "executor_node"
 
 
 class WatchNode(Node):
@@ -30,6 +33,8 @@ class WatchNode(Node):
     def __init__(self, cameras: tuple[str, ...]) -> None:
         super().__init__("watch_node")
         self.state = WatchState((*cameras, IMAGINED))
+        self._streams = Streams((*cameras, IMAGINED, EXECUTOR))
+        self._refused_images = 0
         self._listener = Listener()
         self._opening = 1.0
         shown = {name: topics.image_topic(name) for name in cameras}
@@ -45,15 +50,12 @@ class WatchNode(Node):
         self.create_subscription(Float64, topics.LOOP_LATENCY, self._on_latency, RELIABLE)
         self._instructions = Newest()
         subscribe_words(self, topics.INSTRUCTION, self._on_instruction)
-        self.create_subscription(
-            String,
-            topics.EXECUTOR_STATE,
-            lambda _: self._listener.on_heartbeat(time.monotonic()),
-            RELIABLE,
-        )
+        self.create_subscription(String, topics.EXECUTOR_STATE, self._on_executor, RELIABLE)
         self._instruction = self.create_publisher(String, topics.INSTRUCTION, LATCHED)
         self._stop = self.create_publisher(Bool, topics.EMERGENCY_STOP, LATCHED)
         self._reset: Client = self.create_client(Trigger, topics.EXECUTOR_RESET)
+        self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, RELIABLE)
+        self.create_timer(1.0 / DIAGNOSTICS_RATE_HZ, self._publish_diagnostics)
 
     # --- commands ---------------------------------------------------------------------------
 
@@ -85,8 +87,14 @@ class WatchNode(Node):
         try:
             image = messages.image_from_message(message)
             self.state.add_image(time.monotonic(), name, image)
+            self._streams.on(name, time.monotonic_ns())
         except ObservationError as error:
+            self._refused_images += 1
             self.get_logger().error(f"{name}: {error}", throttle_duration_sec=5.0)
+
+    def _on_executor(self, _message: String) -> None:
+        self._listener.on_heartbeat(time.monotonic())
+        self._streams.on(EXECUTOR, time.monotonic_ns())
 
     def _on_health(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -105,3 +113,14 @@ class WatchNode(Node):
 
     def _on_latency(self, message: Float64) -> None:
         self.state.add_latency(time.monotonic(), message.data)
+
+    # --- health -----------------------------------------------------------------------------
+
+    def _publish_diagnostics(self) -> None:
+        """What reaches this node: a page shows no more."""
+        values: dict[str, object] = {"refused_images": self._refused_images}
+        values |= self._streams.values(time.monotonic_ns())
+        stamp_ns = self.get_clock().now().nanoseconds
+        self._diagnostics.publish(
+            messages.diagnostics("watch_node", "OK", "watching", values, stamp_ns)
+        )

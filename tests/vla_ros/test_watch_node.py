@@ -2,12 +2,14 @@
 
 import time
 
+import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_msgs.msg import Bool, String
 
-from vla_ros import topics
+from vla_ros import messages, topics
 from vla_ros.runtime import LATCHED, RELIABLE
 
 PATIENCE_S = 30.0
@@ -66,3 +68,26 @@ def test_the_instruction_shown_is_the_one_that_was_published_last(watch):
     watch._on_instruction(String(data="new"), {"source_timestamp": now_ns})
     watch._on_instruction(String(data="old"), {"source_timestamp": now_ns - 10**9})
     assert watch.state.snapshot(time.monotonic())["instruction"] == "new"
+
+
+def test_the_diagnostics_have_ages_and_rates_of_what_is_heard(watch):
+    image = messages.image_to_message(np.zeros((4, 4, 3), np.uint8), 1, "front")
+    watch._on_image("front", image)
+    image.data = image.data[:-1]
+    watch._on_image("front", image)
+    found = []
+    spinner = SingleThreadedExecutor()
+    spinner.add_node(watch)
+    listener = Node("listener")
+    listener.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, found.append, RELIABLE)
+    spinner.add_node(listener)
+    while not found:
+        spinner.spin_once(timeout_sec=PATIENCE_S)
+    spinner.remove_node(watch)
+    listener.destroy_node()
+    (status,) = found[0].status
+    values = {each.key: each.value for each in status.values}
+    assert (status.name, status.level, values["refused_images"]) == ("watch_node", b"\0", "1")
+    assert float(values["front_age_ms"]) >= 0
+    assert (values["imagined_age_ms"], values["executor_node_age_ms"]) == ("never", "never")
+    assert {"front_hz", "imagined_hz", "executor_node_hz"} <= values.keys()
