@@ -5,7 +5,8 @@ scalar `{b"__npgeneric__": True, b"data": 1.5, b"dtype": "<f4"}`. The same with 
 read, too, and written for who writes so: not every language has maps with keys of bytes
 (JavaScript's objects have not). openpi adapted this from msgpack-numpy because that falls back to
 pickle for objects; here nothing is ever unpickled either, and reading is stricter than openpi's: it
-cannot be made to allocate more than a small multiple of the bytes that came.
+cannot be made to allocate more than a small multiple of the bytes that came, nor to keep whoever
+reads busy for long.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ DTYPE = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248]|[US]\d{1,4})")
 MAX_DIMENSIONS = 8
 TEXT_KEYS = ("__ndarray__", "__npgeneric__", "data", "dtype", "shape")
 MAX_CONTAINERS = 10_000  # maps and lists in one message: each costs much more memory than bytes
+MAX_KEYS, MAX_ITEMS = 256, 1000  # of one map, of one list: each costs time; numbers go as arrays
+MAX_VALUES = 100_000  # keys and items of all maps and lists together
 
 
 def pack(message: Any, text_keys: bool = False) -> bytes:
@@ -44,18 +47,21 @@ def unpack(data: bytes) -> Any:
 
 def read(data: bytes) -> tuple[Any, bool]:
     """`unpack`, and whether an array or scalar in there has keys of text."""
-    containers = 0
+    containers = values_in_all = 0
     text_keys = False
 
-    def count() -> None:
-        nonlocal containers
+    def count(size: int) -> None:
+        nonlocal containers, values_in_all
         containers += 1
+        values_in_all += size
         if containers > MAX_CONTAINERS:
             raise MessageError(f"message: expected at most {MAX_CONTAINERS} maps and lists")
+        if values_in_all > MAX_VALUES:
+            raise MessageError(f"message: expected at most {MAX_VALUES} values in maps and lists")
 
     def on_map(values: dict) -> Any:
         nonlocal text_keys
-        count()
+        count(len(values))
         if "__ndarray__" in values or "__npgeneric__" in values:
             text_keys = True
             values = {name.encode(): values[name] for name in TEXT_KEYS if name in values}
@@ -66,11 +72,18 @@ def read(data: bytes) -> tuple[Any, bool]:
         return values
 
     def on_list(values: list) -> list:
-        count()
+        count(len(values))
         return values
 
     try:
-        message = msgpack.unpackb(data, object_hook=on_map, list_hook=on_list, ext_hook=_refuse)
+        message = msgpack.unpackb(
+            data,
+            object_hook=on_map,
+            list_hook=on_list,
+            ext_hook=_refuse,
+            max_map_len=MAX_KEYS,
+            max_array_len=MAX_ITEMS,
+        )
     except MessageError:
         raise
     except (ValueError, TypeError, msgpack.UnpackException) as error:

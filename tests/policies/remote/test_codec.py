@@ -129,7 +129,10 @@ def test_what_the_protocol_does_not_know_is_not_sent(value: object) -> None:
         (b"\x81\x01\x02", "expected msgpack"),  # a number as a key
         (b"\xa2\xff\xfe", "expected msgpack"),  # no UTF-8
         (b"\x91" * 5000 + b"\xc0", "expected msgpack|at most 10000"),  # too deep
-        (b"\xdc\x4e\x20" + b"\x90" * 20_000, "at most 10000 maps and lists"),
+        (msgpack.packb([[[]] * 900] * 12), "at most 10000 maps and lists"),
+        (msgpack.packb([[0] * 900] * 112), "at most 100000 values in maps and lists"),
+        (msgpack.packb({str(key): None for key in range(257)}), "257 exceeds max_map_len(256)"),
+        (msgpack.packb([0] * 1001), "1001 exceeds max_array_len(1000)"),
         (b"\xdd\xff\xff\xff\xff", "expected msgpack"),  # says that it is 4 billion long
         (msgpack.packb(msgpack.ExtType(5, b"x")), "extension types"),
         (array_message(dtype="|O"), "expected a dtype"),
@@ -172,6 +175,15 @@ def test_no_flipped_byte_does_either(index: int, byte: int) -> None:
         unpack(bytes(data))
 
 
-def test_the_limit_is_on_what_costs_memory() -> None:
-    assert len(unpack(msgpack.packb([[]] * (codec.MAX_CONTAINERS - 1)))) == 9999
-    assert len(unpack(msgpack.packb(list(range(50_000))))) == 50_000
+def test_the_limits_are_on_what_costs_memory_or_time() -> None:
+    rows = codec.MAX_CONTAINERS // 1000
+    assert len(unpack(msgpack.packb([[[]] * 998] * rows))) == rows
+    assert len(unpack(msgpack.packb([[0] * 999] * 99))) == 99
+    assert unpack(pack(np.arange(4_000_000))).sum() == 7_999_998_000_000  # an array is no list
+
+
+def test_a_map_of_millions_of_keys_is_refused_at_its_head() -> None:
+    """Reading the keys would take seconds, in which no other robot is served."""
+    heads_only = b"\xdf" + (2**20).to_bytes(4, "big")
+    with pytest.raises(MessageError, match=r"1048576 exceeds max_map_len\(256\)"):
+        unpack(heads_only)
