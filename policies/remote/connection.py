@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import ssl
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Protocol
 
@@ -15,33 +18,45 @@ from policies.remote.errors import ConnectionLostError, RemoteError
 from policies.remote.settings import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE, RemoteSettings
 
 MAX_ANSWER_BYTES = 8 * 2**20  # a chunk takes kilobytes
-# A machine that is gone is noticed after both; one that is only busy must not be taken for it.
+# While nothing is asked, a machine that is gone is noticed after both; one that is only busy must
+# not be taken for it.
 PING_INTERVAL_S, PING_TIMEOUT_S = 10.0, 20.0
+GOODBYE_S = 1.0  # for a polite end; then without
 
 
 class Connection(Protocol):
     """What a remote policy needs of a websocket; tests have their own."""
 
-    def send(self, data: bytes) -> None:
-        """Raises `ConnectionLostError`."""
+    def send(self, data: bytes, timeout_s: float) -> None:
+        """Raises `TimeoutError`, after which only `abandon` is left, and `ConnectionLostError`."""
 
     def receive(self, timeout_s: float) -> bytes | str:
         """The next frame. Raises `TimeoutError`, `ConnectionLostError`."""
 
     def close(self) -> None:
-        """Never raises."""
+        """Say goodbye. Returns soon whatever the network does, and never raises."""
+
+    def abandon(self) -> None:
+        """Hang up without a word. Returns at once and never raises."""
 
 
 class Websocket:
-    """An open connection."""
+    """An open connection.
+
+    It is written to in a thread of its own: a network that takes no more bytes blocks whoever
+    writes, for minutes, and nothing but the end of the socket frees him.
+    """
 
     def __init__(self, connection: ClientConnection, end: Callable[[], None]) -> None:
-        self._connection = connection
-        self.close = end
+        self._connection, self._end = connection, end
+        # Never shut down: it ends with this object.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="remote-policy")
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, timeout_s: float) -> None:
         try:
-            self._connection.send(data)
+            self._thread.submit(self._connection.send, data).result(timeout_s)
+        except TimeoutError:
+            raise
         except (ConnectionClosed, OSError) as error:
             raise ConnectionLostError(f"the connection was lost: {error}") from error
 
@@ -52,6 +67,18 @@ class Websocket:
             raise
         except (ConnectionClosed, OSError) as error:
             raise ConnectionLostError(f"the connection was lost: {error}") from error
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError, RuntimeError):  # in time; and not while Python ends
+            self._thread.submit(self._end).result(GOODBYE_S)
+        self.abandon()
+
+    def abandon(self) -> None:
+        with contextlib.suppress(OSError, RuntimeError):
+            # Not TLS's own, after which another thread could go on in plain text.
+            socket.socket.shutdown(self._connection.socket, socket.SHUT_RDWR)
+        with contextlib.suppress(RuntimeError):
+            self._thread.submit(self._end)
 
 
 def open_websocket(settings: RemoteSettings, timeout_s: float) -> Connection:

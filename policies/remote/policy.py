@@ -94,7 +94,7 @@ class RemotePolicy:
         self._limits = limits
 
     def close(self) -> None:
-        """Hang up; the next question would connect again."""
+        """Hang up, which takes a second at most; the next question would connect again."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
@@ -149,7 +149,7 @@ class RemotePolicy:
                     "configure the node again"
                 )
         except TimeoutError:
-            connection.close()
+            connection.abandon()
             raise ConnectionLostError(f"{self._settings.uri}: the server says nothing") from None
         except (MessageError, RemoteError) as error:
             connection.close()
@@ -197,23 +197,25 @@ class RemotePolicy:
 
     def _exchange(self, connection: Connection, data: bytes) -> dict[str, Any]:
         """Send a question and hear its answer; whatever is wrong with that ends the connection."""
+        timeout_s = self._settings.timeout_s
+        deadline_s = self._monotonic_s() + timeout_s
         try:
-            connection.send(data)
-            return self._hear(connection)
+            connection.send(data, timeout_s)
+            return self._hear(connection, deadline_s)
         except TimeoutError:
-            # Our server numbers its answers; another's late one would be taken for the next.
-            if not self.welcome.is_ours:
-                self.close()
+            # What is under way on it would come first; and a network that went silent may pass a
+            # new connection long before it wakes the old one.
+            self._connection = None
+            connection.abandon()
             raise ConnectionLostError(
-                f"{self._settings.uri}: no answer within {self._settings.timeout_s:g} s"
+                f"{self._settings.uri}: no answer within {timeout_s:g} s"
             ) from None
         except (RemoteError, MessageError) as error:
             self.close()
             raise self._placed(error) from error
 
-    def _hear(self, connection: Connection) -> dict[str, Any]:
-        """The answer to the last question; late answers to earlier ones are passed over."""
-        deadline_s = self._monotonic_s() + self._settings.timeout_s
+    def _hear(self, connection: Connection, deadline_s: float) -> dict[str, Any]:
+        """The answer to the last question; an answer to an earlier one is passed over."""
         while True:
             frame = connection.receive(max(0.0, deadline_s - self._monotonic_s()))
             if isinstance(frame, str):  # openpi sends a traceback; its last line says what it was

@@ -167,15 +167,22 @@ class PolicyServer:
         address = connection.remote_address  # later there is none
         logger.info("%s: connected (%d in all)", address, self._clients)
         fresh = True  # a policy that remembers must not go on with another robot's episode
+        gone = asyncio.create_task(connection.wait_closed())
         try:
             await connection.send(self._welcome_frame)
             async for frame in connection:
-                answer = await self._answer(frame, self._clock_ns(), fresh)
+                work = asyncio.create_task(self._answer(frame, self._clock_ns(), fresh))
+                await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+                if not work.done():  # a robot that hung up may be back: its place is free, and
+                    work.cancel()  # what it asked is not computed before what it asks then
+                    break
+                answer = work.result()
                 fresh = fresh and isinstance(answer, str)  # a refused frame began no episode
                 await connection.send(answer)
         except ConnectionClosed as error:
             logger.info("%s: %s", address, error)
         finally:
+            gone.cancel()
             self._clients -= 1
             logger.info("%s: gone (%d left)", address, self._clients)
 

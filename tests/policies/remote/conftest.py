@@ -122,10 +122,17 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., RemotePol
     monkeypatch.delenv("VLA_ROS_TOKEN_FILE", raising=False)
     policies: list[RemotePolicy] = []
 
-    def make(port: int, options: str = "", token: str | None = None, scheme: str = "ws"):
+    def make(
+        port: int,
+        options: str = "",
+        token: str | None = None,
+        scheme: str = "ws",
+        timeout_s: float = 20.0,
+    ) -> RemotePolicy:
         environment = {} if token is None else {"VLA_ROS_TOKEN": token}
         settings: RemoteSettings = parse_remote(
-            f"{scheme}://127.0.0.1:{port}?start_timeout_s=0.5&timeout_s=20{options}", environment
+            f"{scheme}://127.0.0.1:{port}?start_timeout_s=0.5&timeout_s={timeout_s:g}{options}",
+            environment,
         )
         policies.append(RemotePolicy(settings))
         return policies[-1]

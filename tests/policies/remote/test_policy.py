@@ -37,6 +37,8 @@ class World:
         self.answers: deque[Any] = deque()  # instead of the usual one; "silence", "hang up"
         self.asked: list[dict[str, Any]] = []
         self.open_connections = 0
+        self.abandoned = 0
+        self.is_blocked = False  # the network takes no more bytes
 
     def clock_ns(self) -> int:
         return self.now_ns
@@ -70,8 +72,11 @@ class FakeConnection:
         )
         world.open_connections += 1
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, timeout_s: float) -> None:
         world = self.world
+        if world.is_blocked:
+            world.now_ns += round(timeout_s * 1e9)
+            raise TimeoutError
         if not world.up:
             raise ConnectionLostError("the connection was lost: gone")
         message = unpack(data)
@@ -94,6 +99,10 @@ class FakeConnection:
 
     def close(self) -> None:
         self.world.open_connections -= 1
+
+    def abandon(self) -> None:
+        self.world.open_connections -= 1
+        self.world.abandoned += 1
 
 
 def usual(world: World, message: dict[str, Any], **changes: Any) -> bytes:
@@ -182,11 +191,9 @@ def test_what_the_policy_raises_there_is_raised_here(
     assert world.opened == 1  # the connection was not at fault
 
 
-def test_a_late_answer_is_not_taken_for_the_next(world: World, observe: Any) -> None:
-    policy = world.policy("?timeout_s=0.5")
-    world.answers.append("silence")
-    with pytest.raises(ConnectionLostError, match=r"gpu:8000: no answer within 0\.5 s"):
-        policy.predict_chunk(observe(100))
+def test_an_earlier_answer_is_not_taken_for_the_next(world: World, observe: Any) -> None:
+    policy = world.policy()
+    policy.predict_chunk(observe(100))
     first, late = world.asked[0], []
 
     def late_then_right(connection: FakeConnection) -> bytes:
@@ -199,6 +206,36 @@ def test_a_late_answer_is_not_taken_for_the_next(world: World, observe: Any) -> 
     assert late
     np.testing.assert_allclose(chunk.actions[:, 0], 0.02)
     assert world.opened == 1
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+def test_who_does_not_answer_in_time_is_hung_up_on(
+    world: World, observe: Any, blocked: bool
+) -> None:
+    """Whether the answer does not come or the question does not go out; the next one goes out on
+    a new connection, which a network that went silent may pass at once."""
+    policy = world.policy("?timeout_s=0.5")
+    policy.predict_chunk(observe())
+    world.is_blocked = blocked
+    world.answers.append("silence")
+    before_ns = world.now_ns
+    with pytest.raises(ConnectionLostError, match=r"gpu:8000: no answer within 0\.5 s"):
+        policy.predict_chunk(observe(100))
+    assert world.now_ns - before_ns == 500 * MS
+    assert (world.abandoned, world.open_connections) == (1, 0)
+    world.is_blocked = False
+    world.answers.clear()
+    np.testing.assert_allclose(policy.predict_chunk(observe(200)).actions[:, 0], 0.02)
+    assert world.opened == 2
+
+
+def test_sending_and_hearing_share_the_time(world: World, observe: Any) -> None:
+    policy = world.policy("?timeout_s=0.5")
+    world.answers.append("silence")
+    before_ns = world.now_ns
+    with pytest.raises(ConnectionLostError, match="no answer"):
+        policy.predict_chunk(observe())  # sending takes 3 ms
+    assert world.now_ns - before_ns == 500 * MS
 
 
 def test_an_answer_from_the_future_ends_the_connection(world: World, observe: Any) -> None:

@@ -249,6 +249,27 @@ def test_stopping_does_not_wait_for_a_policy_that_hangs(
         mirror.go_on.set()
 
 
+def test_who_hangs_up_while_waiting_leaves_nothing_behind(
+    serve: Any, connect: Any, remembering_mirror: Any, observe: Any
+) -> None:
+    """As a robot does whose question took too long: the only place is its own again at once, and
+    what nobody waits for any more is not computed."""
+    remembering_mirror.go_on.clear()
+    with contextlib.ExitStack() as stack:
+        server, port = stack.enter_context(serve(remembering_mirror))
+        stack.callback(remembering_mirror.go_on.set)
+        impatient = connect(port, timeout_s=0.2)
+        for brightness in (1, 2, 3):
+            with pytest.raises(ConnectionLostError, match=r"no answer within 0\.2 s"):
+                impatient.predict_chunk(observe(brightness))
+            wait_until(lambda: server._clients == 0)
+        patient = connect(port)
+        remembering_mirror.go_on.set()
+        patient.predict_chunk(observe(4))
+    seen = [int(each.images["front"].mean()) for each in remembering_mirror.seen]
+    assert seen == [1, 4]  # 1 was under way
+
+
 # --- several robots -----------------------------------------------------------------------------
 
 
