@@ -21,6 +21,14 @@ MAX_ANSWER_BYTES = 8 * 2**20  # a chunk takes kilobytes
 # While nothing is asked, a machine that is gone is noticed after both; one that is only busy must
 # not be taken for it.
 PING_INTERVAL_S, PING_TIMEOUT_S = 10.0, 20.0
+OTHER_NAME = "use an address that is in the certificate (subjectAltName)"
+CERTIFICATE_MENDS = {  # by OpenSSL's X509_V_ERR_... (ssl.SSLCertVerificationError.verify_code)
+    9: "it is not valid yet, or this machine's clock is behind",
+    10: "make a new one, or set this machine's clock, if that is ahead",
+    62: OTHER_NAME,
+    64: OTHER_NAME,
+}
+TRUST = "`ca=FILE` names a certificate to trust"
 GOODBYE_S = 1.0  # for a polite end; then without
 
 
@@ -129,7 +137,7 @@ def _tls(settings: RemoteSettings) -> ssl.SSLContext | None:
 
 def _no_tls(error: ssl.SSLError) -> RemoteError:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return RemoteError(f"TLS: {error}; `ca=FILE` names a certificate to trust")
+        return RemoteError(f"TLS: {error}; {CERTIFICATE_MENDS.get(error.verify_code, TRUST)}")
     # A server that takes the handshake for a bad request hangs up, or answers in plain text.
     if isinstance(error, ssl.SSLEOFError) or error.reason == "WRONG_VERSION_NUMBER":
         return RemoteError("the server seems not to speak TLS; ws:// instead of wss:// is without")

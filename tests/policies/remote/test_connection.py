@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from policies.remote.connection import Websocket, open_websocket
-from policies.remote.errors import ConnectionLostError
+from policies.remote.errors import ConnectionLostError, RemoteError
 from policies.remote.settings import parse_remote
 
 PATIENCE_S = 30
@@ -114,3 +114,25 @@ def test_closing_and_hanging_up_twice_is_once(deaf: Open) -> None:
     for end in (connection.close, connection.abandon, connection.close):
         end()
     assert_ended(connection)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (10, "certificate has expired.*make a new one, or set this machine's clock"),
+        (9, "not valid yet, or this machine's clock is behind"),
+        (18, "`ca=FILE` names a certificate to trust"),
+    ],
+)
+def test_what_is_wrong_with_a_certificate_has_its_own_mend(
+    monkeypatch: pytest.MonkeyPatch, code: int, said: str
+) -> None:
+    error = ssl.SSLCertVerificationError(1, "certificate has expired")
+    error.verify_code = code
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("policies.remote.connection.connect", refuse)
+    with pytest.raises(RemoteError, match=said):
+        open_websocket(parse_remote("wss://gpu:8000", {}), PATIENCE_S)

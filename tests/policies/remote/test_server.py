@@ -20,7 +20,8 @@ from websockets.sync.client import connect as open_socket
 from policies.interface import ObservationError, UnfitPolicyError
 from policies.remote.codec import pack, unpack
 from policies.remote.errors import ConnectionLostError, RemoteError
-from policies.remote.settings import SettingsError
+from policies.remote.policy import RemotePolicy
+from policies.remote.settings import SettingsError, parse_remote
 from policies.remote.table import KeyTable, TableError
 from policies.serving.describe import check_policy, describe
 from policies.serving.server import ServerSettings
@@ -193,6 +194,18 @@ def test_tls(serve: Any, connect: Any, mirror: Any, observe: Any, certificate: A
             connect(port, "", "sesame", scheme="ws")
         with pytest.raises(RemoteError, match="is no certificate"):
             connect(port, f"&ca={key}", "sesame", scheme="wss")
+
+
+def test_a_certificate_for_another_address_is_not_said_to_need_trust(
+    serve: Any, mirror: Any, certificate: Any
+) -> None:
+    cert, key = certificate
+    elsewhere = {"host": "127.0.0.2", "without_token": True}
+    with serve(mirror, certificate=cert, key=key, **elsewhere) as (_, port):
+        settings = parse_remote(f"wss://127.0.0.2:{port}?ca={cert}", {})
+        with pytest.raises(RemoteError, match="mismatch.*an address that is in") as caught:
+            RemotePolicy(settings)
+    assert "ca=FILE" not in str(caught.value)
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
