@@ -35,6 +35,7 @@ class LeRobotPolicy:
         check_folder(folder, unnorm_key)
         checkpoint = load_checkpoint(folder, device)
         config = checkpoint.policy.config
+        self.folder = folder
         self.name = f"{config.type} ({folder.name})"
         self.config = config
         self.rate_hz = rate_hz or checkpoint.rate_hz

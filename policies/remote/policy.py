@@ -145,7 +145,7 @@ class RemotePolicy:
             if welcome != (self._first_welcome or welcome):
                 raise UnfitPolicyError(
                     f"{self._settings.uri}: the server now offers another policy or configuration "
-                    f"({welcome.policy}, before {self.welcome.policy}) that has not been checked; "
+                    f"({welcome.title}, before {self.welcome.title}) that has not been checked; "
                     "configure the node again"
                 )
         except TimeoutError:

@@ -26,6 +26,7 @@ class Welcome:
     checked: bool = False  # it has passed its own gate, where it has one
     rate_hz: float | None = None  # of its actions
     statistics: dict[str, Any] | None = None  # STATISTICS_FIELDS of its actions, plain numbers
+    checkpoint: str = ""  # hash of its files: names repeat; "": the server does not say
     encodings: tuple[str, ...] = ENCODINGS  # of images
     foreign: bytes = b""  # the metadata of a server that is not ours
 
@@ -40,12 +41,18 @@ class Welcome:
                 "checked": self.checked,
                 "rate_hz": self.rate_hz,
                 "statistics": self.statistics,
+                "checkpoint": self.checkpoint,
                 "images": list(self.encodings),
             }
         }
 
     def as_frame(self) -> bytes:
         return pack(self.as_message())
+
+    @property
+    def title(self) -> str:
+        """The policy's name and which of that name it is."""
+        return f"{self.policy} {self.checkpoint[:12]}".rstrip()
 
     @classmethod
     def of(cls, frame: bytes | str, settings: RemoteSettings) -> Welcome:
@@ -86,9 +93,12 @@ def _ours(values: Any) -> Welcome:
         version = values.get("version") if isinstance(values, dict) else None
         raise MessageError(f"{KEY}.version: expected {VERSION}, got {version!r:.20}")
     rate_hz, statistics = values.get("rate_hz"), values.get("statistics")
+    checkpoint = values.get("checkpoint", "")
     texts = [values.get("policy"), *_list(values, "cameras"), *_list(values, "images")]
     if not all(isinstance(text, str) for text in texts):
         raise MessageError(f"{KEY}: expected names of the policy, its cameras and image encodings")
+    if not isinstance(checkpoint, str):
+        raise MessageError(f"{KEY}.checkpoint: expected a hash, got {checkpoint!r:.80}")
     if type(rate_hz) not in (float, int, type(None)):
         raise MessageError(f"{KEY}.rate_hz: expected a number, got {rate_hz!r:.80}")
     if statistics is not None and (
@@ -109,6 +119,7 @@ def _ours(values: Any) -> Welcome:
         checked=values.get("checked") is True,
         rate_hz=rate_hz,
         statistics=statistics,
+        checkpoint=checkpoint,
         encodings=tuple(values["images"]),
     )
 

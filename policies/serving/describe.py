@@ -8,6 +8,7 @@ from policies.interface import Policy, SelfChecking, ToolLimits
 from policies.openvla.statistics import ActionStatistics
 from policies.remote.table import KeyTable
 from policies.remote.welcome import Welcome
+from policies.serving.fingerprint import fingerprint
 
 # The robot's limits are the robot's question, answered there from the statistics.
 NO_LIMITS = ToolLimits(float("inf"), float("inf"), float("inf"))
@@ -20,7 +21,7 @@ def check_policy(policy: Policy) -> None:
 
 
 def describe(policy: Policy, table: KeyTable) -> Welcome:
-    """The welcome of a policy that `check_policy` has passed.
+    """The welcome of a policy that `check_policy` has passed; reads its checkpoint's files again.
 
     Raises `TableError` for a table that lacks what the policy looks at.
     """
@@ -29,6 +30,7 @@ def describe(policy: Policy, table: KeyTable) -> Welcome:
     rate_hz = getattr(policy, "rate_hz", None)
     if rate_hz is None:
         rate_hz = getattr(getattr(policy, "config", None), "rate_hz", None)
+    folder = getattr(policy, "folder", None)  # one without is told by its name alone
     return Welcome(
         policy=policy.name,
         cameras=cameras,
@@ -36,6 +38,7 @@ def describe(policy: Policy, table: KeyTable) -> Welcome:
         checked=True,
         rate_hz=None if rate_hz is None else float(rate_hz),
         statistics=_statistics(policy),
+        checkpoint="" if folder is None else fingerprint(folder),
     )
 
 

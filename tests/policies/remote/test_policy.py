@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -353,9 +354,27 @@ def test_another_policy_after_a_restart_is_not_obeyed(world: World, observe: Any
     policy.predict_chunk(observe())
 
 
+def test_another_checkpoint_of_the_same_name_is_not_obeyed(world: World, observe: Any) -> None:
+    """LeRobot's checkpoints all lie in a folder `pretrained_model`, and have no statistics."""
+    first = Welcome("act (pretrained_model)", ("front",), KeyTable(), checkpoint="1f" * 32)
+    world.welcome = first
+    policy = world.policy()
+    policy.close()
+    world.welcome = replace(first, checkpoint="2e" * 32)
+    said = r"\(act \(pretrained_model\) 2e2e2e2e2e2e, before act \(pretrained_model\) 1f1f1f1f1f1f"
+    with pytest.raises(UnfitPolicyError, match=said):
+        policy.predict_chunk(observe())
+    assert world.asked == []
+
+
 @pytest.mark.parametrize(
     ("welcome", "options", "said"),
     [
+        (
+            pack({KEY: OURS.as_message()[KEY] | {"checkpoint": 7}}),
+            "",
+            "checkpoint: expected a hash",
+        ),
         (pack({}), "", "does not say which keys it uses; add `\\?table=libero`"),
         (pack({}), "?table=libero&images=jpeg", "openpi's servers take raw ones only"),
         (OURS, "?table=libero", "this server says its own"),

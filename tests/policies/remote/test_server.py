@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -246,6 +247,24 @@ def test_a_server_that_restarts_is_found_again(
     with serve(mirror, port=port):
         remote._next_try_s = 0.0  # no need to wait for the pause between attempts
         assert remote.predict_chunk(observe()).diagnostics["remote_connections"] == 2
+
+
+def test_a_server_that_restarts_with_other_weights_is_not_obeyed(
+    serve: Any, connect: Any, mirror: Any, observe: Any, tmp_path: Path
+) -> None:
+    mirror.folder = tmp_path
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "README.md").write_text("Good.")
+    with serve(mirror) as (_, port):
+        remote = connect(port, "&patience_s=5")
+        remote.predict_chunk(observe())
+    (tmp_path / "README.md").write_text("Very good.")
+    with serve(mirror, port=port):
+        remote.predict_chunk(observe())
+    (tmp_path / "model.safetensors").write_bytes(b"WEIGHTS")
+    with serve(mirror, port=port), pytest.raises(UnfitPolicyError, match="has not been checked"):
+        remote.predict_chunk(observe())
+    assert len(mirror.seen) == 2
 
 
 def test_stopping_does_not_wait_for_a_policy_that_hangs(
