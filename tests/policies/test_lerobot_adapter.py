@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from lerobot.configs import FeatureType, PolicyFeature
 from lerobot.policies.act.configuration_act import ACTConfig
 from lerobot.policies.act.modeling_act import ACTPolicy
 from lerobot.policies.act.processor_act import make_act_pre_post_processors
+from safetensors.torch import load_file, save_file
 
 from policies.chunks import absolute_poses
 from policies.factory import checkpoint_kind, load_policy
@@ -20,6 +22,8 @@ from policies.interface import Observation, ObservationError, Policy
 from policies.lerobot_adapter.checkpoint import find_rate_hz
 from policies.lerobot_adapter.features import resized, tool_state
 from policies.openvla.config import CheckpointError
+from policies.remote.table import KeyTable
+from policies.serving.describe import describe
 
 SIZE_PX = 32
 
@@ -275,6 +279,17 @@ def test_remote_code_stays_off_whatever_a_processor_file_says(act):
 
     checked, _ = read_processor(act, PREPROCESSOR, read_config(act, "cpu"))
     assert checked["steps"][-1]["config"]["trust_remote_code"] is False
+
+
+def test_a_server_tells_two_checkpoints_of_one_name_apart(act):
+    """LeRobot's lie in folders of the same name, and `describe` has no statistics of them."""
+    before = describe(load_policy(str(act)), KeyTable())
+    weights = load_file(act / "model.safetensors")
+    name = next(iter(weights))
+    save_file({**weights, name: weights[name] + 1}, act / "model.safetensors", {"format": "pt"})
+    after = describe(load_policy(str(act)), KeyTable())
+    assert len(before.checkpoint) == 64
+    assert before != after == replace(before, checkpoint=after.checkpoint)
 
 
 def test_statistics_cannot_be_chosen(saved_act):
