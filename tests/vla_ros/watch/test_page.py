@@ -150,7 +150,7 @@ def test_a_page_of_before_a_restart_with_another_token_says_so(serve, browser):
 def test_a_token_that_none_can_be_is_a_wrong_one(serve, browser):
     address, _ = serve()
     browser.call("Page.navigate", url=f"{address}#token=%E2%82%AC")
-    wait(lambda: text(browser, "connection").startswith("wrong token"))
+    wait(lambda: (text(browser, "connection") or "").startswith("wrong token"))
 
 
 def view(width, now_s):
