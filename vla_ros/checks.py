@@ -19,6 +19,8 @@ from vla_ros.limits import Limits
 from vla_ros.trajectory import SAMPLE_NS, Trajectory
 
 ROUNDING = 1e-6  # of a limit
+ENDS_ROUNDING = 0.01  # near the ends of ranges: a motion may begin between samples of the last
+LEAST_SPEED_RAD_S = 1e-3  # less is none
 STEP_S = SAMPLE_NS / 1e9
 INSTANT_S = 1e-3  # over which the tool's acceleration at an instant is taken
 
@@ -129,7 +131,23 @@ def _joints(trajectory: Trajectory, limits: Limits, names: Sequence[str]) -> lis
                     name, float(values[worst]), float(allowed[worst]), unit, order, names[worst]
                 )
             )
-    return found
+    return found + _range_ends(trajectory, limits, names)
+
+
+def _range_ends(trajectory: Trajectory, limits: Limits, names: Sequence[str]) -> list[Violation]:
+    """At the samples: between two, a speed takes hardly more of what is allowed."""
+    if limits.range_ends is None:
+        return []
+    speeds = trajectory.velocities
+    low, high = limits.velocity_bounds_rad_s(trajectory.positions)
+    allowed = np.maximum(np.where(speeds < 0, -low, high), LEAST_SPEED_RAD_S)
+    ratio = np.abs(speeds) / allowed
+    row, worst = divmod(int(np.argmax(ratio)), limits.joints)
+    if ratio[row, worst] <= 1 + ENDS_ROUNDING:
+        return []
+    found, most = float(np.abs(speeds)[row, worst]), float(allowed[row, worst])
+    name = "joint velocity toward the end of its range"
+    return [Violation(name, found, most, "rad/s", 1, names[worst])]
 
 
 def _tool(tool: NDArray, turns: Rotation, limits: Limits) -> list[Violation]:

@@ -5,5 +5,9 @@ class UserError(Exception):
     """Something a user can mend; the message says what was expected, what came, the choices."""
 
 
+class LimitsError(ValueError):
+    """Limits that cannot be meant; the message names the field."""
+
+
 class RobotError(ValueError):
     """A robot's file that cannot be used; the message names the file, the field and the choices."""

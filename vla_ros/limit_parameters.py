@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from vla_ros.errors import UserError
+from vla_ros.errors import LimitsError, UserError
 from vla_ros.limits import (
     LARGEST,
     REACH_M,
     Box,
     Limits,
-    LimitsError,
     check_corner,
     check_keep_out,
     per_joint,

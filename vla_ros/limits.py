@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from policies.interface import ToolLimits
 from sim import robot
+from vla_ros.errors import LimitsError
+from vla_ros.range_ends import RangeEnds
 
 JOINT_FIELDS = (
     "position_lower_rad",
@@ -44,12 +46,9 @@ LARGEST = {  # of what can be meant; more is another unit
     "stop_condition": 10_000.0,
     "gripper_effort_n": 500.0,
 }
+LEAST_END_SPEED_RAD_S = 0.1  # allowed toward the end of a range where joints are told to go
 REACH_M = 10.0  # of a workspace's corners from the base; more is another unit
 ROOM_M = 100.0  # of boxes to keep out of: floors and walls are large
-
-
-class LimitsError(ValueError):
-    """Limits that cannot be meant; the message names the field."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +92,7 @@ class Limits:
     velocity_rad_s: NDArray[np.float64]  # (n,)
     acceleration_rad_s2: NDArray[np.float64]  # (n,)
     jerk_rad_s3: NDArray[np.float64]  # (n,)
+    range_ends: RangeEnds | None = None  # slower toward them; None: nothing is published
     velocity_fraction: float = 0.9  # of `velocity_rad_s`, the most that is used
     workspace: Box = Box((0.20, -0.45, 0.004), (0.78, 0.45, 0.70))  # tool, base frame
     workspace_margin_m: float = 0.10  # a pose this far outside is moved inside; beyond: refused
@@ -123,6 +123,7 @@ class Limits:
                 f"position_lower_rad: expected less than position_upper_rad, got "
                 f"{list(self.position_lower_rad)} and {list(self.position_upper_rad)}"
             )
+        self._check_range_ends()
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, (int, float)) and not (np.isfinite(value) and value >= 0):
@@ -138,6 +139,24 @@ class Limits:
                 f"and {self.stop_condition}"
             )
 
+    def _check_range_ends(self) -> None:
+        ends = self.range_ends
+        if ends is None:
+            return
+        if len(ends.lower_rad) != self.joints:
+            raise LimitsError(
+                f"range_ends: expected {self.joints} numbers each, got {len(ends.lower_rad)}"
+            )
+        if np.any(self.position_lower_rad < np.asarray(ends.lower_rad)) or np.any(
+            self.position_upper_rad > np.asarray(ends.upper_rad)
+        ):
+            raise LimitsError(
+                f"range_ends: expected ends around the joints' range, got "
+                f"{list(ends.lower_rad)} and {list(ends.upper_rad)}"
+            )
+        if np.any(np.greater_equal(*self.target_range_rad)):
+            raise LimitsError("range_ends: expected some range in which joints may turn, got none")
+
     @property
     def joints(self) -> int:
         return len(self.position_lower_rad)
@@ -146,6 +165,27 @@ class Limits:
     def allowed_velocity_rad_s(self) -> NDArray[np.float64]:
         """(n,)."""
         return self.velocity_fraction * np.asarray(self.velocity_rad_s)
+
+    def velocity_bounds_rad_s(
+        self, positions: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The least, 0 or below, and the most allowed at `positions` (..., n) [rad]; as those."""
+        most = np.broadcast_to(self.allowed_velocity_rad_s, positions.shape)
+        if self.range_ends is None:
+            return -most, most
+        down, up = (
+            self.velocity_fraction * each for each in self.range_ends.speeds_rad_s(positions)
+        )
+        return -np.minimum(most, down), np.minimum(most, up)
+
+    @property
+    def target_range_rad(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(n,) each: where joints may be told to go, and can be moved to at all."""
+        lower, upper = np.asarray(self.position_lower_rad), np.asarray(self.position_upper_rad)
+        if self.range_ends is None:
+            return lower, upper
+        first, last = self.range_ends.reachable_rad(LEAST_END_SPEED_RAD_S)
+        return np.maximum(lower, first), np.minimum(upper, last)
 
     @property
     def tool(self) -> ToolLimits:
@@ -194,11 +234,18 @@ def per_joint(value: float | Sequence[float], joints: int) -> NDArray[np.float64
 
 # Positions, velocities: see `sim.robot`. Accelerations: the robot's 10 rad/s^2. Jerk: a tenth of
 # the robot's 5000 rad/s^3, so that motions begin and end softly. Tool: the robot's 9 m/s^2 and
-# 4500 m/s^3; https://frankarobotics.github.io/docs/robot_specifications.html
+# 4500 m/s^3; https://frankarobotics.github.io/docs/robot_specifications.html. Ends: libfranka's, a
+# little beyond the positions of `sim.robot`; see `RangeEnds`.
 FR3_LIMITS = Limits(
     robot.POSITION_LOWER_RAD,
     robot.POSITION_UPPER_RAD,
     robot.VELOCITY_LIMIT_RAD_S,
     per_joint(10.0, 7),
     per_joint(500.0, 7),
+    RangeEnds(
+        lower_rad=(-2.7501, -1.7918, -2.9065, -3.0481, -2.8101, 0.54092, -3.0196),
+        upper_rad=(2.7501, 1.7918, 2.9065, -0.1458, 2.8101, 4.5205, 3.0196),
+        braking_rad_s2=(6.0, 2.585, 3.5, 4.0, 17.0, 5.5, 17.0),
+        offset_rad_s=(0.30, 0.20, 0.20, 0.30, 0.35, 0.35, 0.35),
+    ),
 )

@@ -261,7 +261,7 @@ def _waypoints(
                 f"pose {_rounded(position)} m turns a joint by {turned:.2f} rad in one step; "
                 f"at most {limits.joint_step_rad:.2f} rad expected"
             )
-        solution = np.clip(solution, limits.position_lower_rad, limits.position_upper_rad)
+        solution = np.clip(solution, *limits.target_range_rad)
         reason = _closed(solution, start, limits, body)
         if reason:
             if not waypoints:

@@ -8,7 +8,8 @@ import numpy as np
 from sim import arm_description
 from sim.arm_model import ArmModel
 from sim.kinematics import Kinematics
-from vla_ros.limits import Limits, LimitsError
+from vla_ros.errors import LimitsError
+from vla_ros.limits import Limits
 
 
 def base_frames(model: mujoco.MjModel, text: str) -> list[str]:

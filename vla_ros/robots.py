@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sim import arm_description, arm_model, robot
 from sim.arm_model import ArmModel, ArmModelError
 from sim.yaml_file import YamlError, expected_one_of, read_yaml, shortened
-from vla_ros.errors import RobotError
+from vla_ros.errors import LimitsError, RobotError
 from vla_ros.limits import (
     FR3_LIMITS,
     JOINT_FIELDS,
@@ -28,11 +28,11 @@ from vla_ros.limits import (
     REACH_M,
     Box,
     Limits,
-    LimitsError,
     check_corner,
     check_keep_out,
     per_joint,
 )
+from vla_ros.range_ends import RangeEnds
 from vla_ros.robot_checks import base_frames, check_home, unchecked
 from vla_ros.robot_topics import ROS_NAME, TOPICS, check_topics
 
@@ -53,7 +53,7 @@ BOXES = ("workspace_low_m", "workspace_high_m", "keep_out_m")
 NUMBERS = tuple(
     each.name
     for each in fields(Limits)
-    if each.name not in (*JOINT_FIELDS, "workspace", "keep_out")
+    if each.name not in (*JOINT_FIELDS, "workspace", "keep_out", "range_ends")
 )
 
 
@@ -244,7 +244,7 @@ def _stated(value: str | None, name: str) -> float:
 
 
 def _limits(section: Any, published: Mapping[str, NDArray], joints: int) -> Limits:
-    _check_keys("limits", section, {*JOINT_FIELDS, *NUMBERS, *BOXES})
+    _check_keys("limits", section, {*JOINT_FIELDS, *NUMBERS, *BOXES, "range_ends"})
     values: dict[str, Any] = {}
     for name in JOINT_FIELDS:
         if name in section:
@@ -271,6 +271,8 @@ def _limits(section: Any, published: Mapping[str, NDArray], joints: int) -> Limi
                 f"limits: {name}: expected at most {LARGEST[name]:g}, got "
                 f"{shortened(section[name])}: another unit?"
             )
+    if "range_ends" in section:
+        values["range_ends"] = _range_ends(section["range_ends"], joints)
     low, high = (_corner(section.get(name), f"limits: {name}") for name in BOXES[:2])
     for name, corner_m in zip(BOXES[:2], (low, high), strict=True):
         check_corner(f"limits: {name}", corner_m, REACH_M)
@@ -284,6 +286,17 @@ def _limits(section: Any, published: Mapping[str, NDArray], joints: int) -> Limi
     values["keep_out"] = tuple(Box(tuple(each[:3]), tuple(each[3:])) for each in boxes)
     check_keep_out("limits: keep_out_m", values["keep_out"])
     return Limits(**values)
+
+
+def _range_ends(section: Any, joints: int) -> RangeEnds:
+    names = [each.name for each in fields(RangeEnds)]
+    _check_keys("limits: range_ends", section, set(names))
+    return RangeEnds(
+        **{
+            name: tuple(_numbers(section.get(name), f"limits: range_ends: {name}", joints).tolist())
+            for name in names
+        }
+    )
 
 
 def _gripper(content: Mapping[str, Any], arm_joints: tuple[str, ...]) -> Gripper:

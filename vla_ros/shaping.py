@@ -14,7 +14,7 @@ import ruckig
 from numpy.typing import NDArray
 
 from policies.interface import ActionError
-from vla_ros.limits import Limits
+from vla_ros.limits import LEAST_END_SPEED_RAD_S, Limits
 from vla_ros.trajectory import SAMPLE_NS, Phase, Trajectory
 
 # Sampled at 20 ms, the controller's polynomials swing a little beyond the exact motion.
@@ -24,6 +24,8 @@ USED_VELOCITY = 0.98  # of the allowed velocity
 PASSING_SHARE = 0.6  # of that acceleration between two waypoints: it begins and ends at none
 ROUNDS = 4  # to find speeds that suit the time which the slowest joint needs
 LONGER = 1.5  # times as long is the most that a round gives a piece
+END_SHARES = np.array([0.5, 0.75, 0.875, 0.9375, 1.0])  # parts of a way to the end of a range
+LEAST_CUT_RAD = 0.05  # shorter ways are not cut up
 MISS_GAIN_S = 0.1  # that leaving out the first waypoint must gain: an action's time
 LONGEST_S = 6.0  # of a motion: another chunk has to come earlier (`chunk_timeout_s` ends at 5 s)
 LONGEST_STOP_S = 20.0
@@ -82,17 +84,45 @@ def _fastest(
     the others, at speeds meant for the shorter time, would run past it and come back for a run-up.
     So the speeds are chosen anew for longer times, until they suit.
     """
+    waypoints, times_s, rows = _with_points_near_ends(start, waypoints, times_s, limits)
     wanted_s = np.maximum(np.diff(times_s, prepend=0.0), 1e-3)
     pieces, took_s = _rounds(start, waypoints, wanted_s, wanted_s, limits)
     if not took_s.sum() < LONGEST_S:  # from times so much too short, no few rounds lead there
         moves = np.diff(np.vstack([start.positions, waypoints]), axis=0)
-        least_s = np.abs(moves / (USED_VELOCITY * limits.allowed_velocity_rad_s)).max(axis=1)
+        low, high = limits.velocity_bounds_rad_s(waypoints)
+        bounds = np.maximum(np.where(moves < 0, -low, high), LEAST_END_SPEED_RAD_S / 10)
+        least_s = np.abs(moves / (USED_VELOCITY * bounds)).max(axis=1)
         first_s = np.maximum(wanted_s, least_s)
         with suppress(ShapingError):
             others, later_s = _rounds(start, waypoints, wanted_s, first_s, limits)
             if later_s.sum() < took_s.sum():
                 pieces, took_s = others, later_s
-    return pieces, np.cumsum(took_s)
+    return pieces, np.cumsum(took_s)[rows]
+
+
+def _with_points_near_ends(
+    start: Phase, waypoints: NDArray, times_s: NDArray, limits: Limits
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Points (m, n) on the straight lines between the waypoints (k, n), when each is wanted (m,),
+    and which of them (k,) are the waypoints.
+
+    A piece is as slow as its end allows (`_slow_to_ends`). One that leads near the end of a joint's
+    range is cut up, each part half as long as the one before, so that only the last is that slow.
+    """
+    path, ends_s = np.vstack([start.positions, waypoints]), np.concatenate([[0.0], times_s])
+    rows = np.arange(len(waypoints))
+    low, high = limits.velocity_bounds_rad_s(path)
+    moves = np.diff(path, axis=0)
+    before = np.where(moves < 0, -low[:-1], high[:-1])
+    after = np.where(moves < 0, -low[1:], high[1:])
+    slows = np.any((np.abs(moves) > LEAST_CUT_RAD) & (after < 0.5 * before), axis=1)
+    if not slows.any():
+        return waypoints, times_s, rows
+    shares = [END_SHARES if each else np.ones(1) for each in slows]
+    points = [path[row] + shares[row][:, None] * moves[row] for row in rows]
+    instants_s = [ends_s[row] + shares[row] * np.diff(ends_s)[row] for row in rows]
+    ends = np.cumsum([len(part) for part in shares]) - 1
+    return np.concatenate(points), np.concatenate(instants_s), ends
 
 
 def _rounds(
@@ -129,6 +159,7 @@ def _pieces(
     pieces, phase = [], start
     for waypoint, speed, duration_s in zip(waypoints, speeds, durations_s, strict=True):
         request = _request(phase, limits)
+        _slow_to_ends(request, np.stack([phase.positions, waypoint]), limits)
         request.target_position, request.target_velocity = waypoint, speed
         request.target_acceleration = np.zeros(limits.joints)
         request.minimum_duration = float(duration_s)
@@ -192,8 +223,9 @@ def passing_velocities(
     before, after = slopes[:-1], slopes[1:]
     middle = (path[2:] - path[:-2]) / (spans_s[:-1] + spans_s[1:])
     most = 1.5 * np.minimum(np.abs(before), np.abs(after))
-    most = np.minimum(most, USED_VELOCITY * limits.allowed_velocity_rad_s)
-    speeds[:-1] = np.where(before * after > 0, np.clip(middle, -most, most), 0.0)
+    low, high = limits.velocity_bounds_rad_s(waypoints[:-1])
+    low, high = np.maximum(-most, USED_VELOCITY * low), np.minimum(most, USED_VELOCITY * high)
+    speeds[:-1] = np.where(before * after > 0, np.clip(middle, low, high), 0.0)
     gains = 2 * PASSING_SHARE * USED_ACCELERATION * limits.acceleration_rad_s2 * np.abs(moves)
     reached = np.where(start.velocities * moves[0] > 0, start.velocities, 0.0)
     for row in range(len(speeds)):
@@ -214,6 +246,14 @@ def _request(phase: Phase, limits: Limits) -> ruckig.InputParameter:
     request.max_acceleration = USED_ACCELERATION * np.asarray(limits.acceleration_rad_s2)
     request.max_jerk = USED_JERK * np.asarray(limits.jerk_rad_s3)
     return request
+
+
+def _slow_to_ends(request: ruckig.InputParameter, way: NDArray, limits: Limits) -> None:
+    """No faster in either direction than is allowed at both ends of a `way` (2, n) [rad]."""
+    low, high = limits.velocity_bounds_rad_s(way)
+    least = limits.velocity_fraction * LEAST_END_SPEED_RAD_S  # else it could not move away, too
+    request.min_velocity = USED_VELOCITY * np.minimum(low.max(axis=0), -least)
+    request.max_velocity = USED_VELOCITY * np.maximum(high.min(axis=0), least)
 
 
 def _solve(request: ruckig.InputParameter, joints: int) -> ruckig.Trajectory:

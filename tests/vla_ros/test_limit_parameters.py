@@ -5,9 +5,9 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from vla_ros.errors import UserError
+from vla_ros.errors import LimitsError, UserError
 from vla_ros.limit_parameters import LIMIT_PARAMETERS, limits_of
-from vla_ros.limits import FR3_LIMITS, Box, Limits, LimitsError
+from vla_ros.limits import FR3_LIMITS, Box, Limits
 from vla_ros.robots import NUMBERS
 
 DEFAULTS = {parameter.name: parameter.default for parameter in LIMIT_PARAMETERS}

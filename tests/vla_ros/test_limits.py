@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from vla_ros.limits import ABOVE_ZERO, FR3_LIMITS, Box, Limits, LimitsError
+from vla_ros.errors import LimitsError
+from vla_ros.limits import ABOVE_ZERO, FR3_LIMITS, Box, Limits
 
 numbers = st.floats(width=64)
 corners = st.tuples(numbers, numbers, numbers)

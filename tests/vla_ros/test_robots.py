@@ -73,6 +73,7 @@ def test_the_fr3_of_the_file_is_the_one_that_is_simulated():
     robot = load_robot("fr3")
     for field in JOINT_FIELDS:
         np.testing.assert_array_equal(getattr(robot.limits, field), getattr(FR3_LIMITS, field))
+    assert robot.limits.range_ends == FR3_LIMITS.range_ends
     assert robot.gripper == FR3.gripper
     assert robot.limits.workspace == FR3_LIMITS.workspace
     for number in NUMBERS:
@@ -207,6 +208,9 @@ def changed(tmp_path):
             r"workspace_low_m: expected x, y, z \[m\], at most 10 m from .*got \[-800, -500, 10\]",
         ),
         ({"limits": {"keep_out_m": [[-800, 0, 0, 1, 1, 1]]}}, "keep_out_m: .* at most 100 m"),
+        ({"limits": {"range_ends": 3}}, "range_ends: expected keys and values, got 3"),
+        ({"limits": {"range_ends": {"end_rad": 1}}}, "range_ends: expected.* got 'end_rad'"),
+        ({"limits": {"range_ends": {"lower_rad": -9}}}, "upper_rad: .* or 6 of .*got nothing"),
         ({"limits": {"speed_m_s": 500}}, "limits: speed_m_s: expected at most 3, got 500"),
         ({"limits": {"jerk_rad_s3": [1e6] * 6}}, "jerk_rad_s3: expected at most 100000, got"),
         (

@@ -20,6 +20,7 @@ from vla_ros.robots import Robot
 
 STEP_S = 0.005  # at which the tool's way is sampled
 ROUNDING = 1e-3  # of a joint's limit
+END_ROUNDING, END_ROUNDING_RAD_S = 0.02, 0.005  # near the ends of ranges: a share, and beyond it
 TOOL_ROUNDING = 0.02  # of a tool's limit: differences between samples
 WORKSPACE_ROUNDING_M = 0.002
 JITTER_S = 0.1  # commands carry no time of their own, so each may come so much early or late
@@ -133,6 +134,7 @@ class CommandMonitor:
             Measure("joint beyond its range", max(0.0, float(outside.max())), 0.0, 1e-3),
             Measure("speed at the end", float(np.abs(velocities[-1]).max()), 0.0, 1e-6),
             _worst("joint velocity", np.abs(velocities).max(axis=0), limits.allowed_velocity_rad_s),
+            self._toward_ends(positions, velocities),
         ]
         if len(times_s) < 2:
             return found
@@ -147,7 +149,23 @@ class CommandMonitor:
             ("joint jerk", 3, limits.jerk_rad_s3),
         ):
             found.append(_worst(name, np.abs(spline(dense, order)).max(axis=0), allowed))
+        found.append(self._toward_ends(spline(dense), spline(dense, 1)))
         return found
+
+    def _toward_ends(self, positions: NDArray, velocities: NDArray) -> Measure:
+        """By how much a joint is faster than it may be so near to the end that it turns to."""
+        ends, name = self._limits.range_ends, "joint faster than allowed near the end of its range"
+        if ends is None:
+            return Measure(name, 0.0, 0.0)
+        up = velocities > 0
+        distances = np.where(
+            up, np.asarray(ends.upper_rad) - positions, positions - np.asarray(ends.lower_rad)
+        )
+        squares = 2 * np.asarray(ends.braking_rad_s2) * distances
+        most = np.sqrt(np.maximum(squares, 0)) - np.asarray(ends.offset_rad_s)
+        most = (1 + END_ROUNDING) * self._limits.velocity_fraction * np.maximum(most, 0)
+        beyond = float((np.abs(velocities) - most).max())
+        return Measure(name, max(0.0, beyond), 0.0, END_ROUNDING_RAD_S)
 
     def _jump(
         self, now_ns: int, first_s: float, first: NDArray, measured: Sequence[NDArray]

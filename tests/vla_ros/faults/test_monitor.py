@@ -85,6 +85,8 @@ def test_standing_still_passes(monitor):
         (command(moved(0, np.linspace(0, 1, 11)), step_ms=20), "joint jerk"),
         (command(moved(0, [0.0, 0.5]), step_ms=500), "joint acceleration"),
         (command(moved(0, [0.0, 2.8]), step_ms=1500), "joint velocity"),
+        (command(moved(3, np.linspace(-0.45, -0.53, 5)), step_ms=100),
+         "joint faster than allowed near the end of its range"),
         (command(moved(0, [0.3])), "jump at the start"),
         (command(moved(0, [0.0, 2.0]), step_ms=3000), "out of the workspace"),
     ],
