@@ -142,7 +142,7 @@ def _range_ends(trajectory: Trajectory, limits: Limits, names: Sequence[str]) ->
     low, high = limits.velocity_bounds_rad_s(trajectory.positions)
     allowed = np.maximum(np.where(speeds < 0, -low, high), LEAST_SPEED_RAD_S)
     ratio = np.abs(speeds) / allowed
-    row, worst = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
+    row, worst = divmod(int(np.argmax(ratio)), limits.joints)
     if ratio[row, worst] <= 1 + ENDS_ROUNDING:
         return []
     found, most = float(np.abs(speeds)[row, worst]), float(allowed[row, worst])

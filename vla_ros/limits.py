@@ -147,8 +147,8 @@ class Limits:
             raise LimitsError(
                 f"range_ends: expected {self.joints} numbers each, got {len(ends.lower_rad)}"
             )
-        if np.any(self.position_lower_rad < ends.lower_rad) or np.any(
-            self.position_upper_rad > ends.upper_rad
+        if np.any(self.position_lower_rad < np.asarray(ends.lower_rad)) or np.any(
+            self.position_upper_rad > np.asarray(ends.upper_rad)
         ):
             raise LimitsError(
                 f"range_ends: expected ends around the joints' range, got "
@@ -243,9 +243,9 @@ FR3_LIMITS = Limits(
     per_joint(10.0, 7),
     per_joint(500.0, 7),
     RangeEnds(
-        lower_rad=np.array([-2.7501, -1.7918, -2.9065, -3.0481, -2.8101, 0.54092, -3.0196]),
-        upper_rad=np.array([2.7501, 1.7918, 2.9065, -0.1458, 2.8101, 4.5205, 3.0196]),
-        braking_rad_s2=np.array([6.0, 2.585, 3.5, 4.0, 17.0, 5.5, 17.0]),
-        offset_rad_s=np.array([0.30, 0.20, 0.20, 0.30, 0.35, 0.35, 0.35]),
+        lower_rad=(-2.7501, -1.7918, -2.9065, -3.0481, -2.8101, 0.54092, -3.0196),
+        upper_rad=(2.7501, 1.7918, 2.9065, -0.1458, 2.8101, 4.5205, 3.0196),
+        braking_rad_s2=(6.0, 2.585, 3.5, 4.0, 17.0, 5.5, 17.0),
+        offset_rad_s=(0.30, 0.20, 0.20, 0.30, 0.35, 0.35, 0.35),
     ),
 )

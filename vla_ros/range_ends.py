@@ -21,10 +21,10 @@ class RangeEnds:
     rate_limiting.h`), whose robot ends a motion that is faster. Away from an end it says nothing.
     """
 
-    lower_rad: NDArray[np.float64]  # (n,), may lie beyond the range that is used
-    upper_rad: NDArray[np.float64]  # (n,)
-    braking_rad_s2: NDArray[np.float64]  # (n,)
-    offset_rad_s: NDArray[np.float64]  # (n,)
+    lower_rad: tuple[float, ...]  # (n,); may lie beyond the range that is used
+    upper_rad: tuple[float, ...]  # (n,)
+    braking_rad_s2: tuple[float, ...]  # (n,)
+    offset_rad_s: tuple[float, ...]  # (n,)
 
     def __post_init__(self) -> None:
         count = len(np.atleast_1d(self.lower_rad))
@@ -46,15 +46,16 @@ class RangeEnds:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The most toward the lower ends and toward the upper ones, 0 or more, as `positions`."""
         return (
-            self._speeds_rad_s(positions - self.lower_rad),
-            self._speeds_rad_s(self.upper_rad - positions),
+            self._speeds_rad_s(positions - np.asarray(self.lower_rad)),
+            self._speeds_rad_s(np.asarray(self.upper_rad) - positions),
         )
 
     def reachable_rad(self, speed_rad_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Between which positions (n,) [rad] joints may turn at `speed_rad_s` either way."""
-        distance_rad = (self.offset_rad_s + speed_rad_s) ** 2 / (2 * self.braking_rad_s2)
-        return self.lower_rad + distance_rad, self.upper_rad - distance_rad
+        speeds = np.asarray(self.offset_rad_s) + speed_rad_s
+        distances = speeds**2 / (2 * np.asarray(self.braking_rad_s2))
+        return np.asarray(self.lower_rad) + distances, np.asarray(self.upper_rad) - distances
 
     def _speeds_rad_s(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
-        fastest = np.sqrt(2 * self.braking_rad_s2 * np.maximum(distances, 0.0))
-        return np.maximum(fastest - self.offset_rad_s, 0.0)
+        fastest = np.sqrt(2 * np.asarray(self.braking_rad_s2) * np.maximum(distances, 0.0))
+        return np.maximum(fastest - np.asarray(self.offset_rad_s), 0.0)

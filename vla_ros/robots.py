@@ -293,7 +293,7 @@ def _range_ends(section: Any, joints: int) -> RangeEnds:
     _check_keys("limits: range_ends", section, set(names))
     return RangeEnds(
         **{
-            name: _numbers(section.get(name), f"limits: range_ends: {name}", joints)
+            name: tuple(_numbers(section.get(name), f"limits: range_ends: {name}", joints).tolist())
             for name in names
         }
     )

@@ -122,8 +122,8 @@ def _with_points_near_ends(
     shares = [END_SHARES if each else np.ones(1) for each in slows]
     points = [path[row] + shares[row][:, None] * moves[row] for row in rows]
     instants_s = [ends_s[row] + shares[row] * np.diff(ends_s)[row] for row in rows]
-    rows = np.cumsum([len(part) for part in shares]) - 1
-    return np.concatenate(points), np.concatenate(instants_s), rows
+    ends = np.cumsum([len(part) for part in shares]) - 1
+    return np.concatenate(points), np.concatenate(instants_s), ends
 
 
 def _rounds(

@@ -158,8 +158,11 @@ class CommandMonitor:
         if ends is None:
             return Measure(name, 0.0, 0.0)
         up = velocities > 0
-        distances = np.where(up, ends.upper_rad - positions, positions - ends.lower_rad)
-        most = np.sqrt(np.maximum(2 * ends.braking_rad_s2 * distances, 0)) - ends.offset_rad_s
+        distances = np.where(
+            up, np.asarray(ends.upper_rad) - positions, positions - np.asarray(ends.lower_rad)
+        )
+        squares = 2 * np.asarray(ends.braking_rad_s2) * distances
+        most = np.sqrt(np.maximum(squares, 0)) - np.asarray(ends.offset_rad_s)
         most = (1 + END_ROUNDING) * self._limits.velocity_fraction * np.maximum(most, 0)
         beyond = float((np.abs(velocities) - most).max())
         return Measure(name, max(0.0, beyond), 0.0, END_ROUNDING_RAD_S)
