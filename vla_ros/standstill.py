@@ -21,7 +21,8 @@ class Standstill:
     def __init__(self) -> None:
         self._since_ns = 0
         self._stood: NDArray[np.float64] | None = None  # (n,) [rad], where it stands
-        self._low = self._high = np.zeros(0)  # (n,) [rad], of the commands since then
+        self._low: NDArray[np.float64] = np.zeros(0)  # (n,) [rad], of the commands since then
+        self._high: NDArray[np.float64] = np.zeros(0)
 
     def forget(self) -> None:
         """The arm is not told to move any more."""
