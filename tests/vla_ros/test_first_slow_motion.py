@@ -24,9 +24,9 @@ class Watched(Lockstep):
 
     sent: list
 
-    def _send(self, command):
+    def _send(self, command, so_far):
         self.sent.append(command)
-        super()._send(command)
+        super()._send(command, so_far)
 
     def _over(self):
         return self._simulation.time_s > DURATION_S
