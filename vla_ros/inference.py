@@ -159,8 +159,8 @@ class InferenceLoop:
                 return
             self._pacer.take(observation.stamp_ns)
             if observation.instruction != self._instruction:
-                self._instruction = observation.instruction
                 self._policy.reset()
+                self._instruction = observation.instruction  # not if that raised
             start_s = time.perf_counter()
             chunk = self._policy.predict_chunk(observation)
             self.latency_ms = (time.perf_counter() - start_s) * 1e3

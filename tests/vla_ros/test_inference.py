@@ -162,6 +162,24 @@ def test_the_same_instruction_for_other_work_resets_the_policy(it):
     assert len(it.policy.seen) == 6
 
 
+def test_a_policy_that_cannot_be_reset_is_asked_nothing_until_it_can(it):
+    problems = [OSError("no connection"), None]
+
+    def reset():
+        problem = problems.pop(0)
+        if problem:
+            raise problem
+
+    it.policy.reset = reset
+    it.newest = observation(10 * PERIOD_NS)
+    it.loop.step()
+    assert it.policy.seen == []
+    assert it.reports == [("ERROR", "OSError: no connection")]
+    it.newest = observation(11 * PERIOD_NS)
+    it.loop.step()
+    assert it.policy.seen == [11 * PERIOD_NS]
+
+
 def test_a_failing_policy_is_reported_and_publishes_nothing(it):
     it.policy.error = ActionError("actions: expected finite numbers, got nan")
     it.newest = observation(10 * PERIOD_NS)
