@@ -52,6 +52,8 @@ from vla_ros.texts import shortened
 
 OUTPUTS = ("trajectory", "twist")  # joint_trajectory_controller, MoveIt Servo
 GRIPPER_EFFORT = "gripper_effort_n"
+CLOCKS_APART_NS = 200_000  # two clocks that are read within so long are read at one instant
+CLOCK_READINGS = 5  # at most, on a machine that is starved
 DEFAULT, PACE = Timeouts(), Pace()
 PARAMETERS = (
     Parameter(
@@ -225,6 +227,15 @@ class ExecutorNode(Node):
     def _steady_ns(self) -> int:
         return steady_ns()
 
+    def _both_clocks(self) -> tuple[int, int]:
+        """The node's and the wall clock's time [ns] of one instant: a process that is set aside
+        between the two would take what was just said for older than that."""
+        for _ in range(CLOCK_READINGS):
+            wall_ns, now_ns, then_ns = time.time_ns(), self._now_ns(), time.time_ns()
+            if then_ns - wall_ns < CLOCKS_APART_NS:
+                break
+        return now_ns, wall_ns
+
     # --- what arrives -----------------------------------------------------------------------
 
     def _on_joints(self, message: JointState) -> None:
@@ -281,11 +292,10 @@ class ExecutorNode(Node):
         The newest counts. What ends the work does so whatever its age; and while one is awaited,
         `Execution` judges which is new enough, and says so.
         """
-        now_ns = self._now_ns()
+        now_ns, wall_ns = self._both_clocks()
         age_ns = 0
         stopped = self._execution.awaits_instruction
         if info is not None:
-            wall_ns = time.time_ns()
             age_ns = wall_ns - info["source_timestamp"]
             place = self._instructions.place(message.data, info["source_timestamp"], wall_ns)
             if place is Place.AGAIN:

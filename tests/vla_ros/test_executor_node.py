@@ -332,6 +332,26 @@ def test_an_executor_takes_no_instruction_from_before_its_start(make_node):
     assert not node._execution.awaits_instruction
 
 
+def test_a_pause_between_two_clocks_does_not_age_an_instruction(make_node, monkeypatch):
+    """The process is set aside for 50 ms just then: what is said 10 ms after the start counts."""
+    from std_msgs.msg import String
+
+    node = make_node()
+    wall_ns = 10**18  # when the node's clock shows what it shows
+    start_ns = node.clock.now_ns
+    readings = iter([40 * MS])  # the pause is over before the clock is read a second time
+
+    def read():
+        node.clock.now_ns += next(readings, 0)
+        return wall_ns + node.clock.now_ns - start_ns
+
+    node.clock.now_ns += 20 * MS
+    monkeypatch.setattr(time, "time_ns", read)
+    said_ns = wall_ns + 10 * MS
+    node._on_instruction(String(data="wander"), {"source_timestamp": said_ns})
+    assert not node._execution.awaits_instruction
+
+
 def test_in_simulation_an_executor_takes_an_old_instruction(make_node):
     from std_msgs.msg import String
 
