@@ -50,7 +50,8 @@ class Timeouts:
 LONGEST_REASON = 500  # characters, whatever a library or a sender has to say
 STARTED, RESET = "started", "reset"  # after which it waits for an instruction
 ALONE = "the other executor has gone"  # likewise
-STOOD = "the arm stood still though told to move (a stop of its own? an obstacle?)"  # likewise
+STOOD = "the arm stood still though told to move (a stop of its own? an obstacle?)"
+GO_ON = "call /executor/reset to go on"
 NEW = "the instruction is new"
 
 
@@ -139,14 +140,14 @@ class Execution:
             self._check_that_it_moves(positions, now_ns)
 
     def _check_that_it_moves(self, positions: NDArray[np.float64], now_ns: int) -> None:
-        """Nothing goes on by itself when an arm is let go: somebody may have a hand there."""
+        """Nothing goes on by itself when an arm is let go: somebody may have a hand there, and
+        instructions may come from a program that knows nothing of it."""
         if self.state is not State.MOVING:
             self._standstill.forget()
             return
         stamp_ns = self._joints.stamp_ns
         if self._standstill.add(positions, self.command.at(stamp_ns).positions, stamp_ns):
-            self._stop(State.HOLDING, STOOD, now_ns)
-            self.wait_for_instruction(now_ns, STOOD)
+            self._stop(State.STOPPED, f"{STOOD}; {GO_ON}", now_ns)
 
     @property
     def fingers_told(self) -> bool:
@@ -283,7 +284,7 @@ class Execution:
     def on_emergency_stop(self, now_ns: int) -> None:
         """Stop and hold until `reset`."""
         self._waits_since = ""
-        self._stop(State.STOPPED, "emergency stop; call /executor/reset to go on", now_ns)
+        self._stop(State.STOPPED, f"emergency stop; {GO_ON}", now_ns)
 
     def on_invalid(self, reason: str, now_ns: int) -> None:
         """Something arrived that cannot even be read as a chunk: hold."""
@@ -292,8 +293,9 @@ class Execution:
     def forbid(self, reason: str, now_ns: int) -> None:
         """While there is a `reason` nothing moves; when there is none any more, it waits for an
         instruction: who took the cause away may still have a hand there."""
-        ended, self._forbidden = self._forbidden and not reason, reason
-        if reason and (self.state is State.MOVING or self._motions.creeps(now_ns)):
+        began, ended = reason and not self._forbidden, self._forbidden and not reason
+        self._forbidden = reason
+        if (reason and self.state is State.MOVING) or (began and self._motions.creeps(now_ns)):
             self._stop(State.HOLDING, reason, now_ns, creeping=True)
         if ended and self.state is not State.STOPPED:
             self.wait_for_instruction(now_ns, ALONE)

@@ -38,6 +38,7 @@ class Pace:
     follow_rad: float = 0.2  # an arm further than this from its command does not follow it
     settle_ns: int = 100_000_000  # after coming to rest the measured pose is held
     settle_rad: float = 0.005  # unless the command is this near to it
+    sag_rad: float = 0.1  # or after it was taken over there
     first_hold_ns: int = 0  # before the first motion the measured pose is held for this long
     taken_ns: int = 1_000_000_000  # so long a pose that was taken over counts as the arm's
 
@@ -95,10 +96,8 @@ class Motions:
         """
         if self.command.running is None:
             return self._pace.first_hold_ns > 0
-        if now_ns - self._taken_at_ns <= self._pace.taken_ns:
-            return (
-                False  # it was, and sags by a little again: an arm is never quite where it should
-            )
+        if now_ns - self._taken_at_ns <= self._pace.taken_ns:  # it was, and sags a little again,
+            return self._watch.turning or self._gap_rad(joints) > self._pace.sag_rad
         return self._gap_rad(joints) > self._pace.settle_rad
 
     def take_over(self, joints: NDArray, now_ns: int) -> Trajectory:

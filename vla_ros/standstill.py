@@ -19,10 +19,9 @@ class Standstill:
     """Compares what is measured with what was commanded at that time, while the arm should move."""
 
     def __init__(self) -> None:
-        self._since_ns = 0
         self._stood: NDArray[np.float64] | None = None  # (n,) [rad], where it stands
-        self._low: NDArray[np.float64] = np.zeros(0)  # (n,) [rad], of the commands since then
-        self._high: NDArray[np.float64] = np.zeros(0)
+        self._told: NDArray[np.float64] = np.zeros(0)  # (n,) [rad], the command when it came there
+        self._told_to_move_ns: int | None = None  # when the command had left that
 
     def forget(self) -> None:
         """The arm is not told to move any more."""
@@ -33,9 +32,10 @@ class Standstill:
     ) -> bool:
         """(n,) [rad] each, at `stamp_ns`. True: it has stood still although it was told to move."""
         if self._stood is None or np.max(np.abs(measured - self._stood)) > STANDS_RAD:
-            self._since_ns, self._stood = stamp_ns, measured
-            self._low = self._high = commanded
+            self._stood, self._told, self._told_to_move_ns = measured, commanded, None
             return False
-        self._low, self._high = np.minimum(self._low, commanded), np.maximum(self._high, commanded)
-        told_rad = float(np.max(self._high - self._low))
-        return stamp_ns - self._since_ns >= STANDS_NS and told_rad >= TOLD_RAD
+        if self._told_to_move_ns is None:
+            if np.max(np.abs(commanded - self._told)) >= TOLD_RAD:
+                self._told_to_move_ns = stamp_ns
+            return False
+        return stamp_ns - self._told_to_move_ns >= STANDS_NS

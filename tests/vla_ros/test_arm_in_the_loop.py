@@ -180,6 +180,48 @@ def test_until_a_motion_begins_the_old_one_goes_on_as_it_was_checked(lead_ms):
     assert arm.used()[1] < 1.01
 
 
+@pytest.mark.parametrize("lag_ms", [30, 100, 200, 350])
+def test_an_arm_that_lags_may_rest_and_go_on(lag_ms):
+    """As at every grasp: it moves, stands for the fingers, and moves on."""
+    arm = Arm()
+    arm.measured = lambda at: arm.path[max(0, len(arm.path) - 1 - lag_ms)]
+    arm.begin()
+    for round_index in range(60):
+        lifted_m = 0.01 * (min(round_index, 20) + max(0, round_index - 40))
+        arm.chunk([TOOL + [0, 0, min(0.01 * i + lifted_m, 0.3)] for i in range(1, 4)])
+        arm.step(100)
+        assert arm.state is not State.STOPPED, arm.execution.reason
+
+
+@pytest.mark.parametrize("speed_rad_s", [0.03, 0.06, 0.2])
+def test_an_arm_that_is_led_by_hand_begins_no_motion_far_from_where_it_is(speed_rad_s):
+    led = np.zeros(7)
+    arm = Arm(Pace(first_hold_ns=1000 * MS), measured=lambda _: HOME + led)
+    arm.begin()
+    gaps = []
+    for _ in range(60):
+        tool, _rotation = BODY.forward(HOME + led)
+        before = arm.execution.accepted
+        arm.chunk([tool + [0, 0.01 * i, 0] for i in range(1, 4)])
+        if arm.execution.accepted > before:
+            start = arm.execution.command.running.positions[0]
+            gaps.append(float(np.abs(start - HOME - led).max()))
+            break
+        led[0] += speed_rad_s * 0.1 if led[0] < 0.6 else 0.0
+        arm.step(100)
+    assert gaps and gaps[0] <= Pace().sag_rad
+
+
+def test_another_executor_is_no_reason_to_say_the_same_hold_again_and_again():
+    arm = Arm(Pace(first_hold_ns=1000 * MS))
+    arm.begin()
+    arm.chunk([TOOL] * 3)
+    for _ in range(50):
+        arm.execution.forbid("expected one executor, got 2", arm.now)
+        arm.step(10)
+    assert arm.messages <= 2
+
+
 @pytest.mark.parametrize("step_m", [0.005, 0.01, 0.02])
 def test_an_arm_that_was_stopped_by_its_own_means_does_not_go_on_by_itself(step_m):
     arm = Arm()
@@ -199,13 +241,18 @@ def test_an_arm_that_was_stopped_by_its_own_means_does_not_go_on_by_itself(step_
     stood = arm.at
     for _ in range(30):
         ask()
-    assert arm.state is State.HOLDING
+    assert arm.state is State.STOPPED
     assert arm.execution.reason.startswith(STOOD)
     arm.released, let_go = True, len(arm.path)
-    for _ in range(5):
+    for text in ("go", "go", "", "go", "another"):  # of programs that know nothing of it
+        arm.execution.on_instruction(text, arm.now)
         ask()
     np.testing.assert_array_equal(arm.at, stood)
-    arm.execution.on_instruction("go", arm.now)  # the same again, but said now
+    assert arm.execution.reset(arm.now)
+    arm.step(50)
+    ask()
+    np.testing.assert_array_equal(arm.at, stood)
+    arm.execution.on_instruction("go", arm.now)
     arm.step(50)
     for _ in range(8):
         ask()

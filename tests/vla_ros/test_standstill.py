@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vla_ros.standstill import STANDS_NS, Standstill
+from vla_ros.standstill import STANDS_NS, TOLD_RAD, Standstill
 
 MS = 1_000_000
 
@@ -21,13 +21,16 @@ def first_noticed_ms(measured, commanded, for_ms=3000):
 def test_an_arm_that_stops_is_noticed_when_it_could_have_followed():
     noticed_ms = first_noticed_ms(lambda t: [0.3 * min(t, 1.0), 0.0], lambda t: [0.3 * t, 0.0])
     assert noticed_ms is not None
-    assert 1000 - 20 <= noticed_ms - STANDS_NS / MS <= 1000
+    told_ms = 1000 + TOLD_RAD / 0.3 * 1000
+    assert abs(noticed_ms - told_ms - STANDS_NS / MS) <= 30
 
 
 @pytest.mark.parametrize(
     ("measured", "commanded"),
     [
         (lambda t: [0.3 * t - 0.06], lambda t: [0.3 * t]),  # lags by 0.2 s
+        (lambda t: [0.3 * max(t - 1.4, 0)], lambda t: [0.3 * max(t - 1.0, 0)]),  # after a rest, too
+        (lambda t: [0.03 * max(t - 1.4, 0)], lambda t: [0.03 * max(t - 1.0, 0)]),  # however slow
         (lambda t: [0.01 * t], lambda t: [0.1]),  # is slow, and told nothing new
         (lambda t: [0.0], lambda t: [0.06]),  # sags
         (lambda t: [0.0], lambda t: [0.008 * np.sin(6 * t)]),  # is told hardly anything
@@ -46,3 +49,5 @@ def test_what_was_told_before_is_forgotten():
     watch.forget()
     assert not watch.add(still, np.array([0.1]), 700 * MS)
     assert not watch.add(still, np.array([0.1]), 1400 * MS)
+    assert not watch.add(still, np.array([0.2]), 1500 * MS)
+    assert watch.add(still, np.array([0.2]), 2000 * MS)

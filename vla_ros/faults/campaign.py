@@ -118,6 +118,8 @@ def run_fault(
     finally:
         for channel in rig.channels.values():
             channel.end()
+    if rig.stopped:  # the arm stood still though told to move: an encoder that is stuck says so
+        rig.reset()
     rig.instruct(WANDER)  # after a reset nothing moves without
     since_ns = begun_ns if fault.action is Action.KILL else time.monotonic_ns()
     try:

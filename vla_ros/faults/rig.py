@@ -29,7 +29,7 @@ from vla_ros.faults.channel import Channel
 from vla_ros.faults.fault import CHUNKS, GRIPPER, IMAGES, INSTRUCTION, JOINTS
 from vla_ros.faults.graph import CAMERA, RAW
 from vla_ros.faults.monitor import JITTER_S, CommandMonitor, JointCommand, Measure, worst
-from vla_ros.faults.timing import MOVING, Sample
+from vla_ros.faults.timing import MOVING, STOPPED, Sample
 from vla_ros.robots import FR3
 from vla_ros.runtime import LATCHED, RELIABLE, SENSOR, TWICE_HEARD
 
@@ -39,7 +39,7 @@ SPIN_S = 0.005  # a delayed message waits no longer than this beyond its time
 SERVICE_TIMEOUT_S = 20.0
 QUEUE = 100  # commands that may wait for the monitor: none must be lost
 RECENT_ANSWERS = 10
-RESTS = ("holding", "stopped")  # what the executor calls it
+RESTS = ("holding", STOPPED)  # what the executor calls it
 TRANSITIONS = {
     "configure": Transition.TRANSITION_CONFIGURE,
     "activate": Transition.TRANSITION_ACTIVATE,
@@ -147,6 +147,11 @@ class Rig(Node):
         """Send one, as an operator would."""
         self._stop.publish(Bool(data=True))
         self.stopped_ns = time.monotonic_ns()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the executor waits for a reset, as far as it has told."""
+        return bool(self.watch.states) and self.watch.states[-1][1] == STOPPED
 
     def reset(self) -> bool:
         """Ask the executor to end its emergency stop."""

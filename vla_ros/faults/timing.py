@@ -18,7 +18,7 @@ from vla_ros.execution import Timeouts
 from vla_ros.faults.channel import Channel
 from vla_ros.faults.fault import CHUNKS, GRIPPER, IMAGES, JOINTS, Holds
 
-MOVING = "moving"  # what the executor calls it
+MOVING, STOPPED = "moving", "stopped"  # what the executor calls it
 REST_RAD_S = 0.03  # slower, the arm stands still
 REST_NS = 100_000_000  # for that long
 # Within which the arm stands still: braking (up to 0.3 s), the wait after it (0.1 s), and back to
