@@ -239,7 +239,8 @@ class Execution:
         try:
             if not -self._timeouts.joints_ns <= age_ns <= self._timeouts.chunk_age_ns:
                 raise ActionError(self._too_old(age_ns))
-            if self.state is not State.MOVING and self.command.end_ns > now_ns:
+            resting = self.state is not State.MOVING
+            if resting and (self.command.end_ns > now_ns or self._motions.settles(now_ns)):
                 return  # it comes to rest first, and then begins softly
             if self.state is State.MOVING and self._motions.strays(joints):
                 raise ActionError(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TURNING_RAD_S = 0.02  # slower, an arm stands
-NOISE_RAD = 0.005  # of encoders; no arm in motion stays within it for long
+NOISE_RAD = 0.003  # of encoders: two counts of 4096 a turn
 WINDOW_NS = 100_000_000
 MARGIN_RAD = 0.1  # on top of what the arm can have moved
 LEAP_WORKING_NS = 2_000_000_000

@@ -96,9 +96,17 @@ class Motions:
         """
         if self.command.running is None:
             return self._pace.first_hold_ns > 0
-        if now_ns - self._taken_at_ns <= self._pace.taken_ns:  # it was, and sags a little again,
-            return self._watch.turning or self._gap_rad(joints) > self._pace.sag_rad
-        return self._gap_rad(joints) > self._pace.settle_rad
+        most_rad = self._pace.settle_rad
+        if self._just_taken(now_ns):  # and sags a little again: no arm is quite where it should be
+            most_rad = self._pace.sag_rad
+        return self._gap_rad(joints) > most_rad
+
+    def settles(self, now_ns: int) -> bool:
+        """Whether an arm that was taken over still turns: it sags, or somebody leads it."""
+        return self._just_taken(now_ns) and self._watch.turning
+
+    def _just_taken(self, now_ns: int) -> bool:
+        return now_ns - self._taken_at_ns <= self._pace.taken_ns
 
     def take_over(self, joints: NDArray, now_ns: int) -> Trajectory:
         """Hold the arm where it is measured; a motion can begin from there afterwards."""
