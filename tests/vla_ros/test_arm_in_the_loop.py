@@ -207,7 +207,7 @@ def test_an_arm_that_is_led_by_hand_begins_no_motion_far_from_where_it_is(speed_
             start = arm.execution.command.running.positions[0]
             gaps.append(float(np.abs(start - HOME - led).max()))
             break
-        led[0] += speed_rad_s * 0.1 if led[0] < 0.6 else 0.0
+        led[0] += speed_rad_s * 0.1 if led[0] < 0.2 else 0.0
         arm.step(100)
     assert gaps and gaps[0] <= Pace().sag_rad
 
