@@ -16,7 +16,7 @@ from vla_ros.synchronizer import Snapshot, StreamError, Synchronizer
 
 JOINTS, EXECUTOR = "joint_states", "executor_node"  # what is watched besides the cameras
 EXECUTOR_SILENT_NS = 1_000_000_000  # an executor that was heard is gone when silent for longer
-INTERRUPTED = ("stopped", "waiting")  # of its states: after a stop, and after its own start
+STOPPED, WAITING = "stopped", "waiting"  # of its states
 NOTHING_HEARD = Streams((JOINTS, EXECUTOR))
 
 
@@ -40,6 +40,7 @@ class PolicyInputs:
         self.instruction = ""
         self._refusal = ""  # why there is none
         self._interrupted = False  # the executor has ended the work and waits for an instruction
+        self._executor = ""  # who it is; empty: it has not told
         self._instructions = Newest()
         self._used_stamp_ns = 0
 
@@ -66,7 +67,7 @@ class PolicyInputs:
 
         Both times are of the wall clock; `published_ns` None: it is the newest. A text that is too
         long to be one ends the work, as the empty one does. Returns whether other work begins, be
-        it with the same text: after the empty one, and after an executor that was stopped.
+        it with the same text: after the empty one, and after an executor was stopped or started.
         """
         if published_ns is not None and (
             self._instructions.place(text, published_ns, now_ns or published_ns) is not Place.NEWEST
@@ -85,10 +86,24 @@ class PolicyInputs:
         return other
 
     def on_executor(self, now_ns: int, state: str = "") -> None:
-        """It is alive; `state` is what it tells."""
+        """It is alive; `state` is what it tells.
+
+        One that waits has just been started, if it was never heard before. Later it may only miss
+        the joints for a moment, and goes on with the same work.
+        """
         with self._lock:
+            first = self.streams.age_ns(EXECUTOR, now_ns) is None
             self.streams.on(EXECUTOR, now_ns)
-            self._interrupted |= state in INTERRUPTED
+            self._interrupted |= state == STOPPED or (first and state == WAITING)
+
+    def on_executor_presence(self, identity: str) -> None:
+        """Who the executor is: another one than before works on nothing that was said before it.
+
+        Two at once move nothing (`rivals.py`), and whichever stays waits for an instruction.
+        """
+        with self._lock:
+            self._interrupted |= bool(self._executor) and identity != self._executor
+            self._executor = identity
 
     def newest(
         self, now_ns: int, report: Callable[[str, str], None]

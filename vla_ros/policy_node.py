@@ -116,6 +116,9 @@ class PolicyNode(LifecycleNode):
         self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, SENSOR)
         subscribe_words(self, topics.INSTRUCTION, self._on_instruction)
         self.create_subscription(String, topics.EXECUTOR_STATE, self._on_executor_state, RELIABLE)
+        self.create_subscription(
+            String, topics.EXECUTOR_PRESENCE, self._on_executor_presence, RELIABLE
+        )
         self._loop = InferenceLoop(
             policy,
             self._next_observation,
@@ -239,6 +242,10 @@ class PolicyNode(LifecycleNode):
     def _on_executor_state(self, message: String) -> None:
         if self._inputs is not None:
             self._inputs.on_executor(self._now_ns(), message.data)
+
+    def _on_executor_presence(self, message: String) -> None:
+        if self._inputs is not None:
+            self._inputs.on_executor_presence(message.data)
 
     def on_callback_error(self, error: Exception) -> None:
         """A fault of ours, or a message nobody thought of: the executor holds without chunks."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Protocol
@@ -61,25 +61,33 @@ class Websocket:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="remote-policy")
 
     def send(self, data: bytes, timeout_s: float) -> None:
-        try:
+        with self._hanging_up_if_interrupted():
             self._thread.submit(self._connection.send, data).result(timeout_s)
-        except TimeoutError:
-            raise
-        except (ConnectionClosed, OSError) as error:
-            raise ConnectionLostError(f"the connection was lost: {error}") from error
 
     def receive(self, timeout_s: float) -> bytes | str:
-        try:
+        with self._hanging_up_if_interrupted():
             return self._connection.recv(timeout_s)
+
+    @contextlib.contextmanager
+    def _hanging_up_if_interrupted(self) -> Iterator[None]:
+        """After Ctrl-C Python would wait at its end for who is still writing; and whoever goes on
+        would take the answer that nobody heard for the one to his next question."""
+        try:
+            yield
         except TimeoutError:
             raise
         except (ConnectionClosed, OSError) as error:
             raise ConnectionLostError(f"the connection was lost: {error}") from error
+        except BaseException:
+            self.abandon()
+            raise
 
     def close(self) -> None:
-        with contextlib.suppress(OSError, RuntimeError):  # in time; and not while Python ends
-            self._thread.submit(self._end).result(GOODBYE_S)
-        self.abandon()
+        try:
+            with contextlib.suppress(OSError, RuntimeError):  # in time; and not while Python ends
+                self._thread.submit(self._end).result(GOODBYE_S)
+        finally:  # also when Ctrl-C comes in that second
+            self.abandon()
 
     def abandon(self) -> None:
         with contextlib.suppress(OSError, RuntimeError):

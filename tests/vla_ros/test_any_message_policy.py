@@ -240,6 +240,7 @@ class Life(RuleBasedStateMachine):
     @rule(text=texts)
     def hear_the_executor(self, text):
         self.node._on_executor_state(String(data=text))
+        self.node._on_executor_presence(String(data=text))
 
     @rule(jump_ms=st.sampled_from([-3_600_000, -200, 20, 300, 1500, 3_600_000]))
     def pass_time(self, jump_ms):

@@ -113,11 +113,41 @@ def test_who_instructs_again_after_an_end_or_a_stop_wants_other_work(it):
     it.on_executor(NOW_NS, "moving")
     it.on_executor(NOW_NS, "holding")
     assert not it.on_instruction("come")
-    for state in ("stopped", "waiting"):
+    it.on_executor(NOW_NS, "stopped")
+    it.on_executor(NOW_NS, "holding")  # as it is after a reset
+    assert it.on_instruction("come")
+    assert not it.on_instruction("come")
+
+
+def test_a_gap_of_the_joint_states_is_no_other_work(it):
+    for state in ("moving", "waiting", "holding", "moving"):
         it.on_executor(NOW_NS, state)
-        it.on_executor(NOW_NS, "holding")  # as it is after a reset
-        assert it.on_instruction("come")
-        assert not it.on_instruction("come")
+    assert not it.on_instruction("go")
+
+
+@pytest.mark.parametrize("state", ["waiting", "holding", "moving"])
+def test_a_policy_that_comes_later_takes_only_an_executor_that_waits_for_a_new_one(it, state):
+    it.on_executor_presence("one")
+    it.on_executor(NOW_NS, state)
+    assert it.on_instruction("go") == (state == "waiting")
+    it.on_executor(NOW_NS, state)
+    it.on_executor_presence("one")
+    assert not it.on_instruction("go")
+
+
+@pytest.mark.parametrize("heard", [["two"], ["two", "one", "two", "one"]])
+def test_another_executor_or_two_of_which_one_stays_begin_other_work(it, heard):
+    """Started anew, without a second of silence; or each heard ten times a second for a while."""
+    it.on_executor_presence("one")
+    it.on_executor(NOW_NS, "moving")
+    assert not it.on_instruction("go")
+    for identity in heard:
+        it.on_executor_presence(identity)
+    it.on_executor(NOW_NS, "waiting")
+    assert it.on_instruction("go")
+    it.on_executor_presence(heard[-1])
+    it.on_executor(NOW_NS, "waiting")  # it has not moved yet
+    assert not it.on_instruction("go")
 
 
 def test_an_older_instruction_begins_no_other_work(it):

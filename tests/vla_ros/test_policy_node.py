@@ -203,12 +203,13 @@ def test_a_policy_that_hangs_is_not_loaded_beside_itself_by_another_life_either(
     assert len(loaded) == 2
 
 
-@pytest.mark.parametrize("end", ["empty instruction", "emergency stop"])
+@pytest.mark.parametrize("end", ["empty instruction", "emergency stop", "executor started anew"])
 def test_after_an_end_the_same_instruction_begins_with_a_policy_that_has_forgotten(make_node, end):
     policy = Still()
     node = make_node(lambda parameters: policy)
     node.trigger_configure()
     node._loop._running.set()  # its thread is this one
+    node._on_executor_presence(messages_string("one"))
 
     def look():
         joints(node, node._now_ns())
@@ -220,6 +221,8 @@ def test_after_an_end_the_same_instruction_begins_with_a_policy_that_has_forgott
     assert policy.resets == 1
     if end == "empty instruction":
         node._on_instruction(messages_string(""))
+    elif end == "executor started anew":
+        node._on_executor_presence(messages_string("two"))
     else:
         node._on_executor_state(messages_string("stopped"))
         node._on_executor_state(messages_string("holding"))  # it was reset

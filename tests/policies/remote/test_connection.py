@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import os
 import re
+import signal
 import socket
 import ssl
 import threading
@@ -106,6 +108,68 @@ def test_closing_waits_neither_for_the_network_nor_for_who_is_writing(deaf: Open
         threads.submit(connection.close).result(PATIENCE_S)
         with pytest.raises(ConnectionLostError):
             asking.result(PATIENCE_S)
+    assert_ended(connection)
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[Callable[[], None]]:
+    """Does what Ctrl-C does, whatever other tests have left in its place."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: os.kill(os.getpid(), signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_while_a_question_does_not_go_out_leaves_nobody_writing(
+    deaf: Open, ctrl_c: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python waits for its threads when it ends: who is left writing keeps it from that."""
+    connection = deaf()
+    write = connection._connection.send
+
+    def write_and_be_interrupted(data: bytes) -> None:
+        ctrl_c()
+        write(data)
+
+    monkeypatch.setattr(connection._connection, "send", write_and_be_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        connection.send(MORE_THAN_FITS, 10 * PATIENCE_S)
+    monkeypatch.undo()
+    assert_ended(connection)
+
+
+def test_ctrl_c_while_an_answer_is_awaited_hangs_up(
+    deaf: Open, ctrl_c: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever goes on would take that answer for the one to his next question."""
+    connection = deaf()
+    listen = connection._connection.recv
+
+    def listen_and_be_interrupted(timeout_s: float) -> Any:
+        ctrl_c()
+        return listen(timeout_s)
+
+    monkeypatch.setattr(connection._connection, "recv", listen_and_be_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        connection.receive(PATIENCE_S)
+    assert_ended(connection)
+
+
+def test_ctrl_c_while_closing_still_hangs_up(
+    deaf: Open, ctrl_c: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = deaf()
+    with pytest.raises(TimeoutError):
+        connection.send(MORE_THAN_FITS, 0.2)
+    submit = connection._thread.submit
+
+    def submit_and_be_interrupted(work: Callable[[], None]) -> Any:
+        monkeypatch.undo()
+        ctrl_c()
+        return submit(work)
+
+    monkeypatch.setattr(connection._thread, "submit", submit_and_be_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        connection.close()
     assert_ended(connection)
 
 
