@@ -148,6 +148,12 @@ class RecorderNode(Node):
             lambda message, info: self._on_emergency_stop(message, info),
             WAITING,
         )
+        self.create_subscription(
+            String,
+            topics.EXECUTOR_STATE,
+            lambda message, info: self._on_executor_state(message, info),
+            RELIABLE,
+        )
         self.create_timer(TURN_S, self._on_turn, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.create_service(Trigger, topics.RECORDER_DISCARD, self._on_discard)
         self.create_timer(1.0 / DIAGNOSTICS_RATE_HZ, self._publish_diagnostics)
@@ -256,7 +262,7 @@ class RecorderNode(Node):
         self._hear(lambda: self.recorder.on_success(message.data, published_ns), info)
 
     def _on_emergency_stop(self, message: Bool, info: Info = None) -> None:
-        """As the executor: whoever says it, and however old it is."""
+        """Whoever says it."""
         published_ns = _published_ns(info)
         if not message.data:
             return
@@ -265,6 +271,10 @@ class RecorderNode(Node):
             if place is Place.AGAIN:
                 return
         self._hear(lambda: self.recorder.on_emergency_stop(published_ns), info)
+
+    def _on_executor_state(self, message: String, info: Info = None) -> None:
+        """Among the words: when it moves again, it does so for an instruction that came before."""
+        self._hear(lambda: self.recorder.on_executor(message.data), info)
 
     def _hear(self, take: Callable[[], None], info: Info) -> None:
         """Let the recorder know, when the images that came before have been taken."""

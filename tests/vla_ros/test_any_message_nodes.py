@@ -334,6 +334,7 @@ def test_no_message_breaks_the_recorder(make_node, tmp_path, monkeypatch):
         st.tuples(st.just("success"), st.booleans()),
         st.tuples(st.just("discard"), st.none()),
         st.tuples(st.just("stop"), st.booleans()),
+        st.tuples(st.just("state"), st.one_of(st.sampled_from(["stopped", "moving"]), texts)),
         st.tuples(st.just("clock"), jumps_ms),
         st.tuples(st.just("run"), st.sampled_from([300, 800])),
     )
@@ -378,6 +379,8 @@ def test_no_message_breaks_the_recorder(make_node, tmp_path, monkeypatch):
             node._on_discard(None, Trigger.Response())
         elif kind == "stop":
             node._on_emergency_stop(Bool(data=value))
+        elif kind == "state":
+            node._on_executor_state(String(data=value))
         elif kind == "clock":
             node.now_ns += value * MS
         else:
@@ -400,6 +403,7 @@ def test_no_message_breaks_the_recorder(make_node, tmp_path, monkeypatch):
         run(3000)  # whatever was believed of the clock
         before = len(files.appended)
         node._on_instruction(String(data="lift it"))
+        node._on_executor_state(String(data="moving"))
         run(1000)
         node._on_instruction(String(data=""))
         assert len(files.appended) == before + 1, node.recorder.last

@@ -158,6 +158,21 @@ def test_an_emergency_stop_is_heard_however_it_is_published(make_node):
     assert took == ["on_emergency_stop", "on_instruction"]
 
 
+def test_the_executors_state_is_heard_at_its_place_among_the_words(make_node):
+    """It moves for an instruction that was published before, and may be heard after."""
+    from std_msgs.msg import String
+
+    node, _ = make_node("cameras:=[front]")
+    assert node.get_subscriptions_info_by_topic("/executor/state")
+    took = []
+    for name in ("on_instruction", "on_executor"):
+        setattr(node.recorder, name, lambda *given: took.append(given[0]))
+    node._on_executor_state(String(data="moving"), info(0.2))
+    node._on_instruction(String(data="go on"), info(0.5))
+    turns(node)
+    assert took == ["go on", "moving"]
+
+
 def turns(node):
     for _ in range(3):
         node._on_turn()

@@ -21,6 +21,8 @@ from vla_ros.recording.resample import (
 )
 from vla_ros.recording.words import REPEATED_NS
 
+# Drivers that are ended together end so far apart at most: then `ros2 launch` ends them by force.
+SHUTDOWN_NS = 5_000_000_000
 LATE_WORD_NS = 200_000_000  # on how an episode went, after its end; so long the recorder waits, too
 
 
@@ -133,11 +135,12 @@ def _plan(streams: BagStreams, mapping: TopicMapping, start_ns: int, end_ns: int
         usable &= _covered(stream, instants + period_ns * stream.next_row, mapping.max_gap_s * 1e9)
     for camera in mapping.cameras.values():
         stamps = np.array(streams.arrivals[camera.topic].stamps_ns, np.int64)
-        usable &= ticks >= stamps.min() if len(stamps) else False
+        usable &= _shown(stamps, ticks, mapping.max_gap_s * 1e9)
     rows = np.flatnonzero(usable)
     if len(rows):  # what lies between is looked at below
         rows = np.arange(rows[0], rows[-1] + 1)
-    plan.trimmed = len(ticks) - len(rows)
+    unseen_ns = end_ns - int(inside[-1]) if len(inside) else 0  # by the first camera, at its end
+    plan.trimmed = len(ticks) + unseen_ns // period_ns - len(rows)
     if len(rows) < mapping.min_rows:
         plan.left_out = plan.left_out or (
             f"expected {mapping.min_rows} rows or more in which every stream has data, "
@@ -177,22 +180,39 @@ def _outcome(streams: BagStreams, mapping: TopicMapping, start_ns: int, end_ns: 
 
 
 def _silence(streams: BagStreams, mapping: TopicMapping, start_ns: int, end_ns: int) -> str:
-    """Why an episode lacks its end, or a beginning that somebody has marked; else empty.
+    """Why an episode lacks its beginning or its end; else empty.
 
-    Before a recording's first messages drivers may still be starting.
+    Where nobody has marked them, drivers are still starting, and do not end at one instant.
     """
-    marked = mapping.episodes.by == "topic"
+    max_gap_ns = mapping.max_gap_s * 1e9
+    begin_is_marked = mapping.episodes.by == "topic"
+    words = streams.words.get(mapping.episodes.topic, []) if begin_is_marked else []
+    end_is_marked = any(received_ns == end_ns for received_ns, _ in words)
+    most_ns = {
+        "first": max_gap_ns if begin_is_marked else np.inf,
+        "last": max_gap_ns if end_is_marked else max(max_gap_ns, SHUTDOWN_NS),
+    }
     for topic, stamps in _watched(streams, mapping):
         inside = stamps[(stamps >= start_ns) & (stamps <= end_ns)]
         first_ns, last_ns = (inside[0], inside[-1]) if len(inside) else (end_ns, start_ns)
-        silent_ns = {"first": first_ns - start_ns if marked else 0, "last": end_ns - last_ns}
+        silent_ns = {"first": first_ns - start_ns, "last": end_ns - last_ns}
         for where, each_ns in silent_ns.items():
-            if each_ns > mapping.max_gap_s * 1e9:
+            if each_ns > most_ns[where]:
                 return (
                     f"{topic}: nothing for its {where} {each_ns / 1e6:.0f} ms, "
-                    f"at most {mapping.max_gap_s * 1e3:.0f} ms expected"
+                    f"at most {most_ns[where] / 1e6:.0f} ms expected"
                 )
     return ""
+
+
+def _shown(
+    stamps_ns: NDArray[np.int64], ticks: NDArray[np.int64], max_gap_ns: float
+) -> NDArray[np.bool_]:
+    """Where a camera's newest image is of then."""
+    if not len(stamps_ns):
+        return np.zeros(len(ticks), dtype=bool)
+    stamps_ns = stamps_ns[rising(stamps_ns)]
+    return (ticks >= stamps_ns[0]) & (ages_ns(stamps_ns, ticks) <= max_gap_ns)
 
 
 def _covered(

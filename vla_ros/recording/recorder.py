@@ -24,6 +24,7 @@ from vla_ros.recording.episode import EpisodeInProgress, EpisodeRefusedError, Pi
 from vla_ros.recording.joint_history import JointHistory
 from vla_ros.recording.outcomes import Ended, whose
 from vla_ros.recording.settings import Settings
+from vla_ros.recording.stops import Stop
 from vla_ros.recording.words import Said
 from vla_ros.topics import ARM_COMMAND
 
@@ -58,7 +59,7 @@ class Recorder:
         }
         self._joints = JointHistory()
         self._arm, self._gripper = RecentCommands(), RecentCommands()
-        self._said = Said()
+        self._said, self._stop = Said(), Stop()
         self._instructed_ns: int | None = None  # when it was published
         self._pending = False  # an instruction waits for an image to begin with
         self._episode: EpisodeInProgress | None = None
@@ -68,6 +69,7 @@ class Recorder:
         self.recorded = 0
         self.discarded = 0
         self.last = "waiting for an instruction"
+        self._remarked = ""  # why an instruction is not recorded; once, however often it is given
 
     @property
     def recording(self) -> bool:
@@ -102,8 +104,21 @@ class Recorder:
         `now_ns` is when it arrived. `published_ns` None: nothing that was said before is still on
         its way.
         """
-        if self._said.is_again(text, now_ns):
-            if self._pending or not self._said.anew:
+        # Simulated time may stand still; by when it was published a text is given anew even then.
+        again = self._said.is_again(text, published_ns or now_ns)
+        if self._stop.in_force:
+            self._instructed_ns = published_ns
+            self._begin_after_stop()
+            return
+        if again:
+            if self._pending:
+                return
+            if not self._said.anew:
+                if text and self._episode is None:
+                    self._remark(
+                        f"{text!r} is only repeated: to be recorded, it must not be given for 2 s "
+                        "before, or the empty one be given first"
+                    )
                 return
             if self._episode is not None and self._episode.success is None:
                 self._on_event(
@@ -123,14 +138,25 @@ class Recorder:
         self._instructed_ns, self._pending = published_ns, bool(text)
 
     def on_emergency_stop(self, published_ns: int | None = None) -> None:
-        """What the arm does then nobody demonstrates. As the executor, it waits for an instruction
-        that is given anew."""
-        self._pending = False
+        """What the arm does then nobody demonstrates. The next episode begins when the executor
+        moves again. One older than the instruction is a latched one, found late."""
         stopped = None if published_ns is None else whose(published_ns, self._ended, None)
         for each in [each for each in self._ended if each.episode is stopped]:
             self._ended.remove(each)
             self._discarded(EMERGENCY_STOP, each.episode)
+        if published_ns is not None and published_ns < (self._instructed_ns or 0):
+            return
+        self._stop.begin()
+        if self._pending:
+            self._pending = False
+            self._say(f"{EMERGENCY_STOP}: no episode begins")
         self._refuse(EMERGENCY_STOP)
+
+    def on_executor(self, state: str) -> None:
+        """What it tells on `/executor/state`, 10 times a second: it knows whether a stop counts."""
+        if self._stop.on_executor(state):
+            self.on_emergency_stop()
+        self._begin_after_stop()
 
     def on_success(self, success: bool, published_ns: int | None = None) -> None:
         """How an episode went; the last word before its end counts.
@@ -233,6 +259,14 @@ class Recorder:
 
     # --- episodes ---------------------------------------------------------------------------
 
+    def _begin_after_stop(self) -> None:
+        if self._stop.end(self.instruction):
+            self._pending = True
+        elif self._stop.in_force and self.instruction:
+            self._remark(
+                f"{EMERGENCY_STOP}: {self.instruction!r} is recorded when the executor moves again"
+            )
+
     def _begin(self, now_ns: int) -> None:
         if missing := self._unseen():  # commands come with the episode
             self.last = f"waiting for {', '.join(missing)}"
@@ -240,7 +274,7 @@ class Recorder:
         shapes = {name: recent[-1].image.shape for name, recent in self._pictures.items()}
         if self.files is None:
             self.files = self._open_files(shapes)
-        self._pending = False
+        self._pending, self._remarked = False, ""
         first_ns = self._pictures[self._settings.cameras[0]][-1].stamp_ns
         self._episode = EpisodeInProgress(
             self.instruction,
@@ -304,6 +338,11 @@ class Recorder:
     def _say(self, text: str) -> None:
         self.last = text
         self._on_event(text)
+
+    def _remark(self, text: str) -> None:
+        if text != self._remarked:
+            self._remarked = text
+            self._on_event(text)
 
     def _note(self, entry: Mapping[str, object]) -> None:
         assert self.files is not None

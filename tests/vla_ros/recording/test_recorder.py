@@ -480,6 +480,20 @@ def test_a_text_that_is_repeated_all_the_time_is_said_once(tmp_path):
     arm.say("")
     assert [each.length for each in arm.files.appended] == [59]
     assert not [each for each in arm.heard if "again" in each]
+    ignored = [each for each in arm.heard if each.startswith("'lift it' is only repeated: ")]
+    assert len(ignored) == 1  # and once
+
+
+def test_while_simulated_time_stands_still_a_text_is_given_anew_by_when_it_is_published(tmp_path):
+    arm = Robot(tmp_path)
+    arm.run(0.5)
+    arm.say("lift it", 10**18)
+    arm.run(0.5)
+    arm.recorder.discard()
+    arm.say("lift it", 10**18 + 1_900 * MS)
+    assert not arm.recorder._pending
+    arm.say("lift it", 10**18 + 60_000 * MS)
+    assert arm.recorder._pending
 
 
 def test_an_episode_with_an_emergency_stop_in_it_is_thrown_away(tmp_path):
@@ -499,6 +513,76 @@ def test_an_episode_with_an_emergency_stop_in_it_is_thrown_away(tmp_path):
     arm.recorder.on_emergency_stop()  # before its first image
     arm.run(1.0)
     assert (arm.recorder.recording, arm.recorder.discarded) == (False, 1)
+
+
+def repeat(arm, state, duration_s):
+    """A script gives the text once a second; the executor tells its state 10 times a second."""
+    for tick in range(round(duration_s * 10)):
+        if tick % 10 == 0:
+            arm.say("lift it", arm.now_ns)
+        arm.recorder.on_executor(state)
+        arm.run(0.1)
+
+
+def test_a_text_that_is_repeated_is_recorded_when_the_executor_moves_again(tmp_path):
+    """It counts a repetition after its reset, too."""
+    arm = Robot(tmp_path)
+    arm.run(0.5)
+    repeat(arm, "moving", 2.5)
+    arm.recorder.on_emergency_stop(arm.now_ns)
+    arm.say("lift it", arm.now_ns + MS)
+    arm.recorder.on_executor("moving")  # has not heard the stop yet
+    arm.recorder.on_executor("stopped")
+    repeat(arm, "stopped", 10.0)
+    arm.say("push it", arm.now_ns)  # moves nothing, before the reset
+    repeat(arm, "stopped", 3.0)
+    repeat(arm, "holding", 1.0)
+    assert (arm.recorder.recording, arm.recorder.discarded) == (False, 1)
+    awaited = "emergency stop: 'push it' is recorded when the executor moves again"
+    assert arm.heard.count(awaited) == 1
+    assert len(arm.heard) < 10
+    repeat(arm, "moving", 2.0)
+    arm.say("", arm.now_ns)
+    turn(arm)
+    (episode,) = arm.files.appended
+    assert (episode.task, episode.length) == ("lift it", 19)
+
+
+def test_without_an_executor_the_next_text_after_an_emergency_stop_is_recorded(tmp_path):
+    arm = Robot(tmp_path)
+    arm.run(0.5)
+    arm.say("lift it", arm.now_ns)
+    arm.recorder.on_emergency_stop(arm.now_ns + MS)
+    assert arm.recorder.last == "emergency stop: no episode begins"
+    arm.run(1.0)
+    assert not arm.recorder.recording
+    arm.say("lift it", arm.now_ns)
+    arm.run(1.0)
+    assert arm.recorder.recording
+
+
+def test_an_executor_that_is_stopped_is_heard_though_the_stop_was_not(tmp_path):
+    arm = Robot(tmp_path)
+    arm.run(0.5)
+    repeat(arm, "moving", 2.0)
+    repeat(arm, "stopped", 2.0)
+    assert arm.heard.count("episode thrown away: emergency stop") == 1
+    assert not arm.recorder.recording
+
+
+def test_an_emergency_stop_older_than_the_instruction_costs_no_episode(tmp_path):
+    """A latched one that was reset long ago, of a publisher that is found late."""
+    arm = Robot(tmp_path)
+    arm.run(0.5)
+    now_ns = arm.now_ns
+    arm.say("lift it", now_ns)
+    arm.recorder.on_emergency_stop(now_ns - 900_000 * MS)
+    arm.run(1.0)
+    assert arm.recorder.recording
+    arm.recorder.on_emergency_stop(now_ns - 1)
+    assert arm.recorder.recording
+    arm.recorder.on_emergency_stop(now_ns + 1)
+    assert not arm.recorder.recording
 
 
 def test_an_emergency_stop_finds_the_episode_that_has_just_ended(tmp_path):
