@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 STANDS_NS = 500_000_000  # longer than any arm lags behind its command
 STANDS_RAD = 0.005  # the noise of encoders, and what settles
+UNSEEN_NS = 200_000_000  # between two joint states: nobody knows what the arm did meanwhile
 TOLD_RAD = 0.02  # less may be lost in play and dry friction
 
 
@@ -22,6 +23,7 @@ class Standstill:
         self._stood: NDArray[np.float64] | None = None  # (n,) [rad], where it stands
         self._told: NDArray[np.float64] = np.zeros(0)  # (n,) [rad], the command when it came there
         self._told_to_move_ns: int | None = None  # when the command had left that
+        self._last_ns = 0
 
     def forget(self) -> None:
         """The arm is not told to move any more."""
@@ -31,7 +33,9 @@ class Standstill:
         self, measured: NDArray[np.float64], commanded: NDArray[np.float64], stamp_ns: int
     ) -> bool:
         """(n,) [rad] each, at `stamp_ns`. True: it has stood still although it was told to move."""
-        if self._stood is None or np.max(np.abs(measured - self._stood)) > STANDS_RAD:
+        unseen = not 0 <= stamp_ns - self._last_ns <= UNSEEN_NS
+        self._last_ns = stamp_ns
+        if self._stood is None or unseen or np.abs(measured - self._stood).max() > STANDS_RAD:
             self._stood, self._told, self._told_to_move_ns = measured, commanded, None
             return False
         if self._told_to_move_ns is None:

@@ -41,13 +41,26 @@ def test_lag_sag_and_play_are_none(measured, commanded):
     assert first_noticed_ms(measured, commanded) is None
 
 
+def test_time_in_which_nobody_looked_is_no_standstill():
+    """A machine that slept, or a process that was frozen."""
+    watch = Standstill()
+    still = np.zeros(1)
+    for now_ms in range(0, 400, 100):
+        assert not watch.add(still, np.array([0.001 * now_ms]), now_ms * MS)
+    assert not watch.add(still, np.array([0.5]), 60_000 * MS)
+    assert not watch.add(still, np.array([0.5]), 60_100 * MS)
+
+
 def test_what_was_told_before_is_forgotten():
     watch = Standstill()
     still = np.zeros(1)
-    assert not watch.add(still, still, 0)
-    assert not watch.add(still, np.array([0.1]), 100 * MS)
+
+    def noticed(told_rad, from_ms, to_ms):
+        told = np.array([told_rad])
+        return [watch.add(still, told, ms * MS) for ms in range(from_ms, to_ms, 100)]
+
+    noticed(0.0, 0, 200)
+    noticed(0.1, 200, 500)
     watch.forget()
-    assert not watch.add(still, np.array([0.1]), 700 * MS)
-    assert not watch.add(still, np.array([0.1]), 1400 * MS)
-    assert not watch.add(still, np.array([0.2]), 1500 * MS)
-    assert watch.add(still, np.array([0.2]), 2000 * MS)
+    assert not any(noticed(0.1, 500, 1500))
+    assert noticed(0.2, 1500, 2100) == [False] * 5 + [True]
