@@ -78,6 +78,8 @@ class Command:
         or another one comes into force. From one to the next, `at` is one cubic polynomial."""
         found: list[NDArray[np.int64]] = []
         for sent in reversed(self._sent):
+            if until_ns <= from_ns:
+                break  # all older ones were over before
             times_ns = sent.trajectory.start_ns + sent.trajectory.times_ns
             found.append(times_ns[(times_ns > from_ns) & (times_ns < until_ns)])
             until_ns = min(until_ns, sent.trajectory.start_ns)
