@@ -68,6 +68,15 @@ def image(node, stamp_ns, brightness=255):
     node._on_image("front", messages.image_to_message(pixels, stamp_ns, "front"))
 
 
+def set_to_work(node):
+    """It runs, is told what to do, and sees."""
+    node.trigger_configure()
+    node.trigger_activate()
+    node._on_instruction(messages_string("go"))
+    joints(node, node._now_ns())
+    image(node, node._now_ns())
+
+
 def test_a_configuration_that_fails_leaves_nothing_and_can_be_tried_again(make_node):
     problems = [OSError("no such file"), None]
     policy = Still()
@@ -148,11 +157,7 @@ def test_a_policy_that_hangs_does_not_begin_anew_beside_itself(make_node):
 
     policy.predict_chunk = hang
     node = make_node(lambda parameters: policy)
-    node.trigger_configure()
-    node.trigger_activate()
-    node._on_instruction(messages_string("go"))
-    joints(node, node._now_ns())
-    image(node, node._now_ns())
+    set_to_work(node)
     assert at_work.wait(60)
     stop = node._loop.stop
     node._loop.stop = lambda timeout_s=0.05: stop(0.05)  # the node would wait for 5 s
@@ -181,11 +186,7 @@ def test_a_policy_that_hangs_is_not_loaded_beside_itself_by_another_life_either(
         return loaded[-1]
 
     node = make_node(load)
-    node.trigger_configure()
-    node.trigger_activate()
-    node._on_instruction(messages_string("go"))
-    joints(node, node._now_ns())
-    image(node, node._now_ns())
+    set_to_work(node)
     assert at_work.wait(60)
     hung = node._loop
     stop = hung.stop
