@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from policies.interface import ActionError
 from vla_ros.checks import BodyLike
 from vla_ros.clock_watch import ClockWatch
 from vla_ros.command import Command
+from vla_ros.executor_state import State
 from vla_ros.fingers import Fingers
 from vla_ros.joint_watch import JointWatch
 from vla_ros.limits import Limits
@@ -26,15 +26,6 @@ from vla_ros.motions import Motions, Pace
 from vla_ros.planning import Motion, PoseChunk
 from vla_ros.standstill import Standstill
 from vla_ros.trajectory import Trajectory
-
-
-class State(Enum):
-    """What the executor is doing."""
-
-    WAITING = "waiting"  # has nothing to do yet, or cannot see the joints: sends nothing
-    MOVING = "moving"
-    HOLDING = "holding"
-    STOPPED = "stopped"  # emergency stop, until it is reset
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ from vla_ros import messages, topics
 from vla_ros.body import Body
 from vla_ros.clock_watch import steady_ns
 from vla_ros.errors import UserError
-from vla_ros.execution import Execution, Hold, Pace, State, Timeouts
+from vla_ros.execution import Execution, Hold, Pace, Timeouts
+from vla_ros.executor_state import State
 from vla_ros.joints import JointsError, positions_by_name
 from vla_ros.limit_parameters import LIMIT_PARAMETERS, limits_of
 from vla_ros.newest import Newest, Place
@@ -319,7 +320,7 @@ class ExecutorNode(Node):
         response.message = (
             "stop ended; publish an instruction to go on"
             if response.success
-            else f"expected an emergency stop, but the state is {self._execution.state.value}"
+            else f"nothing was stopped: the state is {self._execution.state.value}"
         )
         return response
 

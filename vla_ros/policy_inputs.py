@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.interface import MAX_INSTRUCTION
+from vla_ros.executor_state import State
 from vla_ros.newest import Newest, Place
 from vla_ros.still_pictures import StillPictures
 from vla_ros.streams import Streams
@@ -16,7 +17,6 @@ from vla_ros.synchronizer import Snapshot, StreamError, Synchronizer
 
 JOINTS, EXECUTOR = "joint_states", "executor_node"  # what is watched besides the cameras
 EXECUTOR_SILENT_NS = 1_000_000_000  # an executor that was heard is gone when silent for longer
-STOPPED, WAITING = "stopped", "waiting"  # of its states
 NOTHING_HEARD = Streams((JOINTS, EXECUTOR))
 
 
@@ -94,7 +94,7 @@ class PolicyInputs:
         with self._lock:
             first = self.streams.age_ns(EXECUTOR, now_ns) is None
             self.streams.on(EXECUTOR, now_ns)
-            self._interrupted |= state == STOPPED or (first and state == WAITING)
+            self._interrupted |= state == State.STOPPED or (first and state == State.WAITING)
 
     def on_executor_presence(self, identity: str) -> None:
         """Who the executor is: another one than before works on nothing that was said before it.

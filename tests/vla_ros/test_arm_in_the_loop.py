@@ -9,7 +9,8 @@ import pytest
 from sim import robot
 from vla_ros.body import Body
 from vla_ros.controllers import TrajectoryFollower
-from vla_ros.execution import STOOD, Execution, Pace, State
+from vla_ros.execution import STOOD, Execution, Pace
+from vla_ros.executor_state import State
 from vla_ros.limits import FR3_LIMITS
 from vla_ros.planning import PoseChunk
 from vla_ros.points import arm_points

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from vla_ros.body import Body
-from vla_ros.execution import Execution, Hold, Pace, State
+from vla_ros.execution import Execution, Hold, Pace
+from vla_ros.executor_state import State
 from vla_ros.limits import FR3_LIMITS
 from vla_ros.planning import PoseChunk
 from vla_ros.robots import FR3

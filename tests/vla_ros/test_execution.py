@@ -8,7 +8,8 @@ from vla_ros import shaping
 from vla_ros.body import Body
 from vla_ros.checks import tool_violations, violations
 from vla_ros.controllers import TrajectoryFollower
-from vla_ros.execution import Execution, Hold, Pace, State
+from vla_ros.execution import Execution, Hold, Pace
+from vla_ros.executor_state import State
 from vla_ros.limits import FR3_LIMITS
 from vla_ros.planning import Motion, PoseChunk, gentle_stop
 from vla_ros.points import arm_points

@@ -249,8 +249,8 @@ def test_an_emergency_stop_outlives_the_executor(make_node, monkeypatch, tmp_pat
     from std_msgs.msg import String
     from std_srvs.srv import Trigger
 
-    from vla_ros.execution import State
     from vla_ros.executor_node import ExecutorNode
+    from vla_ros.executor_state import State
     from vla_ros.graph import RUN_FOLDER
 
     monkeypatch.setenv(RUN_FOLDER, str(tmp_path))

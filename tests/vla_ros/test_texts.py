@@ -5,7 +5,8 @@ import pytest
 
 from policies.interface import ActionError
 from vla_ros import messages
-from vla_ros.execution import Execution, State
+from vla_ros.execution import Execution
+from vla_ros.executor_state import State
 from vla_ros.joints import JointsError, positions_by_name
 from vla_ros.limits import FR3_LIMITS
 from vla_ros.planning import MOST_POSES, PoseChunk, validate

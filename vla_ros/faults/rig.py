@@ -25,11 +25,12 @@ from trajectory_msgs.msg import JointTrajectory, MultiDOFJointTrajectory
 
 from sim.kinematics import Kinematics
 from vla_ros import messages, topics
+from vla_ros.executor_state import State
 from vla_ros.faults.channel import Channel
 from vla_ros.faults.fault import CHUNKS, GRIPPER, IMAGES, INSTRUCTION, JOINTS
 from vla_ros.faults.graph import CAMERA, RAW
 from vla_ros.faults.monitor import JITTER_S, CommandMonitor, JointCommand, Measure, worst
-from vla_ros.faults.timing import MOVING, STOPPED, Sample
+from vla_ros.faults.timing import Sample
 from vla_ros.robots import FR3
 from vla_ros.runtime import LATCHED, RELIABLE, SENSOR, TWICE_HEARD
 
@@ -39,7 +40,7 @@ SPIN_S = 0.005  # a delayed message waits no longer than this beyond its time
 SERVICE_TIMEOUT_S = 20.0
 QUEUE = 100  # commands that may wait for the monitor: none must be lost
 RECENT_ANSWERS = 10
-RESTS = ("holding", STOPPED)  # what the executor calls it
+RESTS = (State.HOLDING, State.STOPPED)
 TRANSITIONS = {
     "configure": Transition.TRANSITION_CONFIGURE,
     "activate": Transition.TRANSITION_ACTIVATE,
@@ -151,7 +152,7 @@ class Rig(Node):
     @property
     def stopped(self) -> bool:
         """Whether the executor waits for a reset, as far as it has told."""
-        return bool(self.watch.states) and self.watch.states[-1][1] == STOPPED
+        return bool(self.watch.states) and self.watch.states[-1][1] == State.STOPPED
 
     def reset(self) -> bool:
         """Ask the executor to end its emergency stop."""
@@ -178,7 +179,7 @@ class Rig(Node):
         """The executor says so, sends commands, and the simulated arm does."""
         watch = self.watch
         told = bool(watch.states) and watch.states[-1][0] >= begin_ns
-        moving = told and watch.states[-1][1] == MOVING and watch.last_command_ns >= begin_ns
+        moving = told and watch.states[-1][1] == State.MOVING and watch.last_command_ns >= begin_ns
         recent = [each for each in watch.samples[-10:] if each.time_ns >= begin_ns]
         return moving and any(each.speed_rad_s > MOVES_RAD_S for each in recent)
 

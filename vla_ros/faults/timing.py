@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vla_ros.execution import Timeouts
+from vla_ros.executor_state import State
 from vla_ros.faults.channel import Channel
 from vla_ros.faults.fault import CHUNKS, GRIPPER, IMAGES, JOINTS, Holds
 
-MOVING, STOPPED = "moving", "stopped"  # what the executor calls it
 REST_RAD_S = 0.03  # slower, the arm stands still
 REST_NS = 100_000_000  # for that long
 # Within which the arm stands still: braking (up to 0.3 s), the wait after it (0.1 s), and back to
@@ -92,7 +92,7 @@ def held_at(states: Sequence[tuple[int, str]], begun_ns: int) -> int | None:
     for time_ns, state in states:
         if time_ns < begun_ns:
             continue
-        if state == MOVING:
+        if state == State.MOVING:
             since_ns = None
         elif since_ns is None:
             since_ns = time_ns

@@ -6,7 +6,7 @@ script has repeated all the time. Only the executor knows; that it moves tells t
 
 from __future__ import annotations
 
-from vla_ros.execution import State
+from vla_ros.executor_state import State
 
 
 class Stop:
@@ -22,10 +22,10 @@ class Stop:
     def on_executor(self, state: str) -> bool:
         """Returns whether it is stopped and this is new: not every stop is heard by everybody."""
         self._executor = state
-        return state == State.STOPPED.value and not self.in_force
+        return state == State.STOPPED and not self.in_force
 
     def end(self, text: str) -> bool:
         """Whether it ends now; `text` is the instruction. Without an executor any one ends it."""
-        ends = self.in_force and bool(text) and self._executor in ("", State.MOVING.value)
+        ends = self.in_force and bool(text) and self._executor in ("", State.MOVING)
         self.in_force &= not ends
         return ends
