@@ -50,6 +50,7 @@ from vla_ros.stop_hearing import subscribe_stops
 from vla_ros.stop_latch import StopLatch
 from vla_ros.streams import Streams
 from vla_ros.texts import shortened
+from vla_ros.tool_pose import tool_pose
 
 OUTPUTS = ("trajectory", "twist")  # joint_trajectory_controller, MoveIt Servo
 GRIPPER_EFFORT = "gripper_effort_n"
@@ -455,6 +456,7 @@ class ExecutorNode(Node):
             "instruction": shortened(execution.instruction),
             "older_instruction": self._instructions.older,
             "outdated_instruction": execution.outdated,
+            **tool_pose(self._body, execution.fresh_joints(self._now_ns())),
             **self._streams.values(self._now_ns()),
         }
         self._diagnostics.publish(

@@ -207,6 +207,21 @@ def test_the_diagnostics_have_ages_and_rates_of_every_stream(make_node):
     assert float(values["joint_states_hz"]) > 0
 
 
+def test_the_diagnostics_have_the_measured_pose_of_the_tool(make_node):
+    """A UR5e with all joints at 0, by the maker's table: -(a2 + a3), -(d4 + d6), d1 - d5."""
+    node = make_node("robot:=ur5e")
+    assert diagnostics(node)["tool_m"] == "unknown"
+    names = load_robot("ur5e").joint_names
+    zeros = np.zeros(len(names))
+    node._on_joints(messages.joint_state(names, zeros, zeros, node._now_ns()))
+    values = diagnostics(node)  # nobody has given an instruction, nothing moves
+    assert values["tool_m"] == "-0.817 -0.233 0.063"
+    assert values["tool_roll_pitch_yaw_deg"] == "90.0 0.0 0.0"
+    node.clock.now_ns += 500 * MS
+    values = diagnostics(node)
+    assert (values["tool_m"], values["tool_roll_pitch_yaw_deg"]) == ("unknown", "unknown")
+
+
 @pytest.mark.parametrize(
     ("poses", "reason"),
     [(100, ""), (101, "at most 100 poses, got 101"), (5000, "at most 65536 bytes, got")],
