@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from std_msgs.msg import String
 
@@ -19,9 +20,11 @@ from vla_ros import messages, topics
 from vla_ros.errors import UserError
 from vla_ros.newest import Newest, Place
 from vla_ros.runtime import LATCHED, RELIABLE, Parameter, declare, run_node, subscribe_words
+from vla_ros.streams import Streams
 from vla_ros.task_planning.choose import choose_task_planner
 from vla_ros.task_planning.executive import Executive, ExecutiveSettings
 from vla_ros.task_planning.step import Step
+from vla_ros.texts import shortened
 
 PARAMETERS = (
     Parameter("language_model", "", "http(s)://.../v1 or a model's folder; empty: the grammar"),
@@ -34,7 +37,10 @@ PARAMETERS = (
     Parameter("pause_s", ExecutiveSettings.pause_s, "Without instruction between steps", 0.0, 60.0),
 )
 RATE_HZ = 10.0
+DIAGNOSTICS_RATE_HZ = 2.0
 MAX_TASK = 10 * MAX_INSTRUCTION  # characters
+MAX_REASON = MAX_INSTRUCTION  # characters, whatever a detector has to say
+TASKS, RESULTS = "task", "step_result"  # what `/diagnostics` tells the age of
 
 
 class TaskNode(Node):
@@ -57,11 +63,15 @@ class TaskNode(Node):
         self._task = ""
         self._tasks = Newest()
         self._said = ""
+        self._status, self._reason = "waiting", ""
+        self._streams = Streams((TASKS, RESULTS))
         self._instruction = self.create_publisher(String, topics.INSTRUCTION, LATCHED)
         self._progress = self.create_publisher(String, topics.TASK_PROGRESS, LATCHED)
         subscribe_words(self, topics.TASK, self._on_task)
         self.create_subscription(String, topics.STEP_RESULT, self._on_result, RELIABLE)
+        self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, RELIABLE)
         self.create_timer(1.0 / RATE_HZ, self._on_tick)
+        self.create_timer(1.0 / DIAGNOSTICS_RATE_HZ, self._publish_diagnostics)
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
@@ -78,10 +88,13 @@ class TaskNode(Node):
         if place is Place.OLDER and message.data:
             self.get_logger().warning(messages.sendable(f"{topics.TASK}: {self._tasks.older}"))
             return
+        self._streams.on(TASKS, self._now_ns())
         self._task = message.data
         if self._executive is not None:
             self._executive.stop(self._now_ns())
             self._tell()
+        elif self._planning is not None and not self._task.strip():
+            self._publish_progress({"status": "stopped", "task": self._task})
         self._executive = self._planning = None
         if len(self._task) > MAX_TASK:
             reason = f"task: expected at most {MAX_TASK} characters, got {len(self._task)}"
@@ -115,6 +128,7 @@ class TaskNode(Node):
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             self.get_logger().error(f"{topics.STEP_RESULT}: not a result ({error!r})")
             return
+        self._streams.on(RESULTS, self._now_ns())
         if executive is None or step != executive.index:
             return
         if executive.update(self._now_ns(), outcome, reason):
@@ -137,7 +151,28 @@ class TaskNode(Node):
         self._publish_progress({"status": "refused", "task": task, "reason": reason})
 
     def _publish_progress(self, progress: dict) -> None:
+        self._status, self._reason = progress["status"], progress.get("reason", "")
         self._progress.publish(String(data=json.dumps(progress)))
+
+    def _publish_diagnostics(self) -> None:
+        now_ns, executive, reason = self._now_ns(), self._executive, self._reason[:MAX_REASON]
+        failed = self._status in ("refused", "failed")
+        about = reason if failed else self._said
+        values: dict[str, object] = {
+            "status": self._status,
+            "task": shortened(self._task),
+            "older_task": self._tasks.older,
+            "instruction": shortened(self._said),
+            "reason": reason,
+        }
+        if executive is not None:
+            values["step"] = executive.index  # as in `/task/progress`
+            values["steps"] = len(executive.steps)
+            values["attempt"] = executive.attempt
+            values["step_age_s"] = f"{executive.age_s(now_ns):.1f}"
+        values |= self._streams.values(now_ns)
+        level, text = "ERROR" if failed else "OK", ": ".join(filter(None, (self._status, about)))
+        self._diagnostics.publish(messages.diagnostics("task_node", level, text, values, now_ns))
 
     def destroy_node(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)

@@ -34,6 +34,7 @@ class Desk:
     """Somebody who gives tasks and says how steps went."""
 
     def __init__(self, ros):
+        from diagnostic_msgs.msg import DiagnosticArray
         from rclpy.executors import SingleThreadedExecutor
         from std_msgs.msg import String
 
@@ -42,7 +43,7 @@ class Desk:
 
         self._text = String
         self.node, self.desk = TaskNode(), ros.create_node("desk")
-        self.instructions, self.progress = [], []
+        self.instructions, self.progress, self.health = [], [], []
         self._task = self.desk.create_publisher(String, topics.TASK, LATCHED)
         self._result = self.desk.create_publisher(String, topics.STEP_RESULT, RELIABLE)
         self.desk.create_subscription(
@@ -53,6 +54,9 @@ class Desk:
             topics.TASK_PROGRESS,
             lambda m: self.progress.append(json.loads(m.data)),
             LATCHED,
+        )
+        self.desk.create_subscription(
+            DiagnosticArray, topics.DIAGNOSTICS, lambda m: self.health.extend(m.status), RELIABLE
         )
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
@@ -147,3 +151,47 @@ def test_what_is_too_long_to_be_a_task_is_refused_before_it_is_planned(desk):
     assert desk.progress[-1]["reason"] == "task: expected at most 5000 characters, got 1000000"
     assert len(desk.progress[-1]["task"]) == 500
     assert desk.node._planning is None
+
+
+def figures(status):
+    return {each.key: each.value for each in status.values}
+
+
+def test_the_diagnostics_say_what_task_which_step_and_how_old(desk):
+    from vla_ros import messages
+
+    desk.until(lambda: desk.health)
+    values = figures(desk.health[-1])
+    assert (values["status"], values["task_age_ms"], values["step_result_age_ms"]) == (
+        "waiting", "never", "never",
+    )  # fmt: skip
+    desk.give("clear the table, then close the drawer")
+    desk.hears("put the red cube into the blue bowl")
+    desk.say(0, "done")
+    desk.hears("close the red drawer")
+    desk.health.clear()
+    desk.until(lambda: desk.health)
+    (status,) = desk.health
+    assert (status.name, status.level) == ("task_node", messages.LEVELS["OK"])
+    assert status.message == "running: close the red drawer"
+    values = figures(status)
+    assert values["task"] == "'clear the table, then close the drawer'"
+    assert (values["step"], values["steps"], values["attempt"]) == ("1", "2", "1")
+    assert float(values["step_age_s"]) >= 0
+    assert float(values["step_result_age_ms"]) >= 0
+    desk.give("juggle")
+    desk.sees("refused")
+    desk.health.clear()
+    desk.until(lambda: desk.health)
+    assert desk.health[-1].level == messages.LEVELS["ERROR"]
+    assert "refused: " in desk.health[-1].message
+    assert "cannot read 'juggle'" in desk.health[-1].message
+
+
+def test_a_task_that_is_withdrawn_while_it_is_planned_is_not_said_to_be_planned(desk):
+    from concurrent.futures import Future
+
+    desk.node._task, desk.node._planning = "lift the cube", Future()
+    desk.node._on_task(desk._text(data=""))
+    assert desk.node._planning is None
+    desk.sees("stopped")

@@ -82,6 +82,10 @@ class Executive:
             self._enter("failed", now_ns)
         return True
 
+    def age_s(self, now_ns: int) -> float:
+        """Of the present attempt or pause; of a finished task since its end."""
+        return max(0.0, (now_ns - self._since_ns) / 1e9)
+
     def stop(self, now_ns: int) -> None:
         """Somebody wants something else."""
         if not self.finished:
