@@ -15,6 +15,7 @@ from policies.remote.table import KeyTable, TableError, read_table
 TOKEN_VARIABLE = "VLA_ROS_TOKEN"
 TOKEN_FILE_VARIABLE = "VLA_ROS_TOKEN_FILE"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+MIN_TOKEN = 8  # characters, of one that this side chooses; others' servers have what they have
 OPTIONS = ("table", "images", "timeout_s", "start_timeout_s", "patience_s", "ca")
 
 

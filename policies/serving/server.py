@@ -29,7 +29,7 @@ from policies.remote.codec import pack, read
 from policies.remote.connection import PING_INTERVAL_S, PING_TIMEOUT_S
 from policies.remote.envelope import KEY, Answer, Question
 from policies.remote.errors import MessageError
-from policies.remote.settings import SettingsError, is_exposed
+from policies.remote.settings import MIN_TOKEN, SettingsError, is_exposed
 from policies.remote.table import KeyTable
 from policies.remote.translate import actions_to_message, observation_from_message
 from policies.serving.describe import describe, remembers
@@ -60,6 +60,10 @@ class ServerSettings:
             raise SettingsError(
                 f"token: expected one, since other machines can reach {self.host}; see --token-file"
             )
+        if self.token is not None and len(self.token) < MIN_TOKEN:
+            raise SettingsError(
+                f"token: expected {MIN_TOKEN} or more characters, got {len(self.token)}"
+            )
         if (self.certificate is None) != (self.key is None):
             raise SettingsError("certificate: expected a certificate and its key, got one of them")
         if not 0 <= self.port <= 65535:
@@ -87,7 +91,7 @@ class Counters:
     connections: int = 0
     answers: int = 0
     refusals: int = 0  # questions answered with an error
-    rejected: int = 0  # connections without the token, or one too many
+    rejected: int = 0  # connections of web pages, without the token, or one too many
 
 
 class PolicyServer:
@@ -141,9 +145,14 @@ class PolicyServer:
                 await line
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Answer a health check; refuse who has no token or is one too many."""
+        """Answer a health check; refuse who is a web page, has no token or is one too many."""
         if request.path == "/healthz":
             return connection.respond(http.HTTPStatus.OK, "OK\n")
+        if "Origin" in request.headers:
+            # Browsers let any page connect to this machine, and say whose it is; robots have none.
+            self.counters.rejected += 1
+            logger.warning("%s: refused, a web page", connection.remote_address)
+            return connection.respond(http.HTTPStatus.FORBIDDEN, "not for web pages\n")
         if self._settings.token is not None:
             given = " ".join(request.headers.get_all("Authorization"))
             if not hmac.compare_digest(given.encode(errors="surrogateescape"), self._expected):

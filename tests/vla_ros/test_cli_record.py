@@ -16,6 +16,8 @@ import pytest
         (("watch", "--cameras", "front,fr ont"), "cameras: expected names as in /NAME/image_raw"),
         (("watch", "--cameras", "2nd"), "got '2nd'"),
         (("watch", "--cameras", "a__b"), "got 'a__b'"),
+        (("watch", "--host", "0.0.0.0"), "host: expected the name or address by which pages ask"),
+        (("watch", "--host", "::"), "got '::': they would be refused"),
         (("watch", "--token", "short"), "token: expected 8 or more letters, digits"),
         (("watch", "--token", "with spaces in it"), "token: expected 8 or more letters"),
         (("watch", "--token", "long-enough", "--token-file", "file"), "got both"),

@@ -10,13 +10,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from policies.remote.settings import MIN_TOKEN
 from sim.scene import CAMERAS
 from vla_ros import topics
 from vla_ros.errors import UserError
 from vla_ros.graph import shared_environment
 from vla_ros.watch.server import WatchServer
 
-MIN_TOKEN = 8  # characters
+EVERY_ADDRESS = ("", "0", "0.0.0.0", "::")  # none of them is one by which a page can be asked for
 
 
 def command(
@@ -28,7 +29,9 @@ def command(
         Path | None, typer.Option(help="The same, from a file: not seen in the list of processes.")
     ] = None,
     cameras: Annotated[str, typer.Option(help="Separated by commas.")] = ",".join(CAMERAS),
-    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Where to listen: a name or an address that pages ask for.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8080,
 ) -> None:
     """Serve a page that shows cameras, imagined frames, actions, latencies and node states.
@@ -36,6 +39,7 @@ def command(
     Read-only without a token. With one, open the printed address: it can instruct, stop and reset.
     """
     secret = read_token(token, token_file)
+    check_host(host)
     names = tuple(name.strip() for name in cameras.split(",") if name.strip())
     if not names:
         raise UserError(f"cameras: expected names, separated by commas, got {cameras!r}")
@@ -66,6 +70,15 @@ def command(
                 server.shutdown()
                 server.server_close()
             node.destroy_node()
+
+
+def check_host(host: str) -> None:
+    """The server answers to its own name only, so one that means every address has none."""
+    if host in EVERY_ADDRESS:
+        raise UserError(
+            "host: expected the name or address by which pages ask for this machine, as "
+            f"127.0.0.1 or 192.168.1.5, got {host!r}: they would be refused"
+        )
 
 
 def read_token(token: str | None, path: Path | None) -> str | None:

@@ -49,8 +49,8 @@ def client() -> Any:
 def test_openpis_client_works_with_our_server(serve: Any, mirror: Any, client: Any) -> None:
     from policies.remote.table import PRESETS
 
-    with serve(mirror, token="sesame", table=PRESETS["libero"]) as (_, port):
-        policy = client("127.0.0.1", port, api_key="sesame")
+    with serve(mirror, token="open-sesame", table=PRESETS["libero"]) as (_, port):
+        policy = client("127.0.0.1", port, api_key="open-sesame")
         assert policy.get_server_metadata()["vla_ros"]["policy"] == "mirror"
         answer = policy.infer(libero_example())
         assert answer["actions"].shape == (2, 7)

@@ -160,12 +160,12 @@ def test_a_frame_too_large_ends_its_connection_only(serve: Any, mirror: Any) -> 
 
 
 def test_only_the_token_opens(serve: Any, connect: Any, mirror: Any, observe: Any) -> None:
-    with serve(mirror, token="sesame") as (server, port):
-        for wrong in (None, "sesam", "sesame2", "SESAME"):
+    with serve(mirror, token="open-sesame") as (server, port):
+        for wrong in (None, "open-sesam", "open-sesame2", "OPEN-SESAME"):
             with pytest.raises(RemoteError, match="refuses the token: set the one") as caught:
                 connect(port, token=wrong)
             assert not isinstance(caught.value, ConnectionLostError)  # trying again is no use
-        for header in ("sesame", "Bearer sesame", "Api-Key", "Api-Key sesame ,x"):
+        for header in ("open-sesame", "Bearer open-sesame", "Api-Key", "Api-Key open-sesame ,x"):
             with pytest.raises(Exception, match="401"):
                 open_socket(
                     f"ws://127.0.0.1:{port}",
@@ -174,11 +174,27 @@ def test_only_the_token_opens(serve: Any, connect: Any, mirror: Any, observe: An
                 ).__enter__()
         assert server.counters.rejected == 8
         assert server.counters.connections == 0
-        connect(port, token="sesame").predict_chunk(observe())
+        connect(port, token="open-sesame").predict_chunk(observe())
+
+
+@pytest.mark.parametrize("token", [None, "open-sesame"])
+def test_no_web_page_gets_in(serve: Any, mirror: Any, token: str | None) -> None:
+    """Any page in a browser on this machine could ask: browsers let it, and say whose it is."""
+    entry = {} if token is None else {"Authorization": f"Api-Key {token}"}
+    with serve(mirror, token=token) as (server, port):
+        for origin in ("https://evil.example", f"http://127.0.0.1:{port}", "null"):
+            with pytest.raises(Exception, match="403"):
+                open_socket(
+                    f"ws://127.0.0.1:{port}",
+                    origin=origin,
+                    additional_headers=entry,
+                    proxy=None,
+                ).__enter__()
+        assert (server.counters.rejected, server.counters.connections) == (3, 0)
 
 
 def test_health_needs_no_token(serve: Any, mirror: Any) -> None:
-    with serve(mirror, token="sesame") as (_, port):
+    with serve(mirror, token="open-sesame") as (_, port):
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"http://127.0.0.1:{port}/healthz", timeout=PATIENCE_S) as response:
             assert (response.status, response.read()) == (200, b"OK\n")
@@ -186,15 +202,15 @@ def test_health_needs_no_token(serve: Any, mirror: Any) -> None:
 
 def test_tls(serve: Any, connect: Any, mirror: Any, observe: Any, certificate: Any) -> None:
     cert, key = certificate
-    with serve(mirror, certificate=cert, key=key, token="sesame") as (_, port):
-        remote = connect(port, f"&ca={cert}", "sesame", scheme="wss")
+    with serve(mirror, certificate=cert, key=key, token="open-sesame") as (_, port):
+        remote = connect(port, f"&ca={cert}", "open-sesame", scheme="wss")
         np.testing.assert_allclose(remote.predict_chunk(observe(100)).actions[:, 0], 0.1)
         with pytest.raises(RemoteError, match="TLS: .*certificate verify failed.*`ca=FILE`"):
-            connect(port, "", "sesame", scheme="wss")
+            connect(port, "", "open-sesame", scheme="wss")
         with pytest.raises(ConnectionLostError, match="no policy server answers"):
-            connect(port, "", "sesame", scheme="ws")
+            connect(port, "", "open-sesame", scheme="ws")
         with pytest.raises(RemoteError, match="is no certificate"):
-            connect(port, f"&ca={key}", "sesame", scheme="wss")
+            connect(port, f"&ca={key}", "open-sesame", scheme="wss")
 
 
 def test_a_certificate_for_another_address_is_not_said_to_need_trust(
@@ -406,6 +422,7 @@ def test_no_more_robots_than_allowed(serve: Any, connect: Any, mirror: Any) -> N
     ("values", "said"),
     [
         ({"host": "0.0.0.0"}, "token: expected one, since other machines can reach 0.0.0.0"),
+        ({"token": "sesame"}, "token: expected 8 or more characters, got 6"),
         ({"port": -1}, "port: expected 0 to 65535, got -1"),
         ({"max_batch": 0}, "max_batch: expected 1 or more"),
         ({"certificate": "cert.pem"}, "expected a certificate and its key"),
@@ -418,8 +435,8 @@ def test_wrong_settings_are_refused(values: dict[str, Any], said: str) -> None:
 
 def test_open_to_all_only_when_asked_for() -> None:
     ServerSettings(host="0.0.0.0", without_token=True)
-    ServerSettings(host="0.0.0.0", token="sesame")
-    assert "sesame" not in repr(ServerSettings(token="sesame"))
+    ServerSettings(host="0.0.0.0", token="open-sesame")
+    assert "open-sesame" not in repr(ServerSettings(token="open-sesame"))
 
 
 def test_a_file_that_is_no_certificate_is_refused(tmp_path: Any, certificate: Any) -> None:
