@@ -114,9 +114,12 @@ class EpisodeFiles:
     # --- opening ----------------------------------------------------------------------------
 
     def _take_lock(self) -> int:
-        lock = os.open(self.folder / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
+        path = self.folder / LOCK
+        lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(lock), os.stat(path)):  # a third makes it anew
+                raise FileNotFoundError(f"{path} was removed by whoever had it")
         except OSError as error:
             os.close(lock)
             raise DatasetError(

@@ -1,6 +1,7 @@
 """Whatever ends the writing, and whenever: LeRobot opens what was finished before."""
 
 import errno
+import fcntl
 import json
 import os
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from sim import episode_files, video
-from sim.episode_files import PENDING, DatasetError, EpisodeFiles, check_output
+from sim.episode_files import LOCK, PENDING, DatasetError, EpisodeFiles, check_output
 from sim.episode_tables import OUTCOME, EpisodeData, image, outcome_columns, sample_pixels, vector
 
 CAMERA = "observation.images.front"
@@ -167,6 +168,26 @@ def test_other_folders_and_other_writers_are_refused(tmp_path):
     (tmp_path / "broken" / "meta" / "info.json").write_text(json.dumps({"fps": 10}))
     with pytest.raises(DatasetError, match="broken: cannot be continued"):
         open_files(tmp_path / "broken")
+
+
+@pytest.mark.parametrize("made_anew", [False, True])
+def test_a_lock_that_was_removed_while_it_was_awaited_is_none(tmp_path, monkeypatch, made_anew):
+    """Two would write, each with a lock of its own: on the old file, and on a third one's."""
+    flock = fcntl.flock
+
+    def the_first_one_ends_meanwhile(lock, how):
+        (tmp_path / "data" / LOCK).unlink()
+        if made_anew:
+            (tmp_path / "data" / LOCK).touch()
+        flock(lock, how)
+
+    monkeypatch.setattr(fcntl, "flock", the_first_one_ends_meanwhile)
+    with pytest.raises(DatasetError, match="written to by another process"):
+        open_files(tmp_path / "data")
+    monkeypatch.undo()
+    with open_files(tmp_path / "data") as files:
+        files.append([make_episode(files, 0)])
+    check(tmp_path / "data", [0])
 
 
 def test_nothing_recorded_leaves_nothing(tmp_path):

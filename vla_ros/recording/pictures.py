@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from policies.remote.images import MAX_SIDE_PX
+
 # Where red, green and blue are among an encoding's channels, and how many there are.
 CHANNELS = {
     "rgb8": ((0, 1, 2), 3),
@@ -46,7 +48,14 @@ def decode(message: Any, kind: str) -> NDArray[np.uint8]:
 def _decompress(message: Any) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(bytes(message.data)), formats=("JPEG", "PNG")) as picture:
+            if max(picture.size) > MAX_SIDE_PX:  # a few bytes can stand for gigabytes
+                width, height = picture.size
+                raise PictureError(
+                    f"size: expected at most {MAX_SIDE_PX} pixels a side, got {width} x {height}"
+                )
             return np.asarray(picture.convert("RGB"))
+    except PictureError:
+        raise
     except Exception as error:  # damaged bytes raise whatever they lead to
         raise PictureError(
             f"format {message.format!r}: expected JPEG or PNG that can be decoded: {error}"

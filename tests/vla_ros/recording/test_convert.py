@@ -571,3 +571,30 @@ def test_what_a_conversion_that_was_killed_has_left_is_removed(clock_bag, tmp_pa
     convert([tmp_path / "bag"], tmp_path / "data", mapping())
     assert sorted(os.listdir(tmp_path)) == ["bag", "data"]
     assert "notes.txt" not in os.listdir(tmp_path / "data")
+
+
+def test_what_a_link_leads_to_is_not_emptied(clock_bag, tmp_path):
+    clock_bag().write()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "dear.txt").write_text("dear")
+    link = tmp_path / ".data.incomplete"
+    link.symlink_to(tmp_path / "other")
+    with pytest.raises(DatasetError, match=r"expected a folder, .*\.data\.incomplete is a link"):
+        convert([tmp_path / "bag"], tmp_path / "data", mapping())
+    assert os.listdir(tmp_path / "other") == ["dear.txt"]
+    assert not (tmp_path / "data").exists()
+    link.unlink()
+    link.mkdir()
+    (link / "videos").symlink_to(tmp_path / "other")  # nor what one within leads to
+    convert([tmp_path / "bag"], tmp_path / "data", mapping())
+    assert os.listdir(tmp_path / "other") == ["dear.txt"]
+
+
+def test_an_output_that_is_a_link_is_refused_before_the_work(clock_bag, tmp_path):
+    """At the end nothing can be renamed onto it, and the dataset would be lost."""
+    clock_bag().write()
+    (tmp_path / "other").mkdir()
+    for target in ("other", "nowhere"):
+        (tmp_path / target[:1]).symlink_to(tmp_path / target)
+        with pytest.raises(DatasetError, match=f"expected a folder, .*{target[:1]} is a link"):
+            convert([tmp_path / "bag"], tmp_path / target[:1], mapping())

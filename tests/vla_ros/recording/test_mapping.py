@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from vla_ros.recording.mapping import MappingError, parse_mapping, read_mapping
+from vla_ros.robots import load_robot
 
 ROOT = Path(__file__).resolve().parents[3]
 STATE = {"observation.state": {"topic": "/joint_states", "names": ["a"]}}
@@ -15,6 +16,15 @@ def test_the_shipped_example_is_valid():
     assert list(mapping.cameras) == ["observation.images.front"]
     assert [len(parts) for parts in mapping.numbers.values()] == [2, 2]
     assert mapping.episodes.topic == mapping.task.topic == "/instruction"
+
+
+def test_the_shipped_example_names_the_topics_of_the_shipped_robot():
+    """Not of the scaled controller: the executor sends that nothing."""
+    mapping, robot = read_mapping(ROOT / "config" / "convert.yaml"), load_robot("ur5e")
+    assert mapping.robot_type == robot.name
+    assert mapping.numbers["action"][0].topic == robot.topics["arm_command"]
+    assert mapping.numbers["action"][0].names == robot.joint_names
+    assert mapping.cameras["observation.images.front"].topic.startswith(robot.cameras["front"])
 
 
 @pytest.mark.parametrize(
