@@ -25,6 +25,8 @@ NUMBERS = (  # fields of `Limits` and their descriptions
     ("acceleration_m_s2", "Largest tool acceleration"),
     ("jerk_m_s3", "Largest tool jerk"),
     ("turn_rad_s", "Fastest turning of the tool"),
+    ("turn_rad_s2", "Largest turning acceleration of the tool"),
+    ("turn_rad_s3", "Largest turning jerk of the tool"),
     ("step_m", "Longest step between two poses"),
     ("overshoot_m", "That the way between poses may bulge out of the workspace"),
     ("clearance_m", "Between parts of the robot, and to boxes to keep out of"),

@@ -33,6 +33,8 @@ PUBLISHED = {
         "acceleration_m_s2": 9.0,
         "jerk_m_s3": 4500.0,
         "turn_rad_s": 2.5,
+        "turn_rad_s2": 17.0,
+        "turn_rad_s3": 8500.0,
     },
     "ur5e": {
         "position_lower_rad": [-2 * PI, -2 * PI, -PI, -2 * PI, -2 * PI, -2 * PI],
