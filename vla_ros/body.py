@@ -122,22 +122,29 @@ class Body:
         positions, matrices, contacts = [], [], []
         for row in joints:
             contacts.append(self.contacts(row))
-            data = self._data
-            place, turn = (
-                (data.site_xpos, data.site_xmat) if self._kind == "site" else (data.xpos, data.xmat)
-            )
+            place, turn = self._tool_arrays
             positions.append(place[self._tool].copy())
             matrices.append(turn[self._tool].reshape(3, 3).copy())
         return np.stack(positions), Rotation.from_matrix(np.stack(matrices)), contacts
 
-    def tool_positions(self, joints: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(m, 3) [m] along `joints` (m, n) [rad]: `follow` without all else."""
-        place = self._data.site_xpos if self._kind == "site" else self._data.xpos
-        positions = np.empty((len(joints), 3))
+    def tool_frames(
+        self, joints: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Tool positions (m, 3) [m] and rotation matrices (m, 3, 3) along `joints` (m, n) [rad]:
+        `follow` without all else."""
+        place, turn = self._tool_arrays
+        positions, matrices = np.empty((len(joints), 3)), np.empty((len(joints), 9))
         for row, each in enumerate(joints):
             self._place(each)
             positions[row] = place[self._tool]
-        return positions
+            matrices[row] = turn[self._tool]
+        return positions, matrices.reshape(-1, 3, 3)
+
+    @property
+    def _tool_arrays(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """MuJoCo's positions (k, 3) and matrices (k, 9) of what the tool is one of."""
+        data = self._data
+        return (data.site_xpos, data.site_xmat) if self._kind == "site" else (data.xpos, data.xmat)
 
     def _place(self, joints: NDArray) -> None:
         self._data.qpos[self._addresses] = joints

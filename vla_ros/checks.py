@@ -22,7 +22,7 @@ ROUNDING = 1e-6  # of a limit
 ENDS_ROUNDING = 0.01  # near the ends of ranges: a motion may begin between samples of the last
 LEAST_SPEED_RAD_S = 1e-3  # less is none
 STEP_S = SAMPLE_NS / 1e9
-INSTANT_S = 1e-3  # over which the tool's acceleration at an instant is taken
+INSTANT_S = 1e-3  # over which the tool's accelerations at an instant are taken
 
 
 class BodyLike(Protocol):
@@ -44,7 +44,9 @@ class BodyLike(Protocol):
         self, joints: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], Rotation, list[list[Contact]]]: ...
 
-    def tool_positions(self, joints: NDArray[np.float64]) -> NDArray[np.float64]: ...
+    def tool_frames(
+        self, joints: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def violations(trajectory: Trajectory, limits: Limits, body: BodyLike) -> list[V
         return [Violation("finite numbers", np.inf, 0.0, "")]
     found = _joints(trajectory, limits, body.joint_names)
     tool, turns, contacts = body.follow(trajectory.positions)
-    found += _tool(tool, turns, limits) + _tool_acceleration(trajectory, limits, body)
+    found += _tool(tool, turns, limits) + _tool_accelerations(trajectory, limits, body)
     found += _workspace(tool, limits)
     if touch := _first_new(contacts):
         missing_m = limits.clearance_m - touch.distance_m
@@ -97,9 +99,9 @@ def _workspace(tool: NDArray, limits: Limits) -> list[Violation]:
 
 
 def tool_violations(trajectory: Trajectory, limits: Limits, body: BodyLike) -> list[Violation]:
-    """Those of the tool's speed, acceleration, jerk and turning alone."""
+    """Those of the tool's speeds, accelerations and jerks, of its way and its turning, alone."""
     tool, turns, _ = body.follow(trajectory.positions)
-    return _tool(tool, turns, limits) + _tool_acceleration(trajectory, limits, body)
+    return _tool(tool, turns, limits) + _tool_accelerations(trajectory, limits, body)
 
 
 def _joints(trajectory: Trajectory, limits: Limits, names: Sequence[str]) -> list[Violation]:
@@ -153,11 +155,13 @@ def _range_ends(trajectory: Trajectory, limits: Limits, names: Sequence[str]) ->
 def _tool(tool: NDArray, turns: Rotation, limits: Limits) -> list[Violation]:
     """`tool` (m, 3) [m] and its rotations at every sample."""
     found = []
-    turned = float((turns[1:] * turns[:-1].inv()).magnitude().max()) / STEP_S
+    turning = (turns[1:] * turns[:-1].inv()).as_rotvec() / STEP_S  # (m - 1, 3) [rad/s]
+    turned = float(np.linalg.norm(turning, axis=1).max())
     for name, order, largest, allowed, unit in (
         ("tool speed", 1, _largest_rate(tool, 1), limits.speed_m_s, "m/s"),
         ("tool jerk", 3, _largest_rate(tool, 3), limits.jerk_m_s3, "m/s^3"),
         ("tool turning", 1, turned, limits.turn_rad_s, "rad/s"),
+        ("tool turning jerk", 3, _largest_rate(turning, 2), limits.turn_rad_s3, "rad/s^3"),
     ):
         if largest > allowed * (1 + ROUNDING):
             found.append(Violation(name, largest, allowed, unit, order))
@@ -169,24 +173,39 @@ def _largest_rate(values: NDArray, order: int) -> float:
     return float(np.linalg.norm(rates, axis=1).max()) if len(rates) else 0.0
 
 
-def _tool_acceleration(trajectory: Trajectory, limits: Limits, body: BodyLike) -> list[Violation]:
-    """At both ends of every piece, where a joint's is greatest: between samples it changes by as
-    much as the limit, so differences between them would miss it."""
+def _tool_accelerations(trajectory: Trajectory, limits: Limits, body: BodyLike) -> list[Violation]:
+    """Of its way and of its turning, at both ends of every piece, where a joint's is greatest:
+    between samples it changes by as much as the limit, so differences between them would miss it.
+    """
     begin, end, _ = trajectory.polynomials()
     joints = np.concatenate([trajectory.positions[:-1], trajectory.positions[1:]])
     speeds = np.concatenate([trajectory.velocities[:-1], trajectory.velocities[1:]])
     bend = 0.5 * np.concatenate([begin, end]) * INSTANT_S**2
     if not (speeds.any() or bend.any()):
         return []
-    before, here, after = (
-        body.tool_positions(joints + sign * INSTANT_S * speeds + sign**2 * bend)
-        for sign in (-1, 0, 1)
+    places, frames = zip(
+        *(
+            body.tool_frames(joints + sign * INSTANT_S * speeds + sign**2 * bend)
+            for sign in (-1, 0, 1)
+        ),
+        strict=True,
     )
-    changes = np.linalg.norm(before - 2 * here + after, axis=1) / INSTANT_S**2
-    largest, allowed = float(changes.max()), limits.acceleration_m_s2
-    if largest <= allowed * (1 + ROUNDING):
-        return []
-    return [Violation("tool acceleration", largest, allowed, "m/s^2", 2)]
+    moved, turned = (
+        (before - 2 * here + after) / INSTANT_S**2 for before, here, after in (places, frames)
+    )
+    # With R' = [w] R it is R'' R^T = [w'] + [w]^2, and the second part is symmetric.
+    turned = turned @ frames[1].transpose(0, 2, 1)  # (2 (m - 1), 3, 3)
+    turned = 0.5 * (turned - turned.transpose(0, 2, 1))
+    found = []
+    for name, vectors, allowed, unit in (
+        ("tool acceleration", moved, limits.acceleration_m_s2, "m/s^2"),
+        ("tool turning acceleration", turned[:, (2, 0, 1), (1, 2, 0)], limits.turn_rad_s2,
+         "rad/s^2"),
+    ):  # fmt: skip
+        largest = float(np.linalg.norm(vectors, axis=1).max())
+        if largest > allowed * (1 + ROUNDING):
+            found.append(Violation(name, largest, allowed, unit, 2))
+    return found
 
 
 def _first_new(contacts: Sequence[Sequence[Contact]]) -> Contact | None:

@@ -1,10 +1,16 @@
-"""The executor's limits as parameters of a node: what is not given is the robot's own."""
+"""The executor's limits as parameters of a node: what is not given is the robot's own.
+
+They make an arm slower and its space another. How fast and hard it may go, its file says: that is
+what its maker publishes or who wrote it chose, and what `policy_node` judges policies by.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from vla_ros.errors import LimitsError, UserError
 from vla_ros.limits import (
@@ -25,6 +31,8 @@ NUMBERS = (  # fields of `Limits` and their descriptions
     ("acceleration_m_s2", "Largest tool acceleration"),
     ("jerk_m_s3", "Largest tool jerk"),
     ("turn_rad_s", "Fastest turning of the tool"),
+    ("turn_rad_s2", "Largest turning acceleration of the tool"),
+    ("turn_rad_s3", "Largest turning jerk of the tool"),
     ("step_m", "Longest step between two poses"),
     ("overshoot_m", "That the way between poses may bulge out of the workspace"),
     ("clearance_m", "Between parts of the robot, and to boxes to keep out of"),
@@ -33,12 +41,20 @@ NUMBERS = (  # fields of `Limits` and their descriptions
     ("gripper_effort_n", "Force of each finger"),
 )
 JOINTS = ("acceleration_rad_s2", "jerk_rad_s3")
+AT_MOST_OWN = (
+    *JOINTS, "speed_m_s", "acceleration_m_s2", "jerk_m_s3", "turn_rad_s", "turn_rad_s2",
+    "turn_rad_s3",
+)  # fmt: skip
 CORNERS = ("workspace_low_m", "workspace_high_m")
 LIMIT_PARAMETERS = (
     *(Parameter(name, 0.0, text + OWN, 0.0, LARGEST[name]) for name, text in NUMBERS),
     *(Parameter(name, [0.0], "Of the joints, one or each" + OWN) for name in JOINTS),
     *(Parameter(name, [0.0], "Box for the tool: x, y, z" + OWN) for name in CORNERS),
-    Parameter("keep_out_m", [0.0], "Boxes for no part: x, y, z low, x, y, z high, ..." + OWN),
+    Parameter(
+        "keep_out_m",
+        [0.0],
+        "Boxes for no part, beside the robot's own: x, y, z low, x, y, z high, ...; 0: no others",
+    ),
 )
 
 
@@ -71,8 +87,22 @@ def limits_of(values: Mapping[str, Any], own: Limits) -> Limits:
             if len(numbers) % 6:
                 raise LimitsError(f"keep_out_m: expected six numbers a box, got {len(numbers)}")
             rows = [numbers[index : index + 6] for index in range(0, len(numbers), 6)]
-            given["keep_out"] = tuple(Box(tuple(row[:3]), tuple(row[3:])) for row in rows)
-            check_keep_out("keep_out_m", given["keep_out"])
+            boxes = tuple(Box(tuple(row[:3]), tuple(row[3:])) for row in rows)
+            check_keep_out("keep_out_m", boxes)
+            given["keep_out"] = own.keep_out + boxes
+        _check_at_most(own, given)
         return replace(own, **given)
     except ValueError as error:  # `LimitsError` too
         raise UserError(f"executor_node: {error}") from error
+
+
+def _check_at_most(own: Limits, given: Mapping[str, Any]) -> None:
+    """Raise `LimitsError` for what would let the arm go faster or harder than its file does."""
+    for name in (each for each in AT_MOST_OWN if each in given):
+        most, got = np.atleast_1d(getattr(own, name)), np.atleast_1d(given[name])
+        row = int(np.argmax(got / most))
+        if got[row] > most[row]:
+            raise LimitsError(
+                f"{name}: expected at most the robot's own {most[row]:g}, got "
+                f"{got[row]:g}: more belongs into a robot's file (robot:=FILE.yaml)"
+            )

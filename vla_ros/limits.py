@@ -24,8 +24,8 @@ JOINT_FIELDS = (
     "jerk_rad_s3",
 )
 ABOVE_ZERO = (  # with 0 the arm could never move, or the fingers never hold
-    "speed_m_s", "acceleration_m_s2", "jerk_m_s3", "turn_rad_s", "step_m", "joint_step_rad",
-    "reach_error_m", "gripper_effort_n",
+    "speed_m_s", "acceleration_m_s2", "jerk_m_s3", "turn_rad_s", "turn_rad_s2", "turn_rad_s3",
+    "step_m", "joint_step_rad", "reach_error_m", "gripper_effort_n",
 )  # fmt: skip
 LARGEST = {  # of what can be meant; more is another unit
     "velocity_rad_s": 50.0,
@@ -36,6 +36,8 @@ LARGEST = {  # of what can be meant; more is another unit
     "acceleration_m_s2": 50.0,
     "jerk_m_s3": 10_000.0,
     "turn_rad_s": 20.0,
+    "turn_rad_s2": 200.0,
+    "turn_rad_s3": 100_000.0,
     "step_m": 0.5,
     "overshoot_m": 0.1,
     "clearance_m": 0.1,
@@ -103,6 +105,8 @@ class Limits:
     acceleration_m_s2: float = 9.0  # tool
     jerk_m_s3: float = 4500.0  # tool
     turn_rad_s: float = 2.5  # tool
+    turn_rad_s2: float = 17.0  # tool
+    turn_rad_s3: float = 8500.0  # tool
     step_m: float = 0.20  # tool, between two poses of a chunk
     joint_step_rad: float = 1.0  # between two poses of a chunk: more is another arm posture
     reach_error_m: float = 0.02  # that IK may leave
@@ -233,9 +237,10 @@ def per_joint(value: float | Sequence[float], joints: int) -> NDArray[np.float64
 
 
 # Positions, velocities: see `sim.robot`. Accelerations: the robot's 10 rad/s^2. Jerk: a tenth of
-# the robot's 5000 rad/s^3, so that motions begin and end softly. Tool: the robot's 9 m/s^2 and
-# 4500 m/s^3; https://frankarobotics.github.io/docs/robot_specifications.html. Ends: libfranka's, a
-# little beyond the positions of `sim.robot`; see `RangeEnds`.
+# the robot's 5000 rad/s^3, so that motions begin and end softly. Tool: the robot's 9 m/s^2,
+# 4500 m/s^3, 2.5 rad/s, 17 rad/s^2 and 8500 rad/s^3;
+# https://frankarobotics.github.io/docs/robot_specifications.html. Ends: libfranka's, a little
+# beyond the positions of `sim.robot`; see `RangeEnds`.
 FR3_LIMITS = Limits(
     robot.POSITION_LOWER_RAD,
     robot.POSITION_UPPER_RAD,

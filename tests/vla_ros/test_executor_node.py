@@ -173,9 +173,40 @@ def test_twists_are_stamped_in_the_base_frame_and_zero_when_it_holds(make_node):
     assert (still.linear.x, still.linear.y, still.linear.z) == (0.0, 0.0, 0.0)
 
 
+@pytest.mark.parametrize(("parameters", "rate_hz"), [((), 50.0), (("twist_rate_hz:=25.0",), 25.0)])
+def test_twists_go_out_as_often_as_the_parameter_says(make_node, parameters, rate_hz):
+    """MoveIt Servo drops what is 0.1 s old."""
+    node = make_node("output:=twist", *parameters)
+    (timer,) = (each for each in node.timers if each.callback == node._send_twist)
+    assert timer.timer_period_ns == pytest.approx(1e9 / rate_hz)
+    assert not timer.is_canceled()
+    assert timer.clock is node._steady_clock
+
+
+def test_twists_leave_the_node_by_themselves_each_with_its_own_stamp(make_node):
+    import rclpy
+    from geometry_msgs.msg import TwistStamped
+
+    from vla_ros.runtime import RELIABLE
+
+    node = make_node("output:=twist")
+    go(node, "fr3")
+    heard = []
+    node.create_subscription(TwistStamped, "/servo_node/delta_twist_cmds", heard.append, RELIABLE)
+    for _ in range(400):
+        rclpy.spin_once(node, timeout_sec=0.05)
+        node.clock.now_ns += 1000  # joint states last for 200 ms
+        if len(heard) >= 3:
+            break
+    stamps_ns = [messages.to_ns(each.header.stamp) for each in heard]
+    assert len(stamps_ns) >= 3
+    assert np.all(np.diff(stamps_ns) > 0)
+
+
 @pytest.mark.parametrize(
     ("parameter", "reason"),
     [
+        ("twist_rate_hz:=19.0", "twist_rate_hz: expected float from 20.0 to 500.0"),
         ("output:=torque", "output: expected one of trajectory, twist, got 'torque'"),
         ("robot:=fr4", "robot: expected one of fr3, so101, ur5e, FILE.yaml, got 'fr4'"),
         ("keep_out_m:=[1.0, 2.0]", "keep_out_m: expected six numbers"),

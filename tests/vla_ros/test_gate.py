@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 
-from policies.interface import ActionChunk, ToolLimits, UnfitPolicyError
+from policies.factory import policy_folder, shipped_policies
+from policies.interface import ACTION_DIM, ActionChunk, ToolLimits, UnfitPolicyError
+from policies.openvla.config import read_config
+from policies.openvla.statistics import ActionStatistics, check_statistics
 from vla_ros.limits import FR3_LIMITS
+from vla_ros.policy_loading import tool_limits
+from vla_ros.robots import known_robots, load_robot
 
 
 class CheckedPolicy:
@@ -99,6 +104,24 @@ def test_the_limits_are_the_controllers(make_node):
         turn_rad_s=pytest.approx(0.9 * 5.26),
         step_m=FR3_LIMITS.step_m,
     )
+
+
+# What the gate says of every policy that ships (docs/executor.md, "Robots").
+REFUSED = {"so101": r"is 0.485 m/s; the controller allows 0.4 m/s"}
+MEANT = {"so101": {"speed_m_s": 0.5}}  # for the gate of a policy node, as the document has it
+
+
+@pytest.mark.parametrize("name", known_robots())
+@pytest.mark.parametrize("policy", shipped_policies())
+def test_which_robots_a_shipped_policy_asks_too_much_of(policy, name):
+    config = read_config(policy_folder(policy))
+    statistics = ActionStatistics.from_norm_stats(config.norm_stats, None, ACTION_DIM)
+    own = load_robot(name).limits.tool
+    if name in REFUSED:
+        with pytest.raises(UnfitPolicyError, match=REFUSED[name]):
+            check_statistics(statistics, config.rate_hz, own)
+    values = {"speed_m_s": 0.0, "turn_rad_s": 0.0, "step_m": 0.0} | MEANT.get(name, {})
+    check_statistics(statistics, config.rate_hz, tool_limits(values, own))
 
 
 def test_a_shipped_policy_passes_until_it_is_blind(make_node):

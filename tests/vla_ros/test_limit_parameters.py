@@ -1,6 +1,6 @@
 """Limits as a node's parameters: nothing given is the robot's own, nonsense is refused."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -38,6 +38,14 @@ def test_what_is_given_replaces_the_robots():
     assert len(limits.keep_out) == 2
 
 
+def test_boxes_to_keep_out_of_are_added_to_the_robots():
+    post, wall = Box((0.7, 0.2, 0.0), (0.8, 0.3, 1.0)), Box((-1.0, -1.0, 0.0), (-0.5, 1.0, 1.0))
+    own = replace(FR3_LIMITS, keep_out=(post,))
+    both = limits_of(DEFAULTS | {"keep_out_m": [*wall.low_m, *wall.high_m]}, own)
+    assert both.keep_out == (post, wall)
+    assert limits_of(DEFAULTS, own).keep_out == (post,)
+
+
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
@@ -48,6 +56,13 @@ def test_what_is_given_replaces_the_robots():
         ({"jerk_rad_s3": [-1.0]}, "jerk_rad_s3: expected numbers above 0"),
         ({"acceleration_rad_s2": [float("nan")]}, "acceleration_rad_s2: expected 7 finite"),
         ({"acceleration_rad_s2": [286.0]}, "acceleration_rad_s2: expected at most 100, got 286"),
+        (
+            {"acceleration_rad_s2": [10.0, 10.0, 10.0, 10.0, 10.0, 11.0, 10.0]},
+            r"acceleration_rad_s2: expected at most the robot's own 10, got 11: .*robot:=FILE.yaml",
+        ),
+        ({"acceleration_m_s2": 50.0}, "acceleration_m_s2: expected at most the robot's own 9, got"),
+        ({"turn_rad_s2": 18.0}, "turn_rad_s2: expected at most the robot's own 17, got 18"),
+        ({"speed_m_s": 1.5}, "speed_m_s: expected at most the robot's own 1, got 1.5"),
         ({"workspace_low_m": ["a", "b", "c"]}, "box: expected x, y, z"),
         (
             {"workspace_low_m": [-200.0, -450.0, -40.0], "workspace_high_m": [780.0, 450.0, 700.0]},

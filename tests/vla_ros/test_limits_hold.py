@@ -143,9 +143,22 @@ def assert_smooth(trajectory):
         assert np.all(np.abs(spline(instants_s, order)) <= limit * 1.0001)
     assert np.all(spline(instants_s) >= LIMITS.position_lower_rad - 1e-3)
     assert np.all(spline(instants_s) <= LIMITS.position_upper_rad + 1e-3)
-    tool = np.stack([BODY.forward(joints)[0] for joints in spline(instants_s[::5])])
-    speed = np.linalg.norm(np.diff(tool, axis=0), axis=1) / 5e-3
-    assert speed.size == 0 or speed.max() <= LIMITS.speed_m_s * 1.02
+    poses = [BODY.forward(joints) for joints in spline(instants_s[::5])]
+    tool, turns = np.stack([place for place, _ in poses]), [turn for _, turn in poses]
+    turned = [
+        (after * before.inv()).as_rotvec()
+        for before, after in zip(turns[:-1], turns[1:], strict=True)
+    ]
+    for way, most in (
+        (np.diff(tool, axis=0), (LIMITS.speed_m_s, LIMITS.acceleration_m_s2, LIMITS.jerk_m_s3)),
+        (
+            np.reshape(turned, (-1, 3)),
+            (LIMITS.turn_rad_s, LIMITS.turn_rad_s2, LIMITS.turn_rad_s3),
+        ),
+    ):
+        for order, limit in enumerate(most):
+            rate = np.linalg.norm(np.diff(way, order, axis=0), axis=1) / 5e-3 ** (order + 1)
+            assert rate.max(initial=0.0) <= limit * 1.02
     assert LIMITS.workspace.excess_m(tool).max() <= LIMITS.overshoot_m + 2e-3
 
 

@@ -156,6 +156,8 @@ def test_a_fast_motion_is_slowed_and_says_by_how_much():
         ("acceleration_m_s2", 0.5, "tool acceleration: "),
         ("jerk_m_s3", 20.0, "tool jerk: "),
         ("turn_rad_s", 0.1, "tool turning: "),
+        ("turn_rad_s2", 0.5, "tool turning acceleration: "),
+        ("turn_rad_s3", 20.0, "tool turning jerk: "),
     ],
 )
 def test_the_tool_keeps_its_own_limits_and_the_note_names_them(field, value, note):
@@ -340,7 +342,7 @@ def test_a_chunk_of_too_many_poses_is_refused_before_any_is_looked_at():
 @pytest.mark.parametrize("step_ms", [1, 10, 30])
 def test_the_longest_chunk_needs_few_looks_at_the_body(step_ms):
     """What planning costs, without a clock: a stop waits for all of it (100 ms on one core)."""
-    looks = {"inverse": 0, "follow": 0, "tool_positions": 0}
+    looks = {"inverse": 0, "follow": 0, "tool_frames": 0}
 
     class Counting:
         def __getattr__(self, name):
@@ -358,4 +360,4 @@ def test_the_longest_chunk_needs_few_looks_at_the_body(step_ms):
     plan(chunk(offsets, step_ms=step_ms), Begin(NOW, Phase.at_rest(HOME)), limits, Counting())
     assert looks["inverse"] <= MOST_POSES  # 0.6 ms each
     assert looks["follow"] <= 6 * 301  # 0.03 ms each
-    assert looks["tool_positions"] <= 6 * 6 * 300  # 0.006 ms each
+    assert looks["tool_frames"] <= 6 * 6 * 300  # 0.007 ms each

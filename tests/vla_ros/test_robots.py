@@ -33,6 +33,8 @@ PUBLISHED = {
         "acceleration_m_s2": 9.0,
         "jerk_m_s3": 4500.0,
         "turn_rad_s": 2.5,
+        "turn_rad_s2": 17.0,
+        "turn_rad_s3": 8500.0,
     },
     "ur5e": {
         "position_lower_rad": [-2 * PI, -2 * PI, -PI, -2 * PI, -2 * PI, -2 * PI],
@@ -41,7 +43,8 @@ PUBLISHED = {
         "acceleration_rad_s2": [5.0] * 6,  # ur_moveit_config
     },
     "so101": {
-        "position_lower_rad": [-1.91986, -1.74533, -1.69, -1.65806, -2.79253],
+        # of the last joint what both published versions allow: +-2.79253 and -2.74385 to 2.84121
+        "position_lower_rad": [-1.91986, -1.74533, -1.69, -1.65806, -2.74385],
         "position_upper_rad": [1.91986, 1.74533, 1.69, 1.65806, 2.79253],
         "velocity_rad_s": [4.71] * 5,  # the servo's data sheet; the URDF states 10
     },

@@ -9,11 +9,13 @@ from dataclasses import replace
 from vla_ros import graph, topics
 from vla_ros.faults.fault import EXECUTOR, POLICY, SERVER, SIM
 from vla_ros.graph import Graph, NodeDescription
+from vla_ros.limits import Box
 
 CAMERA = "front"
 IMAGE_SIZE_PX = 128  # no more than a policy that does not look needs
 RAW = "/raw"  # before a stream's name: as it was before the relay
 ANSWER_TIMEOUT_S = 1.0
+KEEP_OUT = Box((0.40, 0.36, 0.0), (0.60, 0.46, 0.60))  # a post beside the swinging hand
 RELAYED = {  # node -> the topics that it publishes through the relay
     SIM: (topics.image_topic(CAMERA), topics.JOINT_STATES),
     POLICY: (topics.ACTION_CHUNK, topics.GRIPPER_CHUNK),
@@ -31,7 +33,7 @@ def campaign_graph(port: int, rate_hz: float = 10.0) -> Graph:
             "image_size_px": IMAGE_SIZE_PX,
             "rate_hz": rate_hz,
         },
-        EXECUTOR: {},
+        EXECUTOR: {"keep_out_m": [*KEEP_OUT.low_m, *KEEP_OUT.high_m]},
     }
     nodes = [
         replace(

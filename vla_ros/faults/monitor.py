@@ -13,18 +13,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicHermiteSpline
+from scipy.spatial.transform import Rotation
 
 from vla_ros.faults.fingers import FingersAtRest
+from vla_ros.faults.touching import Touching
 from vla_ros.limits import Limits
 from vla_ros.robots import Robot
 
 STEP_S = 0.005  # at which the tool's way is sampled
+TOUCH_STEPS = 4  # of these from one look at what touches to the next
 ROUNDING = 1e-3  # of a joint's limit
 END_ROUNDING, END_ROUNDING_RAD_S = 0.02, 0.005  # near the ends of ranges: a share, and beyond it
 TOOL_ROUNDING = 0.02  # of a tool's limit: differences between samples
 WORKSPACE_ROUNDING_M = 0.002
 JITTER_S = 0.1  # commands carry no time of their own, so each may come so much early or late
 FINGERS_ROUNDING = 0.01  # of their travel
+TOUCH_ROUNDING_M = 1e-3
 JUMP_RAD = 0.03  # from where the arm is told to be, or is, to where a new command begins
 
 
@@ -66,12 +70,13 @@ class CommandMonitor:
     """Remembers the last command of the arm: a new one has to begin where that one is."""
 
     def __init__(
-        self, robot: Robot, forward: Callable[[NDArray], tuple[NDArray, object]], limits: Limits
+        self, robot: Robot, forward: Callable[[NDArray], tuple[NDArray, Rotation]], limits: Limits
     ) -> None:
-        """`forward` gives the tool's position (3,) [m] for joints (n,) [rad]."""
+        """`forward` gives the tool's position (3,) [m] and rotation for joints (n,) [rad]."""
         self._robot = robot
         self._forward = forward
         self._limits = limits
+        self._touching = Touching(robot.arm, limits.keep_out)
         self._last: tuple[int, CubicHermiteSpline] | None = None
         self._fingers = FingersAtRest()
 
@@ -89,7 +94,9 @@ class CommandMonitor:
         ends = np.vstack([positions[0], positions]), np.vstack([velocities[0] * 0, velocities])
         spline = CubicHermiteSpline(np.concatenate([[0.0], times_s]), *ends)
         self._last = (command.sent_ns, spline)
-        return found + self._tool(spline, times_s)
+        if len(times_s) == 1:  # where the arm is measured, or is told to be already
+            return found + self._tool(spline, times_s)
+        return found + self._tool(spline, times_s) + self._touches(spline, times_s)
 
     def gripper(self, command: JointCommand) -> list[Measure]:
         gripper = self._robot.gripper
@@ -186,22 +193,39 @@ class CommandMonitor:
     def _tool(self, spline: CubicHermiteSpline, times_s: NDArray) -> list[Measure]:
         limits = self._limits
         instants_s = np.arange(times_s[0], times_s[-1] + 1e-9, STEP_S)
-        values = np.stack([self._forward(joints)[0] for joints in spline(instants_s)])
-        excess_m = float(limits.workspace.excess_m(values).max())
+        poses = [self._forward(joints) for joints in spline(instants_s)]
+        places = np.stack([place for place, _ in poses])
+        excess_m = float(limits.workspace.excess_m(places).max())
         found = [
             Measure("out of the workspace", excess_m, limits.overshoot_m, WORKSPACE_ROUNDING_M)
         ]
-        for name, allowed in (
-            ("tool speed", limits.speed_m_s),
-            ("tool acceleration", limits.acceleration_m_s2),
-            ("tool jerk", limits.jerk_m_s3),
+        if len(poses) == 1:
+            return found
+        turns = Rotation.concatenate([turn for _, turn in poses])
+        speeds = np.diff(places, axis=0) / STEP_S
+        turning = (turns[1:] * turns[:-1].inv()).as_rotvec() / STEP_S
+        for name, values, order, allowed in (
+            ("tool speed", speeds, 0, limits.speed_m_s),
+            ("tool acceleration", speeds, 1, limits.acceleration_m_s2),
+            ("tool jerk", speeds, 2, limits.jerk_m_s3),
+            ("tool turning", turning, 0, limits.turn_rad_s),
+            ("tool turning acceleration", turning, 1, limits.turn_rad_s2),
+            ("tool turning jerk", turning, 2, limits.turn_rad_s3),
         ):
-            values = np.diff(values, axis=0) / STEP_S
-            if len(values) == 0:
-                break
-            largest = float(np.linalg.norm(values, axis=1).max())
+            rates = np.linalg.norm(np.diff(values, order, axis=0) / STEP_S**order, axis=1)
+            largest = float(rates.max(initial=0.0))
             found.append(Measure(name, largest, allowed, TOOL_ROUNDING * allowed))
         return found
+
+    def _touches(self, spline: CubicHermiteSpline, times_s: NDArray) -> list[Measure]:
+        """On the way no deeper than at its begin: a robot that touches already may move."""
+        instants_s = np.arange(times_s[0], times_s[-1], TOUCH_STEPS * STEP_S)
+        depths_m = self._touching.depths_m(spline(np.append(instants_s, times_s[-1])))
+        names = ("parts of the robot in each other", "the robot in a box to keep out of")
+        return [
+            Measure(name, float(column.max()), float(column[0]), TOUCH_ROUNDING_M)
+            for name, column in zip(names, depths_m.T, strict=True)
+        ]
 
 
 QUARTERS = (0.25, 0.5, 0.75)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from vla_ros import messages, topics
 from vla_ros.executor_state import State
 from vla_ros.faults.channel import Channel
 from vla_ros.faults.fault import CHUNKS, GRIPPER, IMAGES, INSTRUCTION, JOINTS
-from vla_ros.faults.graph import CAMERA, RAW
+from vla_ros.faults.graph import CAMERA, KEEP_OUT, RAW
 from vla_ros.faults.monitor import JITTER_S, CommandMonitor, JointCommand, Measure, worst
 from vla_ros.faults.timing import Sample
 from vla_ros.robots import FR3
@@ -70,7 +70,8 @@ class Rig(Node):
         super().__init__("fault_rig")
         self._spinner = SingleThreadedExecutor()
         self._spinner.add_node(self)
-        self._monitor = CommandMonitor(FR3, Kinematics().forward, FR3.limits)
+        limits = replace(FR3.limits, keep_out=(KEEP_OUT,))
+        self._monitor = CommandMonitor(FR3, Kinematics().forward, limits)
         self._measured: deque[tuple[int, np.ndarray]] = deque(maxlen=64)
         self._answers_ns: deque[int] = deque([0], maxlen=RECENT_ANSWERS)
         self.watch = Watch()

@@ -17,10 +17,12 @@ from vla_ros.faults.fault import (
     Action,
     Holds,
 )
-from vla_ros.faults.graph import RAW, RELAYED, campaign_graph, server_command
+from vla_ros.faults.graph import KEEP_OUT, RAW, RELAYED, campaign_graph, server_command
 from vla_ros.faults.kinds import KINDS, schedule
 from vla_ros.joint_watch import JointWatch
 from vla_ros.joints import JointsError, positions_by_name
+from vla_ros.limit_parameters import LIMIT_PARAMETERS, limits_of
+from vla_ros.limits import FR3_LIMITS
 from vla_ros.planning import PoseChunk, validate
 from vla_ros.processes import command_line
 from vla_ros.robots import FR3
@@ -204,3 +206,9 @@ def test_every_stream_but_the_operators_passes_through_the_relay():
     policy = next(node for node in graph.nodes if node.name == "policy_node")
     assert any("ws://127.0.0.1:12345" in word for word in command_line(policy))
     assert server_command(12345)[-1] == "12345"
+
+
+def test_the_executor_keeps_out_of_the_box_that_the_monitor_looks_at():
+    given = next(node for node in campaign_graph(12345).nodes if node.name == "executor_node")
+    defaults = {parameter.name: parameter.default for parameter in LIMIT_PARAMETERS}
+    assert limits_of(defaults | dict(given.parameters), FR3_LIMITS).keep_out == (KEEP_OUT,)

@@ -1,5 +1,7 @@
 """The monitor catches a violation of every limit, and lets a real motion of the executor pass."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from sim import robot
 from sim.kinematics import Kinematics
 from vla_ros.body import Body
 from vla_ros.faults.monitor import CommandMonitor, JointCommand, worst
-from vla_ros.limits import FR3_LIMITS
+from vla_ros.limits import FR3_LIMITS, Box
 from vla_ros.planning import Begin, PoseChunk, plan
 from vla_ros.points import arm_points
 from vla_ros.robots import FR3
@@ -62,6 +64,7 @@ def test_a_motion_of_the_executor_passes_and_uses_some_of_the_limits(monitor):
     used = {each.limit: each.found / each.allowed for each in measures if each.allowed > 0}
     assert 0.3 < used["joint jerk"] <= 1.0
     assert 0.05 < used["tool speed"] <= 1.0
+    assert 0.005 < used["tool turning acceleration"] <= 1.0
 
 
 def test_standing_still_passes(monitor):
@@ -102,6 +105,59 @@ def test_the_tools_limits_are_caught(monitor):
     way = moved(0, [0.0, 0.3])
     found = {m.limit for m in slow.arm(command(way, step_ms=1000), [HOME]) if m.excess > 0}
     assert "tool speed" in found
+
+
+def whirl(directions, step_ms):
+    """From home by 0.2 rad of each joint, from rest to rest, by one cubic polynomial."""
+    return command(np.stack([HOME, HOME + 0.2 * np.array(directions)]), step_ms=step_ms)
+
+
+ALONE = [0, 0, 0, 0, 0, 0, 1]
+TOGETHER = [0, 1, 0, -1, 0, -1, 0]  # three about one axis
+
+
+@pytest.mark.parametrize(
+    ("given", "limit", "least"),
+    [
+        (whirl(TOGETHER, step_ms=300), "tool turning", 2.5),
+        (whirl(TOGETHER, step_ms=400), "tool turning acceleration", 17.0),
+        (whirl(TOGETHER, step_ms=80), "tool turning jerk", 8500.0),
+    ],
+)
+def test_the_tools_turning_is_looked_at(monitor, given, limit, least):
+    (found,) = (each for each in monitor.arm(given, [HOME]) if each.limit == limit)
+    assert found.allowed == least
+    assert found.excess > 0
+
+
+def test_the_tools_turning_is_measured_as_it_is(monitor):
+    """By hand: the last joint's axis is the tool's, and its cubic polynomial has 6 d / t^2."""
+    measures = {each.limit: each for each in monitor.arm(whirl(ALONE, 400), [HOME])}
+    assert measures["tool turning"].found == pytest.approx(1.5 * 0.2 / 0.4, rel=0.02)
+    assert measures["tool turning acceleration"].found == pytest.approx(6 * 0.2 / 0.4**2, rel=0.03)
+    assert measures["tool turning jerk"].found == pytest.approx(12 * 0.2 / 0.4**3, rel=0.01)
+
+
+def test_the_robot_in_a_box_and_in_itself_is_caught():
+    """The boxes are the limits'; what is in a box already may leave it."""
+    tool, _ = Kinematics().forward(HOME)
+    box = Box(tuple(tool + [-0.3, 0.15, -0.1]), tuple(tool + [0.3, 0.4, 0.1]))
+    boxed = CommandMonitor(FR3, Kinematics().forward, replace(FR3_LIMITS, keep_out=(box,)))
+    limit = "the robot in a box to keep out of"
+    there = moved(0, [0.0, 0.3])  # 13 cm, and the hand is 10 cm wide to either side
+
+    def beyond(given):
+        return {each.limit for each in boxed.arm(given, [given.positions[0]]) if each.excess > 0}
+
+    assert limit in beyond(command(there, step_ms=2000))
+    assert limit not in beyond(command(moved(0, [0.0, -0.3]), step_ms=2000))
+    assert limit not in beyond(command(there[::-1], step_ms=2000))
+    assert limit not in beyond(command(there[1:]))  # held where it is
+    folded = HOME.copy()
+    folded[[1, 3, 5]] = -1.0, -3.04, 0.6
+    assert "parts of the robot in each other" in beyond(
+        command(np.stack([HOME, folded]), step_ms=9000)
+    )
 
 
 def test_a_command_begins_where_the_last_one_is_or_where_the_arm_is(monitor):
