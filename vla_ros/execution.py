@@ -84,7 +84,7 @@ class Execution:
         self._pace = pace or Pace()
         self._joints = JointWatch(limits.velocity_rad_s, self._timeouts.joints_ns)
         self._motions = Motions(body, limits, self._pace, self._joints, clock)
-        self._standstill = Standstill()
+        self._standstill = Standstill(self._timeouts.joints_ns)
         self._fingers = Fingers()
         self._instruction = ""
         self._instruction_ns = 0
