@@ -279,7 +279,7 @@ class Execution:
         self._stop(State.STOPPED, f"emergency stop; {GO_ON}", now_ns)
 
     def on_invalid(self, reason: str, now_ns: int) -> None:
-        """Something arrived that cannot even be read as a chunk: hold."""
+        """Something arrived that cannot even be read as a chunk: an arm in motion holds."""
         self._refuse(reason, now_ns)
 
     def forbid(self, reason: str, now_ns: int) -> None:
@@ -298,8 +298,13 @@ class Execution:
             self._stop(State.HOLDING, "the executor ends", now_ns, creeping=True)
 
     def _refuse(self, reason: str, now_ns: int) -> None:
+        """Ends a motion. An arm that was told nothing is told nothing for it, either."""
         self.refused += 1
-        self._stop(State.HOLDING, f"action refused: {reason[:LONGEST_REASON]}", now_ns)
+        refusal = f"action refused: {reason[:LONGEST_REASON]}"
+        if self.state is State.MOVING:
+            self._stop(State.HOLDING, refusal, now_ns)
+        elif self.state is not State.STOPPED and not self._waits_since:
+            self.reason = refusal
 
     def reset(self, now_ns: int) -> bool:
         """End an emergency stop. False when there is none to end.

@@ -27,7 +27,7 @@ from vla_ros import messages, topics
 from vla_ros.body import Body
 from vla_ros.clock_watch import steady_ns
 from vla_ros.errors import UserError
-from vla_ros.execution import Execution, Hold, Pace, Timeouts
+from vla_ros.execution import LONGEST_REASON, Execution, Hold, Pace, Timeouts
 from vla_ros.executor_state import State
 from vla_ros.joints import JointsError, positions_by_name
 from vla_ros.limit_parameters import LIMIT_PARAMETERS, limits_of
@@ -214,9 +214,7 @@ class ExecutorNode(Node):
 
         def hear(data: bytes) -> None:
             if len(data) > MOST_BYTES:
-                self._execution.on_invalid(
-                    f"{topic}: expected at most {MOST_BYTES} bytes, got {len(data)}", self._now_ns()
-                )
+                self._refuse(f"{topic}: expected at most {MOST_BYTES} bytes, got {len(data)}")
                 return
             callback(deserialize_message(data, kind))
 
@@ -278,10 +276,16 @@ class ExecutorNode(Node):
         try:
             chunk = messages.chunk_from_messages(poses, gripper)
         except ActionError as error:
-            self._execution.on_invalid(str(error), self._now_ns())
+            self._refuse(str(error))
             return
         self._streams.on(CHUNKS, self._now_ns())
         self._execution.on_chunk(chunk, self._now_ns())
+
+    def _refuse(self, reason: str) -> None:
+        """What nobody can read. Logged, for without a motion the state's reason may be another."""
+        said = reason[:LONGEST_REASON]
+        self.get_logger().warning(f"refused: {said}", throttle_duration_sec=1.0)
+        self._execution.on_invalid(reason, self._now_ns())
 
     def _on_policy_state(self, _message: String) -> None:
         self._streams.on(POLICY, self._now_ns())

@@ -690,6 +690,24 @@ def test_braking_is_gentle_for_the_tool():
     assert gentle.end_ns - hard.end_ns < 300 * MS
 
 
+@pytest.mark.parametrize("speed_rad_s", [0.0, 0.5])
+@pytest.mark.parametrize("instructed", [False, True])
+def test_what_cannot_be_read_sends_nothing_to_an_arm_that_was_told_nothing(speed_rad_s, instructed):
+    """Another controller may move it."""
+    it = Robot(Pace(first_hold_ns=1000 * MS))
+    it.execution.wait_for_instruction(it.now)
+    for step in range(20):
+        it.wait(20, HOME + 0.02 * step * speed_rad_s * np.eye(7)[0])
+    if instructed:
+        it.execution.on_instruction("go", it.now)
+    it.execution.on_invalid("frame_id: expected 'base'", it.now)
+    it.wait(20, HOME + 0.4 * speed_rad_s * np.eye(7)[0])
+    assert it.sent == []
+    assert it.execution.refused == 1
+    said = "action refused: frame_id" if instructed else "started: waiting for an instruction"
+    assert it.execution.reason.startswith(said)
+
+
 def test_an_internal_error_while_planning_holds(moving):
     class Broken:
         def __getattr__(self, name):
