@@ -43,6 +43,7 @@ STARTED, RESET = "started", "reset"  # after which it waits for an instruction
 ALONE = "the other executor has gone"  # likewise
 STOOD = "the arm stood still though told to move (a stop of its own? an obstacle?)"
 GO_ON = "call /executor/reset to go on"
+EMERGENCY = f"emergency stop; {GO_ON}"
 NEW = "the instruction is new"
 
 
@@ -85,6 +86,7 @@ class Execution:
         self._joints = JointWatch(limits.velocity_rad_s, self._timeouts.joints_ns)
         self._motions = Motions(body, limits, self._pace, self._joints, clock)
         self._standstill = Standstill(self._timeouts.joints_ns)
+        self._stood: NDArray[np.float64] | None = None  # (n,) [rad], where it was noticed
         self._fingers = Fingers()
         self._instruction = ""
         self._instruction_ns = 0
@@ -138,6 +140,7 @@ class Execution:
             return
         stamp_ns = self._joints.stamp_ns
         if self._standstill.add(positions, self.command.at(stamp_ns).positions, stamp_ns):
+            self._stood = positions
             self._stop(State.STOPPED, f"{STOOD}; {GO_ON}", now_ns)
 
     @property
@@ -157,7 +160,8 @@ class Execution:
         """
         if self._is_outdated(text, now_ns if published_ns is None else published_ns):
             return
-        if text == self._instruction and not self._waits_since:
+        again = text == self._instruction and not self._waits_since
+        if again and (text or not self._motions.creeps(now_ns)):
             return
         self._waits_since = self.outdated = ""
         self._instruction, self._instruction_ns = text, now_ns
@@ -256,7 +260,7 @@ class Execution:
         self.limited += bool(motion.notes)
         self._last_chunk_ns = now_ns
         self._hold_pending = False
-        self._settle_at_ns = None
+        self._settle_at_ns = self._stood = None
         self.state = State.MOVING
         self.reason = "; ".join(motion.notes)
         self.command.replace(motion.trajectory, motion.reached_ns, motion.meant_ns)
@@ -276,7 +280,9 @@ class Execution:
     def on_emergency_stop(self, now_ns: int) -> None:
         """Stop and hold until `reset`."""
         self._waits_since = ""
-        self._stop(State.STOPPED, f"emergency stop; {GO_ON}", now_ns)
+        if self._stood is not None:  # who resets that stop shall not end this one unawares
+            self._stood, self.reason = None, EMERGENCY
+        self._stop(State.STOPPED, EMERGENCY, now_ns, creeping=True)
 
     def on_invalid(self, reason: str, now_ns: int) -> None:
         """Something arrived that cannot even be read as a chunk: an arm in motion holds."""
@@ -384,25 +390,30 @@ class Execution:
     def _stop(self, state: State, reason: str, now_ns: int, creeping: bool = False) -> None:
         """End the work, then send the safe command: at once, or when there are joints to hold.
 
-        `creeping`: also an arm that holds, but is still on its way to where it was measured.
+        `creeping`: also an arm that holds or is stopped, but is still on its way to where it was
+        measured. Only `reset` ends that it is stopped.
         """
         self._notice_clock(now_ns)
+        creeps = self._motions.creeps(now_ns)
         if self.state is State.STOPPED:
-            return  # it holds already, and only `reset` ends that
+            if creeping and creeps:
+                self._brake(now_ns)
+            return
         was_holding = self.state is State.HOLDING and not self._hold_pending
         self.state, self.reason = state, reason
-        creeping = creeping and self._motions.creeps(now_ns)
-        if was_holding and state is not State.STOPPED and not creeping:
+        if was_holding and state is not State.STOPPED and not (creeping and creeps):
             return
         self._hold_pending = True
         if self.fresh_joints(now_ns) is not None:
             self._hold(now_ns)
         else:
-            self._brake_blindly(now_ns)
+            self._brake(now_ns)
+            self._hold_pending = not creeps  # stopped on its way to the measured joints, it stays
 
-    def _brake_blindly(self, now_ns: int) -> None:
-        """To rest from what is commanded: nobody knows where the arm is, and the rest of the old
-        motion must not be carried out."""
+    def _brake(self, now_ns: int) -> None:
+        """To rest from what is commanded, wherever the arm is: the rest of the old motion must not
+        be carried out."""
+        self._settle_at_ns = None
         trajectory = self._motions.brake(now_ns)
         if trajectory is not None:
             self._hold_along(trajectory)
@@ -413,6 +424,9 @@ class Execution:
         self._hold_pending = False
         if self.state is State.WAITING:
             self.state, self.reason = State.HOLDING, "joint states are back"
+        if self._stays(joints):
+            self._brake(now_ns)
+            return
         creeps = self._motions.creeps(now_ns)  # stopped on its way to the measured joints, it stays
         trajectory = self._motions.to_rest_in_time(joints, now_ns)
         self._settle_at_ns = None if creeps else trajectory.end_ns + self._pace.settle_ns
@@ -423,9 +437,29 @@ class Execution:
         joints = self.fresh_joints(now_ns)
         assert joints is not None
         self._settle_at_ns = None
+        if self._stays(joints):
+            return
         gap = self.command.at(now_ns).positions - joints
         if np.max(np.abs(gap)) > self._pace.settle_rad:
             self._hold_along(self._motions.to_rest(joints, now_ns))
+
+    def _stays(self, joints: NDArray) -> bool:
+        """Whether the arm is to stay at its command though measured far from it; then it says so.
+
+        Nobody expects a way of a stopped arm, nor one before there is an instruction again, and a
+        stop makes none: the joint states may lie. But one that stood still when it was told to
+        move would leap from there to its command when it is let go.
+        """
+        stopped = self.state is State.STOPPED or bool(self._waits_since)
+        if not stopped or self.command.running is None:
+            return False
+        most_rad = self._pace.follow_rad
+        told = self.command.at(self._joints.stamp_ns).positions
+        near = [told] if self._stood is None else [told, self._stood]
+        if any(np.max(np.abs(joints - each)) <= most_rad for each in near):
+            return False
+        self.reason += f"; measured more than {most_rad:g} rad from its command, it stays at that"
+        return True
 
     def _take_over(self, joints: NDArray, now_ns: int) -> None:
         """The arm is not where it was told to be: hold it where it is, before it moves."""
