@@ -20,7 +20,7 @@ from vla_ros.clock_watch import ClockWatch
 from vla_ros.command import Command
 from vla_ros.executor_state import State
 from vla_ros.fingers import Fingers
-from vla_ros.joint_watch import JointWatch
+from vla_ros.joint_watch import JointRange, JointWatch
 from vla_ros.limits import Limits
 from vla_ros.motions import Motions, Pace
 from vla_ros.planning import Motion, PoseChunk
@@ -83,7 +83,9 @@ class Execution:
         self._clock_watch = ClockWatch(clock, steady_clock)
         self._timeouts = timeouts or Timeouts()
         self._pace = pace or Pace()
-        self._joints = JointWatch(limits.velocity_rad_s, self._timeouts.joints_ns)
+        ends = np.asarray(limits.position_lower_rad), np.asarray(limits.position_upper_rad)
+        joint_range = JointRange(body.joint_names, *ends)
+        self._joints = JointWatch(limits.velocity_rad_s, self._timeouts.joints_ns, joint_range)
         self._motions = Motions(body, limits, self._pace, self._joints, clock)
         self._standstill = Standstill(self._timeouts.joints_ns)
         self._stood: NDArray[np.float64] | None = None  # (n,) [rad], where it was noticed
@@ -125,6 +127,8 @@ class Execution:
         working = bool(self._instruction) and self.state is not State.STOPPED
         stamp_ns = now_ns if stamp_ns is None else stamp_ns
         believed = self._joints.add(positions, stamp_ns, now_ns, working)
+        if believed:
+            self._motions.see(positions)
         if stepped and self.state is State.MOVING:
             self._stop(State.HOLDING, stepped, now_ns)
         elif believed and self._hold_pending:
@@ -230,6 +234,8 @@ class Execution:
         joints = self.fresh_joints(now_ns)
         if joints is None:
             self.refused += 1
+            if self.state is not State.MOVING:
+                self.reason = self._blind
             return
         try:
             if not -self._timeouts.joints_ns <= age_ns <= self._timeouts.chunk_age_ns:
@@ -237,14 +243,11 @@ class Execution:
             resting = self.state is not State.MOVING
             if resting and (self.command.end_ns > now_ns or self._motions.settles(now_ns)):
                 return  # it comes to rest first, and then begins softly
-            if self.state is State.MOVING and self._motions.strays(joints):
-                raise ActionError(
-                    f"the arm is more than {self._pace.follow_rad:g} rad from its command"
-                )
-            if self.state is not State.MOVING and self._motions.must_take_over(joints, now_ns):
+            if resting and self._motions.must_take_over(joints):
                 self._take_over(joints, now_ns)
                 return  # the next one begins there
-            if self.state is not State.MOVING:
+            self._motions.check_that_it_follows(joints, not resting)
+            if resting:
                 self._moving_since_ns = now_ns
             moving, share = self.state is State.MOVING, self.speed_share(now_ns)
             motion = self._motions.follow(chunk, joints, now_ns, moving, share)
@@ -330,8 +333,7 @@ class Execution:
             if self.state is State.MOVING:
                 self._stop(State.WAITING, "", now_ns)
             if self.state is State.WAITING:
-                problem = self._joints.problem or "joint states are missing or stale"
-                self.reason = f"{problem}; nothing is sent"
+                self.reason = self._blind
             return
         if self.state is State.WAITING and self._waits_since:
             self.reason = self._what_it_waits_for
@@ -350,6 +352,15 @@ class Execution:
             self._stop(
                 State.HOLDING, f"policy_node is silent for more than {limit_ms:.0f} ms", now_ns
             )
+
+    @property
+    def joints_problem(self) -> str:
+        """What is wrong with the joint states that come; empty: nothing, or none come."""
+        return self._joints.problem
+
+    @property
+    def _blind(self) -> str:
+        return f"{self.joints_problem or 'joint states are missing or stale'}; nothing is sent"
 
     def _check_clock(self, now_ns: int) -> None:
         """After a clock was set nobody knows what is old: hold."""
@@ -439,8 +450,7 @@ class Execution:
         self._settle_at_ns = None
         if self._stays(joints):
             return
-        gap = self.command.at(now_ns).positions - joints
-        if np.max(np.abs(gap)) > self._pace.settle_rad:
+        if not self._motions.rests_where_told(joints):
             self._hold_along(self._motions.to_rest(joints, now_ns))
 
     def _stays(self, joints: NDArray) -> bool:
@@ -466,7 +476,7 @@ class Execution:
         self.state, self.reason = State.HOLDING, "holding the arm where it is before it moves"
         self._hold_pending = False
         self._settle_at_ns = None
-        self._hold_along(self._motions.take_over(joints, now_ns))
+        self._hold_along(self._motions.to_rest(joints, now_ns))
 
     def _hold_along(self, trajectory: Trajectory) -> None:
         self.command.replace(trajectory)

@@ -237,6 +237,32 @@ def test_an_arm_that_sags_begins_its_first_motion_at_its_command(sag_rad):
     assert arm.used()[1] < 1.01
 
 
+@pytest.mark.parametrize("stop", ["emergency", "chunk"])
+def test_an_arm_that_strays_in_motion_is_braked_within_the_limits(stop):
+    """Something holds it up; the command goes on until that is noticed."""
+    arm = Arm(Pace(soft_start_s=0.0))
+    arm.begin()
+    arm.chunk([TOOL + [0, 0.08 * i, 0] for i in range(1, 5)])
+    arm.step(250)
+    stuck = arm.at
+    arm.measured = lambda _: stuck
+    arm.step(200)
+    gap = np.abs(arm.at - stuck).max()
+    begun = len(arm.path)
+    assert gap > 0.2 and np.abs(arm.path[-1] - arm.path[-2]).max() > 1e-3
+    if stop == "chunk":
+        arm.chunk([TOOL + [0, 0.08 * i, 0] for i in range(4, 8)])
+        assert "more than 0.2 rad from its command" in arm.execution.reason
+    else:
+        arm.execution.on_emergency_stop(arm.now)
+    arm.step(400)
+    assert arm.used(begun)[1] < 1.01
+    arm.step(2500)
+    assert arm.used(begun)[1] < 1.01
+    if stop == "chunk":  # and then it is held where it is
+        np.testing.assert_allclose(arm.at, stuck, atol=1e-9)
+
+
 @pytest.mark.parametrize("lead_ms", [30, 150, 300])
 def test_until_a_motion_begins_the_old_one_goes_on_as_it_was_checked(lead_ms):
     arm = Arm(Pace(lead_ns=lead_ms * MS, soft_start_s=0.0))
