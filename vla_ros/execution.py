@@ -20,7 +20,7 @@ from vla_ros.clock_watch import ClockWatch
 from vla_ros.command import Command
 from vla_ros.executor_state import State
 from vla_ros.fingers import Fingers
-from vla_ros.joint_watch import JointWatch
+from vla_ros.joint_watch import JointRange, JointWatch
 from vla_ros.limits import Limits
 from vla_ros.motions import Motions, Pace
 from vla_ros.planning import Motion, PoseChunk
@@ -43,6 +43,7 @@ STARTED, RESET = "started", "reset"  # after which it waits for an instruction
 ALONE = "the other executor has gone"  # likewise
 STOOD = "the arm stood still though told to move (a stop of its own? an obstacle?)"
 GO_ON = "call /executor/reset to go on"
+EMERGENCY = f"emergency stop; {GO_ON}"
 NEW = "the instruction is new"
 
 
@@ -82,9 +83,12 @@ class Execution:
         self._clock_watch = ClockWatch(clock, steady_clock)
         self._timeouts = timeouts or Timeouts()
         self._pace = pace or Pace()
-        self._joints = JointWatch(limits.velocity_rad_s, self._timeouts.joints_ns)
+        ends = np.asarray(limits.position_lower_rad), np.asarray(limits.position_upper_rad)
+        joint_range = JointRange(body.joint_names, *ends)
+        self._joints = JointWatch(limits.velocity_rad_s, self._timeouts.joints_ns, joint_range)
         self._motions = Motions(body, limits, self._pace, self._joints, clock)
-        self._standstill = Standstill()
+        self._standstill = Standstill(self._timeouts.joints_ns)
+        self._stood = False  # and is stopped for it
         self._fingers = Fingers()
         self._instruction = ""
         self._instruction_ns = 0
@@ -123,6 +127,8 @@ class Execution:
         working = bool(self._instruction) and self.state is not State.STOPPED
         stamp_ns = now_ns if stamp_ns is None else stamp_ns
         believed = self._joints.add(positions, stamp_ns, now_ns, working)
+        if believed:
+            self._motions.see(positions)
         if stepped and self.state is State.MOVING:
             self._stop(State.HOLDING, stepped, now_ns)
         elif believed and self._hold_pending:
@@ -138,6 +144,7 @@ class Execution:
             return
         stamp_ns = self._joints.stamp_ns
         if self._standstill.add(positions, self.command.at(stamp_ns).positions, stamp_ns):
+            self._stood = True
             self._stop(State.STOPPED, f"{STOOD}; {GO_ON}", now_ns)
 
     @property
@@ -157,7 +164,8 @@ class Execution:
         """
         if self._is_outdated(text, now_ns if published_ns is None else published_ns):
             return
-        if text == self._instruction and not self._waits_since:
+        again = text == self._instruction and not self._waits_since
+        if again and (text or not self._motions.creeps(now_ns)):
             return
         self._waits_since = self.outdated = ""
         self._instruction, self._instruction_ns = text, now_ns
@@ -226,6 +234,8 @@ class Execution:
         joints = self.fresh_joints(now_ns)
         if joints is None:
             self.refused += 1
+            if self.state is not State.MOVING:
+                self.reason = self._blind
             return
         try:
             if not -self._timeouts.joints_ns <= age_ns <= self._timeouts.chunk_age_ns:
@@ -233,14 +243,11 @@ class Execution:
             resting = self.state is not State.MOVING
             if resting and (self.command.end_ns > now_ns or self._motions.settles(now_ns)):
                 return  # it comes to rest first, and then begins softly
-            if self.state is State.MOVING and self._motions.strays(joints):
-                raise ActionError(
-                    f"the arm is more than {self._pace.follow_rad:g} rad from its command"
-                )
-            if self.state is not State.MOVING and self._motions.must_take_over(joints, now_ns):
+            if resting and self._motions.must_take_over(joints):
                 self._take_over(joints, now_ns)
                 return  # the next one begins there
-            if self.state is not State.MOVING:
+            self._motions.check_that_it_follows(joints, not resting)
+            if resting:
                 self._moving_since_ns = now_ns
             moving, share = self.state is State.MOVING, self.speed_share(now_ns)
             motion = self._motions.follow(chunk, joints, now_ns, moving, share)
@@ -256,7 +263,7 @@ class Execution:
         self.limited += bool(motion.notes)
         self._last_chunk_ns = now_ns
         self._hold_pending = False
-        self._settle_at_ns = None
+        self._settle_at_ns, self._stood, self._joints.leapt = None, False, False
         self.state = State.MOVING
         self.reason = "; ".join(motion.notes)
         self.command.replace(motion.trajectory, motion.reached_ns, motion.meant_ns)
@@ -276,10 +283,12 @@ class Execution:
     def on_emergency_stop(self, now_ns: int) -> None:
         """Stop and hold until `reset`."""
         self._waits_since = ""
-        self._stop(State.STOPPED, f"emergency stop; {GO_ON}", now_ns)
+        if self._stood:  # who resets that stop shall not end this one unawares
+            self._stood, self.reason = False, EMERGENCY
+        self._stop(State.STOPPED, EMERGENCY, now_ns, creeping=True)
 
     def on_invalid(self, reason: str, now_ns: int) -> None:
-        """Something arrived that cannot even be read as a chunk: hold."""
+        """Something arrived that cannot even be read as a chunk: an arm in motion holds."""
         self._refuse(reason, now_ns)
 
     def forbid(self, reason: str, now_ns: int) -> None:
@@ -298,8 +307,13 @@ class Execution:
             self._stop(State.HOLDING, "the executor ends", now_ns, creeping=True)
 
     def _refuse(self, reason: str, now_ns: int) -> None:
+        """Ends a motion. An arm that was told nothing is told nothing for it, either."""
         self.refused += 1
-        self._stop(State.HOLDING, f"action refused: {reason[:LONGEST_REASON]}", now_ns)
+        refusal = f"action refused: {reason[:LONGEST_REASON]}"
+        if self.state is State.MOVING:
+            self._stop(State.HOLDING, refusal, now_ns)
+        elif self.state is not State.STOPPED and not self._waits_since:
+            self.reason = refusal
 
     def reset(self, now_ns: int) -> bool:
         """End an emergency stop. False when there is none to end.
@@ -319,8 +333,7 @@ class Execution:
             if self.state is State.MOVING:
                 self._stop(State.WAITING, "", now_ns)
             if self.state is State.WAITING:
-                problem = self._joints.problem or "joint states are missing or stale"
-                self.reason = f"{problem}; nothing is sent"
+                self.reason = self._blind
             return
         if self.state is State.WAITING and self._waits_since:
             self.reason = self._what_it_waits_for
@@ -339,6 +352,15 @@ class Execution:
             self._stop(
                 State.HOLDING, f"policy_node is silent for more than {limit_ms:.0f} ms", now_ns
             )
+
+    @property
+    def joints_problem(self) -> str:
+        """What is wrong with the joint states that come; empty: nothing, or none come."""
+        return self._joints.problem
+
+    @property
+    def _blind(self) -> str:
+        return f"{self.joints_problem or 'joint states are missing or stale'}; nothing is sent"
 
     def _check_clock(self, now_ns: int) -> None:
         """After a clock was set nobody knows what is old: hold."""
@@ -379,25 +401,30 @@ class Execution:
     def _stop(self, state: State, reason: str, now_ns: int, creeping: bool = False) -> None:
         """End the work, then send the safe command: at once, or when there are joints to hold.
 
-        `creeping`: also an arm that holds, but is still on its way to where it was measured.
+        `creeping`: also an arm that holds or is stopped, but is still on its way to where it was
+        measured. Only `reset` ends that it is stopped.
         """
         self._notice_clock(now_ns)
+        creeps = self._motions.creeps(now_ns)
         if self.state is State.STOPPED:
-            return  # it holds already, and only `reset` ends that
+            if creeping and creeps:
+                self._brake(now_ns)
+            return
         was_holding = self.state is State.HOLDING and not self._hold_pending
         self.state, self.reason = state, reason
-        creeping = creeping and self._motions.creeps(now_ns)
-        if was_holding and state is not State.STOPPED and not creeping:
+        if was_holding and state is not State.STOPPED and not (creeping and creeps):
             return
         self._hold_pending = True
         if self.fresh_joints(now_ns) is not None:
             self._hold(now_ns)
         else:
-            self._brake_blindly(now_ns)
+            self._brake(now_ns)
+            self._hold_pending = not creeps  # stopped on its way to the measured joints, it stays
 
-    def _brake_blindly(self, now_ns: int) -> None:
-        """To rest from what is commanded: nobody knows where the arm is, and the rest of the old
-        motion must not be carried out."""
+    def _brake(self, now_ns: int) -> None:
+        """To rest from what is commanded, wherever the arm is: the rest of the old motion must not
+        be carried out."""
+        self._settle_at_ns = None
         trajectory = self._motions.brake(now_ns)
         if trajectory is not None:
             self._hold_along(trajectory)
@@ -408,6 +435,9 @@ class Execution:
         self._hold_pending = False
         if self.state is State.WAITING:
             self.state, self.reason = State.HOLDING, "joint states are back"
+        if self._stays(joints):
+            self._brake(now_ns)
+            return
         creeps = self._motions.creeps(now_ns)  # stopped on its way to the measured joints, it stays
         trajectory = self._motions.to_rest_in_time(joints, now_ns)
         self._settle_at_ns = None if creeps else trajectory.end_ns + self._pace.settle_ns
@@ -418,16 +448,36 @@ class Execution:
         joints = self.fresh_joints(now_ns)
         assert joints is not None
         self._settle_at_ns = None
-        gap = self.command.at(now_ns).positions - joints
-        if np.max(np.abs(gap)) > self._pace.settle_rad:
+        if self._stays(joints):
+            return
+        if not self._motions.rests_where_told(joints):
             self._hold_along(self._motions.to_rest(joints, now_ns))
+
+    def _stays(self, joints: NDArray) -> bool:
+        """Whether the arm is to stay at its command though measured far from it; then it says so.
+
+        Nobody expects a far way of a stopped arm, nor one before there is an instruction again, and
+        joint states that leapt may lie. One that something holds up did not leap: its command comes
+        to it, or it would press on, and leap when it is let go.
+        """
+        stopped = self.state is State.STOPPED or bool(self._waits_since)
+        if not (stopped and self._joints.leapt) or self.command.running is None:
+            return False
+        most_rad = self._pace.follow_rad
+        told = self.command.at(self._joints.stamp_ns).positions
+        if np.max(np.abs(joints - told)) <= most_rad:
+            return False
+        self.reason += (
+            f"; measured more than {most_rad:g} rad from its command, by a leap: it stays there"
+        )
+        return True
 
     def _take_over(self, joints: NDArray, now_ns: int) -> None:
         """The arm is not where it was told to be: hold it where it is, before it moves."""
         self.state, self.reason = State.HOLDING, "holding the arm where it is before it moves"
         self._hold_pending = False
         self._settle_at_ns = None
-        self._hold_along(self._motions.take_over(joints, now_ns))
+        self._hold_along(self._motions.to_rest(joints, now_ns))
 
     def _hold_along(self, trajectory: Trajectory) -> None:
         self.command.replace(trajectory)

@@ -27,7 +27,7 @@ from vla_ros import messages, topics
 from vla_ros.body import Body
 from vla_ros.clock_watch import steady_ns
 from vla_ros.errors import UserError
-from vla_ros.execution import Execution, Hold, Pace, Timeouts
+from vla_ros.execution import LONGEST_REASON, Execution, Hold, Pace, Timeouts
 from vla_ros.executor_state import State
 from vla_ros.joints import JointsError, positions_by_name
 from vla_ros.limit_parameters import LIMIT_PARAMETERS, limits_of
@@ -45,7 +45,7 @@ from vla_ros.runtime import (
     subscribe_words,
 )
 from vla_ros.runtime_clock import uses_simulated_time
-from vla_ros.servo import STILL, Twist, twist
+from vla_ros.servo import GAIN_PER_S, STILL, Twist, twist
 from vla_ros.stop_hearing import subscribe_stops
 from vla_ros.stop_latch import StopLatch
 from vla_ros.streams import Streams
@@ -215,9 +215,7 @@ class ExecutorNode(Node):
 
         def hear(data: bytes) -> None:
             if len(data) > MOST_BYTES:
-                self._execution.on_invalid(
-                    f"{topic}: expected at most {MOST_BYTES} bytes, got {len(data)}", self._now_ns()
-                )
+                self._refuse(f"{topic}: expected at most {MOST_BYTES} bytes, got {len(data)}")
                 return
             callback(deserialize_message(data, kind))
 
@@ -279,10 +277,16 @@ class ExecutorNode(Node):
         try:
             chunk = messages.chunk_from_messages(poses, gripper)
         except ActionError as error:
-            self._execution.on_invalid(str(error), self._now_ns())
+            self._refuse(str(error))
             return
         self._streams.on(CHUNKS, self._now_ns())
         self._execution.on_chunk(chunk, self._now_ns())
+
+    def _refuse(self, reason: str) -> None:
+        """What nobody can read. Logged, for without a motion the state's reason may be another."""
+        said = reason[:LONGEST_REASON]
+        self.get_logger().warning(f"refused: {said}", throttle_duration_sec=1.0)
+        self._execution.on_invalid(reason, self._now_ns())
 
     def _on_policy_state(self, _message: String) -> None:
         self._streams.on(POLICY, self._now_ns())
@@ -343,10 +347,16 @@ class ExecutorNode(Node):
             "moves the arm; end all but one, then publish an instruction"
         )
 
+    @property
+    def _reason(self) -> str:
+        """Of the state, and what is wrong with the joint states, whatever the state is."""
+        reason, problem = self._execution.reason, self._execution.joints_problem
+        return reason if problem in reason else f"{reason}; {problem}".removeprefix("; ")
+
     def _on_watchdog(self) -> None:
         self._look_for_rivals()
         self._execution.tick(self._now_ns())
-        state = (self._execution.state, self._execution.reason)
+        state = (self._execution.state, self._reason)
         if self._execution.state.value != self._told:
             self._tell_state()
         if state != self._logged and state[0] is not State.MOVING:
@@ -408,14 +418,18 @@ class ExecutorNode(Node):
         )
 
     def _send_twist(self) -> None:
-        """Zero when holding; nothing at all before there was anything to do, or without joints."""
+        """Zero when holding; nothing at all before there was anything to do, or without joints.
+
+        One that brakes is not drawn to where it was told to be: it may be stopped for not getting
+        there.
+        """
         now_ns = self._now_ns()
         joints = self._execution.fresh_joints(now_ns)
         if joints is None or self._execution.command.running is None:
             return
-        self._publish_twist(
-            twist(self._execution.command, joints, now_ns, self._limits, self._body)
-        )
+        gain_per_s = GAIN_PER_S if self._execution.state is State.MOVING else 0.0
+        command = self._execution.command
+        self._publish_twist(twist(command, joints, now_ns, self._limits, self._body, gain_per_s))
 
     def _publish_twist(self, motion: Twist) -> None:
         stamp_ns = self._now_ns()
@@ -423,7 +437,7 @@ class ExecutorNode(Node):
 
     def _publish_diagnostics(self) -> None:
         execution = self._execution
-        reason = self._bad_joints or execution.reason
+        reason = self._bad_joints or self._reason
         level = {
             State.MOVING: "OK",
             State.HOLDING: "OK" if "instruction" in reason else "WARN",

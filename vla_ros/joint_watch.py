@@ -1,4 +1,5 @@
-"""Which joint states are believed: not old, nor from the future, nor further on than an arm gets.
+"""Which joint states are believed: not old, nor from the future, nor further on than an arm gets,
+nor far beyond the joints' range.
 
 A stream that leaps is doubted: an encoder or a driver lies, or somebody else moved the arm. A leap
 while the arm has work to do is believed when it has lasted for `LEAP_WORKING_NS`, else sooner. No
@@ -7,6 +8,7 @@ ROS, no clock.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +20,28 @@ WINDOW_NS = 100_000_000
 MARGIN_RAD = 0.1  # on top of what the arm can have moved
 LEAP_WORKING_NS = 2_000_000_000
 LEAP_RESTING_NS = 100_000_000
+BEYOND_RAD = 0.05  # its range, a joint may be measured: noise, and what a calibration is off
+
+
+@dataclass(frozen=True)
+class JointRange:
+    """Where the joints can be, each by its name."""
+
+    names: Sequence[str]  # n
+    lower_rad: NDArray[np.float64]  # (n,)
+    upper_rad: NDArray[np.float64]  # (n,)
+
+    def problem(self, positions: NDArray[np.float64]) -> str:
+        """What is to be said of `positions` (n,) [rad] that cannot be; empty: nothing."""
+        beyond_rad = np.maximum(self.lower_rad - positions, positions - self.upper_rad)
+        worst = int(np.argmax(beyond_rad))
+        if beyond_rad[worst] <= BEYOND_RAD:
+            return ""
+        return (
+            f"joint {self.names[worst]} is measured at {positions[worst]:.2f} rad, expected "
+            f"{self.lower_rad[worst]:.2f} to {self.upper_rad[worst]:.2f} rad, its range: check its "
+            "calibration, or move it back by hand"
+        )
 
 
 @dataclass(frozen=True)
@@ -31,14 +55,21 @@ class _Doubt:
 class JointWatch:
     """The last joint state that was believed, and why the newest is not."""
 
-    def __init__(self, velocity_rad_s: NDArray[np.float64], timeout_ns: int) -> None:
+    def __init__(
+        self,
+        velocity_rad_s: NDArray[np.float64],
+        timeout_ns: int,
+        joint_range: JointRange | None = None,
+    ) -> None:
         """`velocity_rad_s` (n,): the fastest that the joints turn."""
         self._velocity_rad_s = np.asarray(velocity_rad_s, float)
+        self._range = joint_range
         self._timeout_ns = timeout_ns
         self._known: tuple[int, NDArray[np.float64]] | None = None  # (arrival [ns], (n,) [rad])
         self._doubt: _Doubt | None = None
         self.stamp_ns = 0  # of the state that is known
         self._before: tuple[int, NDArray[np.float64]] | None = None  # (stamp [ns], (n,) [rad])
+        self.leapt = False  # to what is known, since a motion was last made from what is
         self.turning = False  # whether the arm moved within the last `WINDOW_NS`
         self.problem = ""
 
@@ -50,17 +81,19 @@ class JointWatch:
             when = "old" if age_ns > 0 else "ahead of this machine's clock"
             self.problem = f"joint states are {abs(age_ns) / 1e6:.0f} ms {when}"
             return False
+        if self._range is not None and (problem := self._range.problem(positions)):
+            self.problem = problem  # no such pose can be held
+            return False
         # While it is doubted, a leap does not become likelier by the time that passes.
         until_ns = now_ns if self._doubt is None else self._doubt.since_ns
-        if (
-            self._known is not None
-            and not self._follows(positions, until_ns, *self._known)
-            and not self._outlasts_doubt(positions, now_ns, working)
-        ):
+        leaps = self._known is not None and not self._follows(positions, until_ns, *self._known)
+        if leaps and not self._outlasts_doubt(positions, now_ns, working):
+            assert self._known is not None
             leap_rad = float(np.abs(positions - self._known[1]).max())
             self.problem = f"joint states leapt by {leap_rad:.2f} rad"
             return False
         self._look_whether_it_turns(positions, stamp_ns)
+        self.leapt |= leaps
         self._known, self._doubt, self.problem = (now_ns, positions), None, ""
         self.stamp_ns = stamp_ns
         return True

@@ -19,10 +19,10 @@ from vla_ros.command import Command
 from vla_ros.joint_watch import JointWatch
 from vla_ros.limits import Limits
 from vla_ros.planning import Begin, Motion, PoseChunk, gentle_stop, plan
+from vla_ros.sag import Sag
 from vla_ros.trajectory import Phase, Trajectory
 
 LATE_NS = 15_000_000  # a way of braking that took longer to find begins where the arm was
-NEVER_NS = -(2**62)
 HOLD_ATTEMPTS = 3  # then it goes out late
 
 
@@ -38,9 +38,9 @@ class Pace:
     follow_rad: float = 0.2  # an arm further than this from its command does not follow it
     settle_ns: int = 100_000_000  # after coming to rest the measured pose is held
     settle_rad: float = 0.005  # unless the command is this near to it
-    sag_rad: float = 0.1  # or after it was taken over there
+    sag_rad: float = 0.1  # or it is further by no more than the arm sags, this at most
+    sag_ns: int = 1_000_000_000  # it sags within this after its measured pose is held
     first_hold_ns: int = 0  # before the first motion the measured pose is held for this long
-    taken_ns: int = 1_000_000_000  # so long a pose that was taken over counts as the arm's
 
 
 class Motions:
@@ -61,14 +61,21 @@ class Motions:
         self._watch = watch
         self._clock = clock
         self._lead_ns = pace.lead_ns
-        self._taken_at_ns = NEVER_NS
+        self._most_sag_rad = min(pace.sag_rad, pace.follow_rad)
+        self._sag = Sag(limits.joints, self._most_sag_rad, pace.settle_rad, pace.sag_ns)
+        self._sank = False  # further, and was held anew
         self.command = Command()
         self.late = 0  # motions that were ready when they should have begun already
 
     def shift(self, step_ns: int) -> None:
         """The clock was set by so much; what was sent goes on all the same."""
         self.command.shift(step_ns)
-        self._taken_at_ns += step_ns
+        self._sag.shift(step_ns)
+
+    def see(self, joints: NDArray[np.float64]) -> None:
+        """`joints` (n,) [rad] were measured, and the watch believes them."""
+        if self.command.running is not None:
+            self._sag.see(self._gap_rad(joints), self.command.end_ns, self._watch.stamp_ns)
 
     # --- moving -----------------------------------------------------------------------------
 
@@ -86,41 +93,50 @@ class Motions:
             self._limits.scaled(share),
             self._body,
         )
-        return None if self._is_late(motion, now_ns) else motion
+        if self._is_late(motion, now_ns):
+            return None
+        self._sank = False
+        return motion
 
-    def must_take_over(self, joints: NDArray, now_ns: int) -> bool:
+    def must_take_over(self, joints: NDArray) -> bool:
         """Whether a resting arm is not where it was told to be, or was told nothing yet.
 
         Somebody moved it, by hand or with another controller. From the old command a motion would
         begin with a leap, as the controller goes to its first point from wherever the arm is.
         """
         if self.command.running is None:
-            return self._pace.first_hold_ns > 0
-        most_rad = self._pace.settle_rad
-        if self._just_taken(now_ns):  # and sags a little again: no arm is quite where it should be
-            most_rad = self._pace.sag_rad
-        return self._gap_rad(joints) > most_rad
+            beyond = bool(np.any(self._within_range(joints) != joints))
+            return beyond or self._pace.first_hold_ns > 0
+        hangs = self._sank and self._sag.is_all(self._gap_rad(joints))
+        return not hangs and not self.rests_where_told(joints)
+
+    def rests_where_told(self, joints: NDArray) -> bool:
+        """Whether a resting arm is at its command, or no further from it than it sags."""
+        return self._sag.explains(self._gap_rad(joints))
 
     def settles(self, now_ns: int) -> bool:
-        """Whether an arm that was taken over still turns: it sags, or somebody leads it."""
-        return self._just_taken(now_ns) and self._watch.turning
+        """Whether an arm that is held where it was measured still turns: it sags, or is led."""
+        return self._sag.counts(self.command.end_ns, now_ns) and self._watch.turning
 
-    def _just_taken(self, now_ns: int) -> bool:
-        return now_ns - self._taken_at_ns <= self._pace.taken_ns
+    def check_that_it_follows(self, joints: NDArray, moving: bool) -> None:
+        """Raise `ActionError` for an arm that was elsewhere than told when `joints` were measured;
+        one at rest has been taken over if it must be."""
+        if self.command.running is None:
+            return
+        gap_rad = np.abs(self._gap_rad(joints))
+        if moving and gap_rad.max() > self._pace.follow_rad:
+            most_rad = self._pace.follow_rad
+            raise ActionError(f"the arm is more than {most_rad:g} rad from its command")
+        if not moving and not self.rests_where_told(joints):
+            name = self._body.joint_names[int(np.argmax(gap_rad))]
+            raise ActionError(
+                f"joint {name} does not stay where it is told to: expected at most "
+                f"{self._most_sag_rad:g} rad from there, got {gap_rad.max():.2f}"
+            )
 
-    def take_over(self, joints: NDArray, now_ns: int) -> Trajectory:
-        """Hold the arm where it is measured; a motion can begin from there afterwards."""
-        trajectory = self.to_rest(joints, now_ns)
-        self._taken_at_ns = trajectory.end_ns
-        return trajectory
-
-    def _gap_rad(self, joints: NDArray) -> float:
-        """Between `joints` and what was commanded when they were measured."""
-        return float(np.max(np.abs(self.command.at(self._watch.stamp_ns).positions - joints)))
-
-    def strays(self, joints: NDArray) -> bool:
-        """Whether the arm was elsewhere than it was told to be when `joints` were measured."""
-        return self._gap_rad(joints) > self._pace.follow_rad
+    def _gap_rad(self, joints: NDArray) -> NDArray[np.float64]:
+        """(n,) from what was commanded when `joints` were measured to these."""
+        return joints - self.command.at(self._watch.stamp_ns).positions
 
     def _is_late(self, motion: Motion, now_ns: int) -> bool:
         """Whether planning took longer than it may; the next motion then begins later."""
@@ -134,15 +150,13 @@ class Motions:
         return True
 
     def _beginning(self, stamp_ns: int, joints: NDArray, now_ns: int, moving: bool) -> Begin:
-        """A motion goes on from its forerunner, smooth in speed, if the arm follows that one."""
+        """A motion goes on from its forerunner, smooth in speed; an arm that does not follow that
+        one must have been taken over."""
         begin_ns = now_ns + self._lead_ns
         held_ns = self.command.behind_ns(stamp_ns, now_ns)
         running = self.command.running
-        strays = running is not None and self.strays(joints)
-        if running is None or strays:
-            held_ns = 0 if strays else held_ns
-            rest = Phase.at_rest(self._within_range(joints))
-            return Begin(begin_ns, rest, held_ns=held_ns, now_ns=now_ns)
+        if running is None:
+            return Begin(begin_ns, Phase.at_rest(joints), held_ns=held_ns, now_ns=now_ns)
         return Begin(
             begin_ns,
             self.command.at(begin_ns),
@@ -194,24 +208,35 @@ class Motions:
 
         On the way to them it stays where it is: somebody may see what joint states hide.
         """
-        joints = self._within_range(joints)
-        running = self.command.running
-        if running is None:
-            # Whatever the controller does now is unknown. What turns is stopped at once; else there
-            # is time, should these joint states be a driver's default and not the arm's.
-            reach_ns = 0 if self._watch.turning else self._pace.first_hold_ns
-            return shaping.standing(joints, now_ns, reach_ns)
-        if running.creeps(now_ns) and not running.known:
-            # Nobody knows where it is on its way: no other point is safe to be told in less time.
-            left_ns = running.start_ns + running.unsent_ns - now_ns
-            return shaping.standing(running.positions[-1], now_ns, left_ns)
-        phase = self.command.at(now_ns)
-        slow = self._limits.scaled(self._pace.soft_start_share)
-        if not phase.resting and (running.creeps(now_ns) or not self.strays(joints)):
+        phase = None if self.command.running is None else self.command.at(now_ns)
+        if phase is not None and not phase.resting:
             try:
                 return gentle_stop(phase, now_ns, self._limits, self._body)
             except ActionError:  # no number of a state that was checked leads here
                 pass
+        trajectory = self._stay(joints, phase, now_ns)
+        self._sag.hold(trajectory.end_ns)
+        return trajectory
+
+    def _stay(self, joints: NDArray, phase: Phase | None, now_ns: int) -> Trajectory:
+        """At the measured joints, or at the command's `phase` if a resting arm is there."""
+        slow = self._limits.scaled(self._pace.soft_start_share)
+        inside = self._within_range(joints)
+        back_ns = shaping.reach_ns(Phase.at_rest(joints), inside, slow)
+        running = self.command.running
+        if running is None or phase is None:
+            # Whatever the controller does now is unknown. What turns is stopped at once; else there
+            # is time, should these joint states be a driver's default and not the arm's.
+            first_ns = 0 if self._watch.turning else self._pace.first_hold_ns
+            return shaping.standing(inside, now_ns, max(first_ns, back_ns))
+        if running.creeps(now_ns) and not running.known:
+            # Nobody knows where it is on its way: no other point is safe to be told in less time.
+            left_ns = running.start_ns + running.unsent_ns - now_ns
+            return shaping.standing(running.positions[-1], now_ns, left_ns)
+        if phase.resting and self.rests_where_told(joints):
+            reach_ns = shaping.reach_ns(Phase.at_rest(joints), phase.positions, slow)
+            return shaping.standing(phase.positions, now_ns, reach_ns)
+        self._sank = self._sag.is_all(self._gap_rad(joints))
         # One point: wherever the controller begins, at the arm or at its last command, it does not
         # go back to the old command first. Should the joint states lie, it has time to get there.
-        return shaping.creeping(phase, joints, now_ns, slow)
+        return shaping.creeping(phase, inside, now_ns, slow, back_ns)

@@ -31,7 +31,12 @@ STILL = Twist(np.zeros(3), np.zeros(3))
 
 
 def twist(
-    command: Command, joints: NDArray[np.float64], now_ns: int, limits: Limits, body: BodyLike
+    command: Command,
+    joints: NDArray[np.float64],
+    now_ns: int,
+    limits: Limits,
+    body: BodyLike,
+    gain_per_s: float = GAIN_PER_S,
 ) -> Twist:
     """What the tool should do at `now_ns`; nothing at rest. `joints` (n,) [rad] are measured."""
     running = command.running
@@ -40,9 +45,9 @@ def twist(
     here, turned = body.forward(command.at(now_ns).positions)
     there, turning = body.forward(command.at(now_ns + STEP_NS).positions)
     measured, turned_so_far = body.forward(joints)
-    linear = (there - here) / (STEP_NS / 1e9) + GAIN_PER_S * (here - measured)
+    linear = (there - here) / (STEP_NS / 1e9) + gain_per_s * (here - measured)
     angular = (turning * turned.inv()).as_rotvec() / (STEP_NS / 1e9)
-    angular = angular + GAIN_PER_S * (turned * turned_so_far.inv()).as_rotvec()
+    angular = angular + gain_per_s * (turned * turned_so_far.inv()).as_rotvec()
     return Twist(_at_most(linear, limits.speed_m_s), _at_most(angular, limits.turn_rad_s))
 
 

@@ -198,10 +198,14 @@ def standing(joints: NDArray[np.float64], start_ns: int, reach_ns: int = 0) -> T
 
 
 def creeping(
-    start: Phase, joints: NDArray[np.float64], start_ns: int, limits: Limits
+    start: Phase, joints: NDArray[np.float64], start_ns: int, limits: Limits, least_ns: int = 0
 ) -> Trajectory:
-    """To `joints` (n,) [rad] by one point: what a controller makes of it that stands at `start`."""
-    rows = 1 + max(1, math.ceil(reach_ns(start, joints, limits) / SAMPLE_NS))
+    """To `joints` (n,) [rad] by one point: what a controller makes of it that stands at `start`.
+
+    It takes `least_ns`, or longer if the limits want it.
+    """
+    took_ns = max(reach_ns(start, joints, limits), least_ns)
+    rows = 1 + max(1, math.ceil(took_ns / SAMPLE_NS))
     unsent_ns = (rows - 1) * SAMPLE_NS
     way = CubicHermiteSpline(
         [0.0, unsent_ns / 1e9],

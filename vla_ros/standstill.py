@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 STANDS_NS = 500_000_000  # longer than any arm lags behind its command
 STANDS_RAD = 0.005  # the noise of encoders, and what settles
-UNSEEN_NS = 200_000_000  # between two joint states: nobody knows what the arm did meanwhile
 TOLD_RAD = 0.02  # less may be lost in play and dry friction
 
 
 class Standstill:
     """Compares what is measured with what was commanded at that time, while the arm should move."""
 
-    def __init__(self) -> None:
+    def __init__(self, unseen_ns: int) -> None:
+        """`unseen_ns`: longer between two joint states, nobody knows what the arm did meanwhile."""
+        self._unseen_ns = unseen_ns
         self._stood: NDArray[np.float64] | None = None  # (n,) [rad], where it stands
         self._told: NDArray[np.float64] = np.zeros(0)  # (n,) [rad], the command when it came there
         self._told_to_move_ns: int | None = None  # when the command had left that
@@ -33,7 +34,10 @@ class Standstill:
         self, measured: NDArray[np.float64], commanded: NDArray[np.float64], stamp_ns: int
     ) -> bool:
         """(n,) [rad] each, at `stamp_ns`. True: it has stood still although it was told to move."""
-        unseen = not 0 <= stamp_ns - self._last_ns <= UNSEEN_NS
+        passed_ns = stamp_ns - self._last_ns
+        if self._stood is not None and -self._unseen_ns <= passed_ns < 0:
+            return False  # one that was measured later has overtaken it
+        unseen = abs(passed_ns) > self._unseen_ns
         self._last_ns = stamp_ns
         if self._stood is None or unseen or np.abs(measured - self._stood).max() > STANDS_RAD:
             self._stood, self._told, self._told_to_move_ns = measured, commanded, None

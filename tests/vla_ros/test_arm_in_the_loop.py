@@ -9,7 +9,7 @@ import pytest
 from sim import robot
 from vla_ros.body import Body
 from vla_ros.controllers import TrajectoryFollower
-from vla_ros.execution import STOOD, Execution, Pace
+from vla_ros.execution import EMERGENCY, STOOD, Execution, Pace
 from vla_ros.executor_state import State
 from vla_ros.limits import FR3_LIMITS
 from vla_ros.planning import PoseChunk
@@ -21,6 +21,12 @@ HOME = robot.HOME_RAD
 TOOL, _rotation = BODY.forward(HOME)
 DOWN = _rotation.as_quat(scalar_first=True)
 LIE = 0.8 * np.eye(7)[0]
+STOPS = {
+    "emergency": lambda it, now: it.on_emergency_stop(now),
+    "empty": lambda it, now: it.on_instruction("", now),
+    "another executor": lambda it, now: it.forbid("expected one executor, got 2", now),
+    "end": lambda it, now: it.on_end(now),
+}
 
 
 class Arm:
@@ -91,40 +97,107 @@ class Arm:
         )
 
 
-def believes_a_lie():
-    """It moved, then its encoder lied for so long that it is on its slow way to what that says."""
+def works():
+    """It moves to one side."""
     arm = Arm()
     arm.begin()
     for step in range(4):
         arm.chunk([TOOL + [0, 0.01 * (step + i), 0] for i in range(1, 5)])
         arm.step(100)
+    assert arm.state is State.MOVING
+    return arm
+
+
+def believes_a_lie(withdrawn=False):
+    """It moved, then its encoder lied for so long that it is on its slow way to what that says."""
+    arm = works()
     arm.measured = lambda _: HOME + LIE
-    arm.step(2900)
+    arm.step(400)
+    if withdrawn:
+        arm.execution.on_instruction("", arm.now)
+    arm.step(2500)
+    assert arm.state is State.HOLDING
     assert arm.execution.command.running.creeps(arm.now)
     return arm
 
 
-@pytest.mark.parametrize("stop", ["emergency", "empty", "blind", "end"])
-def test_a_stop_on_the_slow_way_to_the_measured_joints_brakes_there(stop):
-    arm = believes_a_lie()
-    begun, at = len(arm.path), arm.at
-    turning = np.abs(arm.path[-1] - arm.path[-2]).max()
-    assert turning > 1e-4  # it is under way
-    if stop == "blind":
+def stands_it_says():
+    """An encoder that is stuck: it was stopped, and is on its slow way to what that says."""
+    arm = works()
+    stuck = arm.at
+    arm.measured = lambda _: stuck
+    for step in range(4, 40):
+        arm.chunk([TOOL + [0, 0.01 * (step + i), 0] for i in range(1, 5)])
+        arm.step(100)
+        if arm.state is State.STOPPED and arm.execution.command.running.creeps(arm.now):
+            assert arm.execution.reason.startswith(STOOD)
+            return arm, stuck
+    pytest.fail(f"it is on no slow way; {arm.state.value}: {arm.execution.reason}")
+
+
+def stops_on_its_way(arm, stop, blind, measured):
+    """Brakes within the limits, and stays there when `measured` speaks (again)."""
+    assert np.abs(arm.path[-1] - arm.path[-2]).max() > 1e-4  # it is under way
+    if blind:
         arm.measured = None
         arm.step(250)
-        begun, at = len(arm.path), arm.at
-    if stop == "empty":
-        arm.execution.on_instruction("", arm.now)
-    elif stop == "end":
-        arm.execution.on_end(arm.now)
-    else:
-        arm.execution.on_emergency_stop(arm.now)
-    arm.step(1500)
+    begun, at = len(arm.path), arm.at
+    STOPS[stop](arm.execution, arm.now)
+    arm.step(500)
+    arm.measured = measured
+    arm.step(3000)
     speed, acceleration = arm.used(begun)
     assert speed < 0.25 and acceleration < 1.01
-    assert np.abs(arm.at - at).max() < 0.12  # and it stays there
-    np.testing.assert_array_equal(arm.path[-1], arm.path[-500])
+    assert np.abs(arm.at - at).max() < 0.12
+    np.testing.assert_array_equal(arm.path[-1], arm.path[-2500])
+
+
+@pytest.mark.parametrize("blind", [False, True], ids=["", "blind"])
+@pytest.mark.parametrize("stop", STOPS)
+def test_a_stop_on_the_slow_way_to_the_measured_joints_brakes_there(stop, blind):
+    arm = believes_a_lie()
+    stops_on_its_way(arm, stop, blind, arm.measured)
+
+
+def test_the_empty_instruction_brakes_there_when_it_is_said_again_too():
+    arm = believes_a_lie(withdrawn=True)
+    stops_on_its_way(arm, "empty", False, arm.measured)
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_also_an_arm_that_is_stopped_already_brakes_there(stop):
+    arm, stuck = stands_it_says()
+    arm.step(100)
+    stops_on_its_way(arm, stop, False, arm.measured)
+    assert np.abs(arm.at - stuck).max() > 0.02  # it would have gone on
+    assert arm.state is State.STOPPED
+    expected = EMERGENCY if stop == "emergency" else STOOD
+    assert arm.execution.reason.startswith(expected)  # whoever resets it knows what for
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["", "reset"])
+@pytest.mark.parametrize("when", ["in motion", "at rest", "after the leap"])
+def test_a_stopped_arm_makes_no_way_to_joints_that_leapt(when, reset):
+    """The lie is believed after the stop, or was before it."""
+    arm = works()
+    if when == "in motion":
+        STOPS["emergency"](arm.execution, arm.now)
+    elif when == "at rest":
+        STOPS["empty"](arm.execution, arm.now)
+        arm.step(1500)
+    arm.measured = lambda _: HOME + 1.5 * np.eye(7)[0]
+    arm.step(400)
+    begun, at = len(arm.path), arm.at
+    if when != "in motion":
+        STOPS["emergency"](arm.execution, arm.now)
+    arm.step(100)
+    if reset:
+        assert arm.execution.reset(arm.now)
+    arm.step(4000)
+    assert np.abs(np.array(arm.path[begun:]) - at).max() < 0.02
+    if not reset:
+        assert arm.state is State.STOPPED
+        assert "more than 0.2 rad from its command, by a leap: it stays" in arm.execution.reason
 
 
 @pytest.mark.parametrize("stopped", [False, True])
@@ -162,6 +235,32 @@ def test_an_arm_that_sags_begins_its_first_motion_at_its_command(sag_rad):
         arm.step(100)
     assert arm.state is State.MOVING
     assert arm.used()[1] < 1.01
+
+
+@pytest.mark.parametrize("stop", ["emergency", "chunk"])
+def test_an_arm_that_strays_in_motion_is_braked_within_the_limits(stop):
+    """Something holds it up; the command goes on until that is noticed."""
+    arm = Arm(Pace(soft_start_s=0.0))
+    arm.begin()
+    arm.chunk([TOOL + [0, 0.08 * i, 0] for i in range(1, 5)])
+    arm.step(250)
+    stuck = arm.at
+    arm.measured = lambda _: stuck
+    arm.step(200)
+    gap = np.abs(arm.at - stuck).max()
+    begun = len(arm.path)
+    assert gap > 0.2 and np.abs(arm.path[-1] - arm.path[-2]).max() > 1e-3
+    if stop == "chunk":
+        arm.chunk([TOOL + [0, 0.08 * i, 0] for i in range(4, 8)])
+        assert "more than 0.2 rad from its command" in arm.execution.reason
+    else:
+        arm.execution.on_emergency_stop(arm.now)
+    arm.step(400)
+    assert arm.used(begun)[1] < 1.01
+    arm.step(2500)
+    assert arm.used(begun)[1] < 1.01
+    if stop == "chunk":  # and then it is held where it is
+        np.testing.assert_allclose(arm.at, stuck, atol=1e-9)
 
 
 @pytest.mark.parametrize("lead_ms", [30, 150, 300])

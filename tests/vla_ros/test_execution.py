@@ -8,7 +8,7 @@ from vla_ros import shaping
 from vla_ros.body import Body
 from vla_ros.checks import tool_violations, violations
 from vla_ros.controllers import TrajectoryFollower
-from vla_ros.execution import Execution, Hold, Pace
+from vla_ros.execution import EMERGENCY, STOOD, Execution, Hold, Pace, Timeouts
 from vla_ros.executor_state import State
 from vla_ros.limits import FR3_LIMITS
 from vla_ros.planning import Motion, PoseChunk, gentle_stop
@@ -367,9 +367,11 @@ def test_an_emergency_stop_while_blind_holds_when_the_joints_are_back(moving):
 
 def test_an_emergency_stop_while_holding_holds_again(moving):
     moving.execution.on_instruction("", moving.now)
-    moving.wait(40, HOME + 0.02)
+    moving.wait(2500)
+    moved = moving.told + 0.02
+    moving.wait(40, moved)
     moving.execution.on_emergency_stop(moving.now)
-    np.testing.assert_array_equal(moving.last.joints, HOME + 0.02)
+    np.testing.assert_array_equal(moving.last.joints, moved)
 
 
 @pytest.mark.parametrize(
@@ -478,8 +480,9 @@ def test_an_arm_that_does_not_follow_starts_anew_from_where_it_is(moving):
     moving.chunk(**there)
     assert isinstance(moving.last, Hold)  # not yanked there in motion
     assert "more than 0.2 rad from its command" in moving.execution.reason
-    np.testing.assert_array_equal(moving.last.joints, stuck)
+    assert violations(moving.last.trajectory, FR3_LIMITS, BODY) == []  # first it brakes
     moving.wait(3000, stuck)
+    np.testing.assert_array_equal(moving.last.joints, stuck)
     moving.chunk(**there)
     assert isinstance(moving.last, Motion), moving.execution.reason
     np.testing.assert_array_equal(moving.last.trajectory.positions[0], stuck)
@@ -690,6 +693,78 @@ def test_braking_is_gentle_for_the_tool():
     assert gentle.end_ns - hard.end_ns < 300 * MS
 
 
+@pytest.mark.parametrize("speed_rad_s", [0.0, 0.5])
+@pytest.mark.parametrize("instructed", [False, True])
+def test_what_cannot_be_read_sends_nothing_to_an_arm_that_was_told_nothing(speed_rad_s, instructed):
+    """Another controller may move it."""
+    it = Robot(Pace(first_hold_ns=1000 * MS))
+    it.execution.wait_for_instruction(it.now)
+    for step in range(20):
+        it.wait(20, HOME + 0.02 * step * speed_rad_s * np.eye(7)[0])
+    if instructed:
+        it.execution.on_instruction("go", it.now)
+    it.execution.on_invalid("frame_id: expected 'base'", it.now)
+    it.wait(20, HOME + 0.4 * speed_rad_s * np.eye(7)[0])
+    assert it.sent == []
+    assert it.execution.refused == 1
+    said = "action refused: frame_id" if instructed else "started: waiting for an instruction"
+    assert it.execution.reason.startswith(said)
+
+
+def is_held_up():
+    """In a fast motion it stands still at `HOME`; chunks come seldom."""
+    it = Robot()
+    timeouts = Timeouts(chunk_ns=3000 * MS)
+    it.execution = Execution(BODY, FR3_LIMITS, it.send, timeouts, Pace(soft_start_s=0.0))
+    it.wait(40)
+    it.execution.on_instruction("a", it.now)
+    it.wait(100)
+    it.chunk(
+        positions=HOME_POSITION + [[0, 0.06 * i, 0] for i in range(1, 6)],
+        times_ns=np.arange(1, 6) * 100 * MS,
+        quaternions=np.tile(DOWN, (5, 1)),
+        gripper=np.ones(5),
+    )
+    return it
+
+
+def stands_far_behind():
+    """It was stopped by its own means."""
+    it = is_held_up()
+    for _ in range(100):
+        it.wait(20, HOME)
+        if it.state is State.STOPPED:
+            break
+    assert it.execution.reason.startswith(STOOD)
+    return it
+
+
+def test_an_arm_that_stood_far_behind_its_command_does_not_leap_there_when_it_is_let_go():
+    it = stands_far_behind()
+    assert np.abs(it.told - HOME).max() > 1.2 * Pace().follow_rad
+    it.wait(4000, HOME)
+    np.testing.assert_array_equal(it.told, HOME)
+
+
+def test_an_arm_that_is_held_up_does_not_press_on_after_an_emergency_stop():
+    it = is_held_up()
+    while np.abs(it.told - HOME).max() <= Pace().follow_rad:
+        it.wait(20, HOME)
+    it.execution.on_emergency_stop(it.now)
+    assert it.execution.reason == EMERGENCY
+    it.wait(4000, HOME)
+    np.testing.assert_array_equal(it.told, HOME)
+
+
+def test_an_emergency_stop_of_an_arm_that_stood_is_the_reason_from_then_on():
+    it = stands_far_behind()
+    it.execution.on_emergency_stop(it.now)
+    assert it.execution.reason.startswith(EMERGENCY)
+    it.wait(4000, HOME)
+    assert it.execution.reason.startswith(EMERGENCY)
+    assert np.abs(it.told - HOME).max() > Pace().follow_rad  # and it makes no way any more
+
+
 def test_an_internal_error_while_planning_holds(moving):
     class Broken:
         def __getattr__(self, name):
@@ -711,13 +786,87 @@ def test_a_clock_that_goes_back_while_it_comes_to_rest_ends_nothing_else(moving)
 
 
 def test_what_is_measured_beyond_a_joints_range_is_not_commanded(moving):
-    beyond = FR3_LIMITS.position_upper_rad + 0.15
     moving.execution.on_instruction("", moving.now)  # nothing to do: soon believed
-    moving.wait(3000, beyond)
-    np.testing.assert_array_equal(moving.execution.fresh_joints(moving.now), beyond)
+    moving.wait(3000, FR3_LIMITS.position_upper_rad + 0.04)
     for command, _ in moving.sent:
         assert np.all(command.trajectory.positions <= FR3_LIMITS.position_upper_rad + 1e-9)
     np.testing.assert_array_equal(moving.last.joints, FR3_LIMITS.position_upper_rad)
+
+
+def beyond_its_range(by_rad, joint=6):
+    return HOME + (FR3_LIMITS.position_upper_rad - HOME + by_rad) * np.eye(7)[joint]
+
+
+@pytest.mark.parametrize("by_rad", [0.06, 0.1, 2.0])
+@pytest.mark.parametrize("turning", [False, True])
+@pytest.mark.parametrize("stopped", [False, True])
+def test_an_arm_far_beyond_its_range_is_sent_nothing_and_the_joint_is_named(
+    by_rad, turning, stopped
+):
+    it, there = Robot(Pace(first_hold_ns=1000 * MS)), beyond_its_range(by_rad)
+    for step in range(20):
+        it.wait(20, there + 0.02 * step * turning * np.eye(7)[0])
+    it.execution.on_instruction("a", it.now)
+    it.chunk(age_ms=0)
+    problem = f"fr3_joint7 is measured at {there[6]:.2f} rad, expected -3.02 to 3.02 rad, its range"
+    assert problem in it.execution.reason and "calibration" in it.execution.reason
+    if stopped:
+        it.execution.on_emergency_stop(it.now)
+    it.wait(2000, there)
+    it.chunk()
+    assert it.sent == []
+    assert problem in it.execution.joints_problem
+    it.wait(200)  # somebody moved it back by hand
+    assert it.execution.joints_problem == ""
+    assert len(it.sent) == stopped
+
+
+def test_an_arm_that_gets_far_beyond_its_range_at_work_is_not_believed(moving):
+    moving.execution.command.replace(shaping.standing(beyond_its_range(-0.02), moving.now))
+    moving.execution._joints.forget()
+    moving.wait(20, beyond_its_range(0.01))
+    assert moving.state is State.MOVING
+    for by_rad in (0.06, 0.08):
+        moving.wait(120, beyond_its_range(by_rad))
+    assert moving.state is State.WAITING
+    assert "fr3_joint7 is measured at" in moving.execution.reason
+    assert moving.execution.fresh_joints(moving.now) is None
+
+
+@pytest.mark.parametrize("first_hold_ns", [0, 1000 * MS])
+@pytest.mark.parametrize("turning", [False, True])
+@pytest.mark.parametrize("stopped", [False, True])
+def test_an_arm_a_little_beyond_its_range_is_brought_back_slowly(first_hold_ns, turning, stopped):
+    it, there = Robot(Pace(first_hold_ns=first_hold_ns)), beyond_its_range(0.04)
+    for step in range(20):
+        measured = there + 0.003 * step * turning * np.eye(7)[0]
+        it.wait(20, measured)
+    if stopped:
+        it.execution.on_emergency_stop(it.now)
+    else:
+        it.execution.on_instruction("a", it.now)
+        it.chunk(age_ms=0, **near(measured))
+    assert isinstance(it.last, Hold)
+    speed, path = told_speed(it.last, measured, it.now)
+    assert speed < 1.01 * FR3_LIMITS.scaled(0.2).allowed_velocity_rad_s[6]
+    accelerations = np.abs(np.diff(path, 2, axis=0)).max() * 1e6
+    assert accelerations < 1.01 * FR3_LIMITS.acceleration_rad_s2[6]
+    np.testing.assert_allclose(path[-1][6], FR3_LIMITS.position_upper_rad[6])
+
+
+def test_a_resting_arm_that_was_told_its_ends_end_is_not_yanked_there():
+    """The command is at the end of the range, and a hand has led the arm a little beyond."""
+    end, there = beyond_its_range(0.0), beyond_its_range(0.045)
+    it = Robot()
+    it.wait(40, end)
+    it.execution.on_emergency_stop(it.now)
+    it.wait(2000, end)
+    for share in np.linspace(0, 1, 50):
+        it.wait(20, end + share * (there - end))
+    it.execution.reset(it.now)
+    it.execution.on_emergency_stop(it.now)
+    assert len(it.sent) == 2
+    assert told_speed(it.last, there, it.now)[0] < 0.5
 
 
 def test_a_leap_is_doubted_for_long_while_there_is_an_instruction(moving):
@@ -747,9 +896,8 @@ def told_speed(command, joints, sent_ns):
     """(largest speed of a joint [rad/s], the path (k, n)) that a controller is told which begins a
     trajectory at the measured `joints` (n,)."""
     points = arm_points(command.trajectory, sent_ns)
-    follower = TrajectoryFollower(
-        robot.JOINT_NAMES, robot.POSITION_LOWER_RAD, robot.POSITION_UPPER_RAD
-    )
+    lower, upper = robot.POSITION_LOWER_RAD - 1.0, robot.POSITION_UPPER_RAD + 1.0
+    follower = TrajectoryFollower(robot.JOINT_NAMES, lower, upper)
     rows = list(zip(points.times_ns.tolist(), points.positions, strict=True))
     follower.accept(robot.JOINT_NAMES, rows, 0, 0, joints, points.velocities)
     path = np.array([follower.sample(step * MS) for step in range(1, 1500)])
@@ -787,8 +935,12 @@ def test_an_arm_that_was_moved_is_not_yanked_back(by_rad, stopped):
     moved = HOME + by_rad * np.eye(7)[0]
     it = holding_elsewhere(moved)
     if stopped:
+        sent = len(it.sent)
         it.execution.on_emergency_stop(it.now)
-        assert told_speed(it.last, moved, it.now)[0] < 1e-6
+        if abs(by_rad) > Pace().follow_rad:
+            assert len(it.sent) == sent
+        else:
+            assert told_speed(it.last, moved, it.now)[0] < 1e-6
         it.wait(2000, moved)
         assert it.execution.reset(it.now)
         it.wait(20, moved)
@@ -845,6 +997,72 @@ def test_an_arm_that_hangs_below_its_command_moves_all_the_same():
             follow(100)
     assert states[5:20] == [State.MOVING] * 15
     assert states[26:] == [State.MOVING] * 14
+
+
+class Hanging:
+    """An arm that comes to rest `sag_rad` below its command, and a policy that asks to go up."""
+
+    def __init__(self, sag_rad, every_ms, chunk_timeout_s=0.5, **pace):
+        self.sag, self.every_ms = sag_rad * np.eye(7)[1], every_ms
+        self.robot = Robot(Pace(first_hold_ns=1000 * MS, **pace))
+        timeouts = Timeouts(chunk_ns=round(chunk_timeout_s * 1e9), chunk_age_ns=3_000 * MS)
+        self.robot.execution._timeouts = timeouts
+        self.at = np.array(HOME)
+        self.wait(100)
+        self.robot.execution.on_instruction("a", self.robot.now)
+
+    def wait(self, ms):
+        it = self.robot
+        for _ in range(round(ms / 20)):
+            if it.execution.command.running is not None:
+                self.at = self.at + 0.3 * (it.told + self.sag - self.at)
+            it.wait(20, self.at)
+
+    def ask(self, times):
+        for _ in range(times):
+            self.wait(self.every_ms)
+            position, rotation = BODY.forward(self.at)
+            self.robot.chunk(
+                age_ms=0.8 * self.every_ms,
+                positions=(position + [0, 0, 0.02])[None],
+                quaternions=rotation.as_quat(scalar_first=True)[None],
+            )
+
+
+@pytest.mark.parametrize("every_ms", [100, 800, 2500])
+@pytest.mark.parametrize("chunk_timeout_s", [0.5, 3.0])
+def test_an_arm_that_sags_does_not_sink_however_slow_the_policy_is(every_ms, chunk_timeout_s):
+    it = Hanging(0.03, every_ms, chunk_timeout_s)
+    it.ask(30 if every_ms == 100 else 12)
+    assert it.robot.execution.accepted >= 9
+    assert BODY.forward(it.at)[0][2] > HOME_POSITION[2]
+
+
+@pytest.mark.parametrize("every_ms", [100, 2500])
+@pytest.mark.parametrize(("sag_rad", "follow_rad"), [(0.15, 0.2), (0.08, 0.05), (0.03, 0.02)])
+def test_an_arm_that_sags_too_far_is_refused_and_neither_leaps_nor_sinks(
+    every_ms, sag_rad, follow_rad
+):
+    it = Hanging(sag_rad, every_ms, follow_rad=follow_rad)
+    it.ask(60 if every_ms == 100 else 12)
+    assert it.robot.execution.accepted == 0
+    assert it.at[1] < HOME[1] + 2.01 * sag_rad  # one of them could have been somebody's hand
+    expected = f"fr3_joint2 does not stay where it is told to: expected at most {follow_rad:g} rad"
+    assert expected.replace("0.2", "0.1") in it.robot.execution.reason
+
+
+def test_a_stop_leaves_an_arm_that_sags_where_it_is():
+    it = Hanging(0.05, 100)
+    it.ask(30)
+    for _ in range(5):
+        it.robot.execution.on_emergency_stop(it.robot.now)
+        it.wait(3000)
+        stood = it.at
+        it.robot.execution.reset(it.robot.now)
+        it.wait(100)
+    it.robot.execution.on_emergency_stop(it.robot.now)
+    it.wait(3000)
+    np.testing.assert_allclose(it.at, stood, atol=1e-3)
 
 
 def test_before_the_first_motion_the_measured_pose_is_held():

@@ -110,6 +110,26 @@ def test_the_measured_pose_is_held_before_the_first_motion(make_node):
     assert len(node._arm_command.sent[-1].points) > 2
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_an_arm_beyond_its_range_is_sent_nothing_and_the_joint_is_named(make_node, stopped):
+    node = make_node("robot:=so101")
+    node._arm_command, node._diagnostics = Recorder(), Recorder()
+    robot = load_robot("so101")
+    values = np.array(robot.arm.home_rad)
+    values[4] = robot.limits.position_upper_rad[4] + 0.1
+    if stopped:
+        node._on_emergency_stop()
+    message = messages.joint_state(robot.joint_names, values, values * 0, node._now_ns())
+    node._on_joints(message)
+    node._on_watchdog()
+    node._publish_diagnostics()
+    (status,) = node._diagnostics.sent[-1].status
+    expected = "joint wrist_roll is measured at 2.89 rad, expected -2.79 to 2.79 rad, its range"
+    assert expected in status.message
+    assert status.message.startswith("stopped: emergency stop" if stopped else "waiting: ")
+    assert node._arm_command.sent == []
+
+
 @pytest.mark.parametrize("name", ["fr3", "so101"])
 def test_a_trajectory_has_the_robots_names_positions_and_velocities(make_node, name):
     node = make_node(f"robot:={name}", "gripper_effort_n:=7.5")

@@ -6,10 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vla_ros.joint_watch import (
+    BEYOND_RAD,
     LEAP_RESTING_NS,
     LEAP_WORKING_NS,
     MARGIN_RAD,
     WINDOW_NS,
+    JointRange,
     JointWatch,
 )
 from vla_ros.limits import FR3_LIMITS
@@ -150,3 +152,19 @@ def test_an_arm_that_came_to_rest_is_seen_to_rest():
         it.add(HOME + 0.2 * min(step, 10) * 0.02, at_ns, at_ns, working=False)
         found.append(it.turning)
     assert found[9] and not any(found[10 + 2 * WINDOW_NS // (20 * MS) :])
+
+
+def test_a_joint_far_beyond_its_range_is_not_believed_and_named():
+    names = [f"joint_{index}" for index in range(7)]
+    lower, upper = FR3_LIMITS.position_lower_rad, FR3_LIMITS.position_upper_rad
+    middle = (lower + upper) / 2
+    it = JointWatch(FR3_LIMITS.velocity_rad_s, TIMEOUT, JointRange(names, lower, upper))
+    for index in range(7):
+        for end, sign in ((lower, -1), (upper, 1)):
+            there = np.where(np.arange(7) == index, end + sign * (BEYOND_RAD + 0.01), middle)
+            assert not it.add(there, NOW, NOW, working=False)
+            assert it.problem.startswith(f"joint joint_{index} is measured at {there[index]:.2f}")
+            assert f"{lower[index]:.2f} to {upper[index]:.2f} rad, its range" in it.problem
+    assert it.fresh(NOW) is None
+    assert it.add(np.where(np.arange(7) == 3, upper + 0.9 * BEYOND_RAD, middle), NOW, NOW, False)
+    assert it.problem == ""

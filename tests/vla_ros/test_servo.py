@@ -76,3 +76,11 @@ def test_the_message_has_the_frame_and_the_time(command):
     assert message.header.frame_id == "base"
     assert message.twist.linear.y == it.linear_m_s[1]
     assert message.twist.angular.z == it.angular_rad_s[2]
+
+
+def test_one_that_brakes_can_go_without_being_drawn_to_the_motion(command):
+    now = START + 400 * MS
+    it = twist(command, HOME - 0.3, now, FR3_LIMITS, BODY, gain_per_s=0.0)
+    there = twist(command, command.at(now).positions, now, FR3_LIMITS, BODY)
+    np.testing.assert_allclose(it.linear_m_s, there.linear_m_s)
+    np.testing.assert_allclose(it.angular_rad_s, there.angular_rad_s)

@@ -5,8 +5,8 @@ import pytest
 
 from policies.interface import ActionError
 from vla_ros import messages
+from vla_ros.body import Body
 from vla_ros.execution import Execution
-from vla_ros.executor_state import State
 from vla_ros.joints import JointsError, positions_by_name
 from vla_ros.limits import FR3_LIMITS
 from vla_ros.planning import MOST_POSES, PoseChunk, validate
@@ -75,7 +75,7 @@ def test_names_in_a_chunk_make_a_short_error():
 
 
 def test_what_a_library_says_is_cut():
-    execution = Execution(None, FR3_LIMITS, lambda command: None)
+    execution = Execution(Body(), FR3_LIMITS, lambda command: None)
     execution.on_invalid("internal error: " + "z" * 100_000, 10**12)
-    assert execution.state is State.HOLDING
+    assert execution.reason.startswith("action refused: internal error: z")
     assert len(execution.reason) < 600
