@@ -762,7 +762,7 @@ def test_an_emergency_stop_of_an_arm_that_stood_is_the_reason_from_then_on():
     assert it.execution.reason.startswith(EMERGENCY)
     it.wait(4000, HOME)
     assert it.execution.reason.startswith(EMERGENCY)
-    assert np.abs(it.told - HOME).max() > Pace().follow_rad  # and it makes no way any more
+    np.testing.assert_array_equal(it.told, HOME)  # it does not press on
 
 
 def test_an_internal_error_while_planning_holds(moving):
@@ -935,12 +935,8 @@ def test_an_arm_that_was_moved_is_not_yanked_back(by_rad, stopped):
     moved = HOME + by_rad * np.eye(7)[0]
     it = holding_elsewhere(moved)
     if stopped:
-        sent = len(it.sent)
         it.execution.on_emergency_stop(it.now)
-        if abs(by_rad) > Pace().follow_rad:
-            assert len(it.sent) == sent
-        else:
-            assert told_speed(it.last, moved, it.now)[0] < 1e-6
+        assert told_speed(it.last, moved, it.now)[0] < 1e-6
         it.wait(2000, moved)
         assert it.execution.reset(it.now)
         it.wait(20, moved)
