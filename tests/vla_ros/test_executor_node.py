@@ -124,7 +124,7 @@ def test_an_arm_beyond_its_range_is_sent_nothing_and_the_joint_is_named(make_nod
     node._on_watchdog()
     node._publish_diagnostics()
     (status,) = node._diagnostics.sent[-1].status
-    expected = "joint wrist_roll is measured at 2.89 rad, expected -2.79 to 2.79 rad, its range"
+    expected = "joint wrist_roll is measured at 2.89 rad, expected -2.74 to 2.79 rad, its range"
     assert expected in status.message
     assert status.message.startswith("stopped: emergency stop" if stopped else "waiting: ")
     assert node._arm_command.sent == []
