@@ -127,8 +127,6 @@ class Execution:
         working = bool(self._instruction) and self.state is not State.STOPPED
         stamp_ns = now_ns if stamp_ns is None else stamp_ns
         believed = self._joints.add(positions, stamp_ns, now_ns, working)
-        if believed:
-            self._motions.see(positions)
         if stepped and self.state is State.MOVING:
             self._stop(State.HOLDING, stepped, now_ns)
         elif believed and self._hold_pending:
@@ -168,6 +166,7 @@ class Execution:
         if again and (text or not self._motions.creeps(now_ns)):
             return
         self._waits_since = self.outdated = ""
+        self._motions.begin_anew()
         self._instruction, self._instruction_ns = text, now_ns
         if not text:
             self._stop(State.HOLDING, "the instruction is empty", now_ns, creeping=True)
@@ -438,9 +437,10 @@ class Execution:
         if self._stays(joints):
             self._brake(now_ns)
             return
-        creeps = self._motions.creeps(now_ns)  # stopped on its way to the measured joints, it stays
+        # Stopped on its way to the measured joints it stays, and these are not held twice.
+        settles = not (self._motions.creeps(now_ns) or self._motions.stands(now_ns))
         trajectory = self._motions.to_rest_in_time(joints, now_ns)
-        self._settle_at_ns = None if creeps else trajectory.end_ns + self._pace.settle_ns
+        self._settle_at_ns = trajectory.end_ns + self._pace.settle_ns if settles else None
         self._hold_along(trajectory)
 
     def _settle(self, now_ns: int) -> None:
@@ -477,7 +477,7 @@ class Execution:
         self.state, self.reason = State.HOLDING, "holding the arm where it is before it moves"
         self._hold_pending = False
         self._settle_at_ns = None
-        self._hold_along(self._motions.to_rest(joints, now_ns))
+        self._hold_along(self._motions.take_over(joints, now_ns))
 
     def _hold_along(self, trajectory: Trajectory) -> None:
         self.command.replace(trajectory)

@@ -19,10 +19,10 @@ from vla_ros.command import Command
 from vla_ros.joint_watch import JointWatch
 from vla_ros.limits import Limits
 from vla_ros.planning import Begin, Motion, PoseChunk, gentle_stop, plan
-from vla_ros.sag import Sag
 from vla_ros.trajectory import Phase, Trajectory
 
 LATE_NS = 15_000_000  # a way of braking that took longer to find begins where the arm was
+NEVER_NS = -(2**62)
 HOLD_ATTEMPTS = 3  # then it goes out late
 
 
@@ -38,8 +38,8 @@ class Pace:
     follow_rad: float = 0.2  # an arm further than this from its command does not follow it
     settle_ns: int = 100_000_000  # after coming to rest the measured pose is held
     settle_rad: float = 0.005  # unless the command is this near to it
-    sag_rad: float = 0.1  # or it is further by no more than the arm sags, this at most
-    sag_ns: int = 1_000_000_000  # it sags within this after its measured pose is held
+    sag_rad: float = 0.1  # a resting arm nearer to its command sags; further, it was moved
+    sag_ns: int = 1_000_000_000  # after it was held anew it may sag for so long
     first_hold_ns: int = 0  # before the first motion the measured pose is held for this long
 
 
@@ -61,21 +61,20 @@ class Motions:
         self._watch = watch
         self._clock = clock
         self._lead_ns = pace.lead_ns
-        self._most_sag_rad = min(pace.sag_rad, pace.follow_rad)
-        self._sag = Sag(limits.joints, self._most_sag_rad, pace.settle_rad, pace.sag_ns)
-        self._sank = False  # further, and was held anew
+        self._near_rad = min(pace.sag_rad, pace.follow_rad)
+        self._taken_at_ns = NEVER_NS
+        self._taken = False  # where it was measured, since the last motion or instruction
         self.command = Command()
         self.late = 0  # motions that were ready when they should have begun already
 
     def shift(self, step_ns: int) -> None:
         """The clock was set by so much; what was sent goes on all the same."""
         self.command.shift(step_ns)
-        self._sag.shift(step_ns)
+        self._taken_at_ns += step_ns
 
-    def see(self, joints: NDArray[np.float64]) -> None:
-        """`joints` (n,) [rad] were measured, and the watch believes them."""
-        if self.command.running is not None:
-            self._sag.see(self._gap_rad(joints), self.command.end_ns, self._watch.stamp_ns)
+    def begin_anew(self) -> None:
+        """Somebody who looks at the arm wants it to move: if it must, it is held anew once more."""
+        self._taken = False
 
     # --- moving -----------------------------------------------------------------------------
 
@@ -95,48 +94,55 @@ class Motions:
         )
         if self._is_late(motion, now_ns):
             return None
-        self._sank = False
+        self._taken = False
         return motion
 
     def must_take_over(self, joints: NDArray) -> bool:
-        """Whether a resting arm is not where it was told to be, or was told nothing yet.
+        """Whether a resting arm is far from where it was told to be, or was told nothing yet.
 
-        Somebody moved it, by hand or with another controller. From the old command a motion would
-        begin with a leap, as the controller goes to its first point from wherever the arm is.
+        Somebody moved it, by hand or with another controller. Once is enough: an arm that sags so
+        far would sink each time.
         """
         if self.command.running is None:
             beyond = bool(np.any(self._within_range(joints) != joints))
             return beyond or self._pace.first_hold_ns > 0
-        hangs = self._sank and self._sag.is_all(self._gap_rad(joints))
-        return not hangs and not self.rests_where_told(joints)
+        return not self._taken and self._gap_rad(joints).max() > self._near_rad
+
+    def take_over(self, joints: NDArray, now_ns: int) -> Trajectory:
+        """Hold the arm where it is measured; a motion can begin from there afterwards."""
+        self._taken = self.command.running is not None
+        trajectory = self.to_rest(joints, now_ns)
+        self._taken_at_ns = trajectory.end_ns
+        return trajectory
 
     def rests_where_told(self, joints: NDArray) -> bool:
-        """Whether a resting arm is at its command, or no further from it than it sags."""
-        return self._sag.explains(self._gap_rad(joints))
+        """Whether a resting arm is at its command."""
+        return bool(self._gap_rad(joints).max() <= self._pace.settle_rad)
 
     def settles(self, now_ns: int) -> bool:
-        """Whether an arm that is held where it was measured still turns: it sags, or is led."""
-        return self._sag.counts(self.command.end_ns, now_ns) and self._watch.turning
+        """Whether an arm that was taken over still turns: it sags, or somebody leads it."""
+        return now_ns - self._taken_at_ns <= self._pace.sag_ns and self._watch.turning
 
     def check_that_it_follows(self, joints: NDArray, moving: bool) -> None:
         """Raise `ActionError` for an arm that was elsewhere than told when `joints` were measured;
         one at rest has been taken over if it must be."""
         if self.command.running is None:
             return
-        gap_rad = np.abs(self._gap_rad(joints))
+        gap_rad = self._gap_rad(joints)
         if moving and gap_rad.max() > self._pace.follow_rad:
             most_rad = self._pace.follow_rad
             raise ActionError(f"the arm is more than {most_rad:g} rad from its command")
-        if not moving and not self.rests_where_told(joints):
+        if not moving and gap_rad.max() > self._near_rad:
             name = self._body.joint_names[int(np.argmax(gap_rad))]
             raise ActionError(
                 f"joint {name} does not stay where it is told to: expected at most "
-                f"{self._most_sag_rad:g} rad from there, got {gap_rad.max():.2f}"
+                f"{self._near_rad:g} rad from there, got {gap_rad.max():.2f}; "
+                "if it was moved, publish the empty instruction, then another"
             )
 
     def _gap_rad(self, joints: NDArray) -> NDArray[np.float64]:
-        """(n,) from what was commanded when `joints` were measured to these."""
-        return joints - self.command.at(self._watch.stamp_ns).positions
+        """(n,) between `joints` and what was commanded when they were measured."""
+        return np.abs(joints - self.command.at(self._watch.stamp_ns).positions)
 
     def _is_late(self, motion: Motion, now_ns: int) -> bool:
         """Whether planning took longer than it may; the next motion then begins later."""
@@ -157,6 +163,14 @@ class Motions:
         running = self.command.running
         if running is None:
             return Begin(begin_ns, Phase.at_rest(joints), held_ns=held_ns, now_ns=now_ns)
+        if moving:
+            stands_ns = running.start_ns - begin_ns  # its forerunner has yet to begin
+        else:
+            # From wherever the controller holds it, the arm comes to its command slowly: it may
+            # only sag, and stay as it is, or have been moved, and the controller started there.
+            stands_ns = self._slowly_ns(joints, self.command.at(begin_ns).positions) - self._lead_ns
+        if stands_ns > 0:
+            begin_ns, held_ns = begin_ns + stands_ns, held_ns + stands_ns
         return Begin(
             begin_ns,
             self.command.at(begin_ns),
@@ -166,6 +180,11 @@ class Motions:
             now_ns,
             self.command.at(stamp_ns).positions,
         )
+
+    def _slowly_ns(self, begin: NDArray, end: NDArray) -> int:
+        """How long the way between two poses (n,) [rad] takes at the speed of a soft start."""
+        slow = self._limits.scaled(self._pace.soft_start_share)
+        return shaping.reach_ns(Phase.at_rest(begin), end, slow)
 
     def _within_range(self, joints: NDArray) -> NDArray[np.float64]:
         """Measured beyond their range, joints are still not commanded there."""
@@ -183,7 +202,8 @@ class Motions:
         if phase.resting:
             if running.end_ns <= now_ns or not running.velocities.any():
                 return None
-            return shaping.standing(phase.positions, now_ns)  # what was sent has yet to begin
+            # What was sent has yet to begin, or comes to its end.
+            return shaping.standing(phase.positions, now_ns, max(0, running.start_ns - now_ns))
         try:
             return gentle_stop(phase, now_ns, self._limits, self._body)
         except ActionError:  # no number of a state that was checked leads here
@@ -203,6 +223,11 @@ class Motions:
         running = self.command.running
         return running is not None and running.creeps(now_ns)
 
+    def stands(self, now_ns: int) -> bool:
+        """Whether the arm's last motion is over, and it turns no more."""
+        over = self.command.running is not None and self.command.end_ns <= now_ns
+        return over and not self._watch.turning
+
     def to_rest(self, joints: NDArray, now_ns: int) -> Trajectory:
         """From the command to rest; where it rests already, the measured joints are held.
 
@@ -214,15 +239,12 @@ class Motions:
                 return gentle_stop(phase, now_ns, self._limits, self._body)
             except ActionError:  # no number of a state that was checked leads here
                 pass
-        trajectory = self._stay(joints, phase, now_ns)
-        self._sag.hold(trajectory.end_ns)
-        return trajectory
+        return self._stay(joints, phase, now_ns)
 
     def _stay(self, joints: NDArray, phase: Phase | None, now_ns: int) -> Trajectory:
         """At the measured joints, or at the command's `phase` if a resting arm is there."""
-        slow = self._limits.scaled(self._pace.soft_start_share)
         inside = self._within_range(joints)
-        back_ns = shaping.reach_ns(Phase.at_rest(joints), inside, slow)
+        back_ns = self._slowly_ns(joints, inside)
         running = self.command.running
         if running is None or phase is None:
             # Whatever the controller does now is unknown. What turns is stopped at once; else there
@@ -234,9 +256,9 @@ class Motions:
             left_ns = running.start_ns + running.unsent_ns - now_ns
             return shaping.standing(running.positions[-1], now_ns, left_ns)
         if phase.resting and self.rests_where_told(joints):
-            reach_ns = shaping.reach_ns(Phase.at_rest(joints), phase.positions, slow)
-            return shaping.standing(phase.positions, now_ns, reach_ns)
-        self._sank = self._sag.is_all(self._gap_rad(joints))
+            slowly_ns = self._slowly_ns(joints, phase.positions)
+            return shaping.standing(phase.positions, now_ns, slowly_ns)
         # One point: wherever the controller begins, at the arm or at its last command, it does not
         # go back to the old command first. Should the joint states lie, it has time to get there.
+        slow = self._limits.scaled(self._pace.soft_start_share)
         return shaping.creeping(phase, inside, now_ns, slow, back_ns)

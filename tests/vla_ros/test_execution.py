@@ -948,7 +948,8 @@ def test_an_arm_that_was_moved_is_not_yanked_back(by_rad, stopped):
         for command, _state in it.sent[sent:]:
             speed, path = told_speed(command, moved, it.now)
             assert speed < 0.3 * FR3_LIMITS.allowed_velocity_rad_s[0]
-            assert np.abs(path[:100] - moved).max() < 0.02  # no leap to where it was
+            if abs(by_rad) > Pace().sag_rad:
+                assert np.abs(path[:100] - moved).max() < 0.02  # and not back to where it was
         if it.state is State.MOVING:
             break
         sent = len(it.sent)
@@ -965,7 +966,8 @@ def test_a_lie_about_the_joints_moves_the_arm_no_faster_than_a_soft_start(by_rad
     speed, path = told_speed(it.last, HOME, it.now)
     soft = FR3_LIMITS.scaled(Pace().soft_start_share)
     assert speed < 1.01 * soft.allowed_velocity_rad_s[0]
-    np.testing.assert_allclose(path[-1], told, atol=1e-6)
+    if by_rad > Pace().sag_rad:
+        np.testing.assert_allclose(path[-1], told, atol=1e-6)
 
 
 def test_an_arm_that_hangs_below_its_command_moves_all_the_same():
@@ -1025,8 +1027,7 @@ class Hanging:
             )
 
 
-@pytest.mark.parametrize("every_ms", [100, 800, 2500])
-@pytest.mark.parametrize("chunk_timeout_s", [0.5, 3.0])
+@pytest.mark.parametrize(("every_ms", "chunk_timeout_s"), [(100, 0.5), (800, 3.0), (2500, 3.0)])
 def test_an_arm_that_sags_does_not_sink_however_slow_the_policy_is(every_ms, chunk_timeout_s):
     it = Hanging(0.03, every_ms, chunk_timeout_s)
     it.ask(30 if every_ms == 100 else 12)
@@ -1047,18 +1048,30 @@ def test_an_arm_that_sags_too_far_is_refused_and_neither_leaps_nor_sinks(
     assert expected.replace("0.2", "0.1") in it.robot.execution.reason
 
 
-def test_a_stop_leaves_an_arm_that_sags_where_it_is():
-    it = Hanging(0.05, 100)
-    it.ask(30)
-    for _ in range(5):
-        it.robot.execution.on_emergency_stop(it.robot.now)
-        it.wait(3000)
-        stood = it.at
-        it.robot.execution.reset(it.robot.now)
-        it.wait(100)
-    it.robot.execution.on_emergency_stop(it.robot.now)
-    it.wait(3000)
-    np.testing.assert_allclose(it.at, stood, atol=1e-3)
+@pytest.mark.parametrize("by_rad", [0.03, 0.06, -0.09])
+@pytest.mark.parametrize("then", ["chunks", "stop", "blind stop"])
+def test_a_controller_that_was_started_elsewhere_is_not_yanked_to_the_command(by_rad, then):
+    """It holds the arm where somebody led it, and knows nothing of what was commanded before."""
+    moved = HOME + by_rad * np.eye(7)[0]
+    it = holding_elsewhere(moved)
+    it.execution.on_instruction("c", it.now)
+    it.wait(200, moved)
+    it.chunk(**near(moved))
+    assert it.state is State.MOVING
+    begin_ns = it.last.trajectory.start_ns
+    assert told_speed(it.last, moved, it.now)[0] < 0.3 * FR3_LIMITS.allowed_velocity_rad_s[0]
+    assert begin_ns - it.now >= shaping.reach_ns(Phase.at_rest(moved), HOME, FR3_LIMITS)
+    it.wait(40, moved)
+    if then == "chunks":
+        it.chunk(**near(moved))
+        assert it.last.trajectory.start_ns == begin_ns
+        return
+    if then == "blind stop":
+        it.execution._joints.forget()
+    it.execution.on_emergency_stop(it.now)
+    assert isinstance(it.last, Hold)
+    # Of the time that the way wants, 40 ms are over.
+    assert told_speed(it.last, moved, it.now)[0] < 0.5 * FR3_LIMITS.allowed_velocity_rad_s[0]
 
 
 def test_before_the_first_motion_the_measured_pose_is_held():
