@@ -35,11 +35,13 @@ from policies.interface import ACTION_DIM
 from policies.lerobot_adapter.features import FeatureMap
 from policies.openvla.config import CheckpointError
 from policies.openvla.json_file import read_object
+from policies.openvla.weights import WEIGHTS, refuse_pickled
 
-WEIGHTS = "model.safetensors"
 PREPROCESSOR, POSTPROCESSOR = "policy_preprocessor.json", "policy_postprocessor.json"
 DEFAULT_RATE_HZ = 10.0
-TRUST = "trust_remote_code"  # an option of some steps, always turned off
+TRUST = "trust_remote_code"  # an option of some steps, which LeRobot turns on by default
+# LeRobot builds these with Python that another repository brings, whatever their files say.
+RUN_CODE = ("gaussian_actor", "groot", "pi0_fast", "wall_x")
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def _check_network(folder: Path, config: PreTrainedConfig) -> None:
     if config.use_peft:
         raise CheckpointError(f"{folder}: it is an adapter; merge it into its base policy first")
     if not (folder / WEIGHTS).is_file():
+        refuse_pickled(folder)
         raise CheckpointError(f"{folder}: expected {WEIGHTS}, found none")
 
 
@@ -124,6 +127,11 @@ def read_config(folder: Path, device: str) -> PreTrainedConfig:
         raise CheckpointError(
             f"{folder / 'config.json'}: type: expected one of {', '.join(sorted(known))}, "
             f"got {values.get('type')!r}"
+        )
+    if values["type"] in RUN_CODE:
+        raise CheckpointError(
+            f"{folder / 'config.json'}: type: LeRobot runs Python from other repositories to build "
+            f"{values['type']!r}, so it is not opened"
         )
     try:
         config = PreTrainedConfig.from_pretrained(folder, cli_overrides=[f"--device={device}"])
@@ -155,10 +163,16 @@ def read_processor(
             step_class = ProcessorStepRegistry.get(name)
         except KeyError:
             raise CheckpointError(f"{path}: step {name!r} is not one of LeRobot's") from None
+        options = step.setdefault("config", {})
+        if options.get(TRUST):
+            raise CheckpointError(
+                f"{path}: step {name!r}: {TRUST}: expected false, for no code of others is run; "
+                f"got {options[TRUST]!r}"
+            )
         if dataclasses.is_dataclass(step_class) and TRUST in {
             option.name for option in dataclasses.fields(step_class)
         }:
-            step.setdefault("config", {})[TRUST] = False
+            options[TRUST] = False
         state_file = step.get("state_file")
         if state_file is None:
             continue

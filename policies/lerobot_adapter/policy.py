@@ -10,8 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from policies.interface import ActionChunk, Observation
+from policies.interface import ACTION_DIM, ActionChunk, Observation, ToolLimits
 from policies.lerobot_adapter.checkpoint import check_folder, load_checkpoint
+from policies.openvla.statistics import ActionStatistics, check_statistics
+from policies.probes import check_answers_differ
+
+PROBE_SEED = 0
 
 
 class LeRobotPolicy:
@@ -73,6 +77,31 @@ class LeRobotPolicy:
             statistics_hash=checkpoint.statistics_hash,
             diagnostics={"inference_ms": (time.perf_counter() - started) * 1e3},
         )
+
+    def check_fit(self, limits: ToolLimits) -> None:
+        """Its steps are within the limits, and other pictures give other actions.
+
+        Whether it listens is not asked, since most of LeRobot's policies take no words, nor
+        whether it computes what it should: its folder does not say. Raises `UnfitPolicyError`.
+        """
+        check_statistics(self._statistics(), self.rate_hz, limits)
+        if self.cameras:
+            check_answers_differ(self._first_answer, self.cameras, words=False)
+            self.reset()
+
+    def _first_answer(self, observation: Observation) -> ActionChunk:
+        """At the start of an episode, with the same noise every time."""
+        self.reset(seed=PROBE_SEED)
+        return self.predict_chunk(observation)
+
+    @torch.inference_mode()
+    def _statistics(self) -> ActionStatistics:
+        """Which actions the network's numbers from -1 to 1 stand for, by any normalization: data's
+        smallest and largest, its quantiles, or one deviation about its mean.
+        """
+        ends = torch.tensor([-1.0, 1.0])[:, None].expand(2, ACTION_DIM)
+        low, high = self._checkpoint.postprocessor(ends[None])[0].double().numpy()
+        return ActionStatistics(low, high, np.ones(ACTION_DIM, bool), self.folder.name)
 
     @contextlib.contextmanager
     def _noise(self):

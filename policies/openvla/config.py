@@ -52,6 +52,7 @@ SUPPORTED: dict[str, tuple[Any, ...]] = {
     "image_resize_strategy": ("resize-naive",),
     "use_fused_vision_backbone": (True,),
     "timm_override_act_layers": (None, [], [None], [None, None]),
+    "trust_remote_code": (False, None),  # `auto_map` alone asks for nothing, and is ignored
 }
 
 

@@ -67,7 +67,7 @@ def write_expectations(
         )
     model = load_model(folder, device=device)
     tokenizer = load_tokenizer(folder)
-    check_tokenizer(tokenizer, int(model.config.text_config["vocab_size"]), str(folder))
+    check_tokenizer(tokenizer, model.config, str(folder))
     if states is None:
         proprio = model.config.proprio
         states = [np.zeros(proprio.dim if proprio else 0)] * len(images)

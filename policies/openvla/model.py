@@ -89,6 +89,7 @@ class OpenVLA(nn.Module):
     def __init__(self, config: OpenVLAConfig) -> None:
         super().__init__()
         self.config = config
+        self.quantization: str | None = None  # see `policies.openvla.quantization`
         llm_config = LlamaConfig(**{**config.text_config, "torch_dtype": None})
         llm_config._attn_implementation = "sdpa"
         self.vision_backbone = VisionBackbone(config)

@@ -86,7 +86,7 @@ class OpenVLAPolicy:
                 f"{source}: proprio: expected {STATE_DIM} numbers, got {config.proprio.dim}"
             )
         self.tokenizer = tokenizer
-        check_tokenizer(tokenizer, int(config.text_config["vocab_size"]), source)
+        check_tokenizer(tokenizer, config, source)
         self.numbers = ActionTokenizer(config.tokenizer_vocab_size, config.n_action_bins)
         self.grounding: dict[str, float] = {}  # what the model last named [m], by name
 

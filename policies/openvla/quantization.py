@@ -45,6 +45,7 @@ def quantize(model: OpenVLA, kind: str) -> OpenVLA:
             quantize_(part, _config(kind, part))
         if kind != "int4":
             quantize_(model.vision_backbone, _config(kind, model.vision_backbone))
+    model.quantization = kind
     return model
 
 

@@ -15,6 +15,7 @@ from policies.openvla.config import CheckpointError
 from policies.openvla.tokens import from_unit, to_unit
 
 SLACK = 1.001  # a limit may be reached
+WHOSE = "Was it trained on data of this robot (unnorm_key, where there are several)?"
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,11 @@ def check_statistics(statistics: ActionStatistics, rate_hz: float, limits: ToolL
         if not step * rate_hz <= limit * SLACK:  # nan is no speed either
             raise UnfitPolicyError(
                 f"{about} at {rate_hz:g} actions/s is {step * rate_hz:.3g} {unit}/s; the "
-                f"controller allows {limit:.3g} {unit}/s. Is this the data set of this robot "
-                "(unnorm_key)?"
+                f"controller allows {limit:.3g} {unit}/s. {WHOSE}"
             )
         if moves and not step <= limits.step_m * SLACK:
             raise UnfitPolicyError(
-                f"{about}; the controller allows {limits.step_m:.3g} m between two actions. "
-                "Is this the data set of this robot (unnorm_key)?"
+                f"{about}; the controller allows {limits.step_m:.3g} m between two actions. {WHOSE}"
             )
 
 

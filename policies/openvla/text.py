@@ -10,7 +10,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from policies.openvla.config import CheckpointError
+from policies.openvla.config import CheckpointError, OpenVLAConfig
 
 UNKNOWN, BOS, EOS = "<unk>", "<s>", "</s>"
 UNKNOWN_ID, BOS_ID, EOS_ID = 0, 1, 2
@@ -90,8 +90,14 @@ def _add_tokens(tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
             raise CheckpointError(f"{path}: {token!r}: expected the id {token_id}, got {got}")
 
 
-def check_tokenizer(tokenizer: PreTrainedTokenizerFast, vocab_size: int, source: str) -> None:
-    """Raise `CheckpointError` unless the model has a row for every token and BOS has its id."""
+def check_tokenizer(tokenizer: PreTrainedTokenizerFast, config: OpenVLAConfig, source: str) -> None:
+    """Raise `CheckpointError` unless the model has a row for every token, BOS has its id and the
+    numbers' tokens are where they can be.
+
+    They are text's rarest, the last of Llama's own, or behind all of text's. A range that is
+    shifted decodes every answer to other numbers.
+    """
+    vocab_size = int(config.text_config["vocab_size"])
     largest = max(tokenizer.get_vocab().values(), default=0)
     if largest >= vocab_size:
         raise CheckpointError(
@@ -101,6 +107,16 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerFast, vocab_size: int, source:
     bos = tokenizer.convert_tokens_to_ids(BOS)
     if bos != BOS_ID:
         raise CheckpointError(f"{source}: tokenizer: expected {BOS!r} to be {BOS_ID}, got {bos}")
+    end = config.tokenizer_vocab_size
+    first, own = end - config.n_action_bins, int(tokenizer.vocab_size)  # without added tokens
+    if largest >= first and end != own:
+        raise CheckpointError(
+            f"{source}: the ids from {first} to {end - 1} stand for numbers "
+            f"(text_config.vocab_size {vocab_size} less pad_to_multiple_of "
+            f"{config.pad_to_multiple_of}, n_action_bins {config.n_action_bins}); expected them to "
+            f"end at {own - 1}, the tokenizer's last own token, or to begin behind {largest}, its "
+            "last of all"
+        )
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerFast, instruction: str) -> list[int]:

@@ -39,7 +39,10 @@ NAMES = (
     "gradient norms", "token table", "parameters",
 )  # fmt: skip
 ORDER = ("pixel_values", "patch_features", "projected", "last_logits", "generated_ids")
-REDUCED = 16.0  # times the resolution of a shorter type than float32, instead of `RELATIVE`
+# What takes `RELATIVE`'s place where a network computes in a shorter type than float32: so many
+# times the type's resolution, and with quantized weights so much more.
+REDUCED = 3.0
+QUANTIZED = {"int8": 0.03, "int8-dynamic": 0.08, "int4": 0.1}
 
 
 @dataclass(frozen=True)
@@ -115,10 +118,11 @@ def replay(
 ) -> Report:
     """Compare what `model` computes with `expectations`; `training` includes loss and gradients.
 
-    Prompts are compared where there is a `tokenizer`. A model in a shorter type than float32 is
-    compared as far as that type reaches: its tokens may differ, so they are left out.
+    Prompts are compared where there is a `tokenizer`. A model in a shorter type than float32, or
+    with quantized weights, is compared as far as these reach: its tokens may differ, so they and
+    the training are left out.
     """
-    exact = model.dtype == torch.float32
+    exact = _is_exact(model)
     figures: list[Figure] = []
     seen: set[str] = set()
     with exact_arithmetic():
@@ -154,29 +158,33 @@ def _case(
     stages = run_stages(
         model, expectations.image(index), expected["input_ids"], expected.get("state"), count
     )
-    exact = model.dtype == torch.float32
-    relative = RELATIVE if exact else REDUCED * torch.finfo(model.dtype).eps
+    exact = _is_exact(model)
+    relative, measure = (RELATIVE, _relative) if exact else (_reach(model), _overall)
     seen |= {f"{index}.{name}" for name in ("input_ids", "state")}
     for name in sorted(expected, key=_order):
         value = expected[name]
         figure: Figure | None = None
         base, stride = _sampling(name)
         if base == "pixel_values":
-            pixels = PIXELS if exact else relative
-            figure = _sampled("pixel values", where, stages.pixel_values, value, stride, pixels, 2)
+            pixels = max(PIXELS, _type_reach(model))
+            figure = _sampled(
+                "pixel values", where, stages.pixel_values, value, stride, pixels, _absolute, 2
+            )
         elif base == "patch_features":
             figure = _sampled(
-                "patch features", where, stages.patch_features, value, stride, relative
+                "patch features", where, stages.patch_features, value, stride, relative, measure
             )
         elif base == "projected":
-            figure = _sampled("projection", where, stages.projected, value, stride, relative)
+            figure = _sampled(
+                "projection", where, stages.projected, value, stride, relative, measure
+            )
         elif name == "numbers":
-            figure = _compare("numbers", where, stages.numbers, value, relative, _relative)
+            figure = _compare("numbers", where, stages.numbers, value, relative, measure)
         elif name == "last_logits":
             ours = (
                 stages.logits[0] if len(stages.logits) else stages.numbers
             )  # a chunk head: no fit
-            figure = _compare("logits", where, ours, value, relative, _relative)
+            figure = _compare("logits", where, ours, value, relative, measure)
         elif name == "generated_ids" and exact:
             figure = _tokens(where, stages.generated_ids, value)
         elif name.startswith("action.") and exact:
@@ -188,6 +196,20 @@ def _case(
     if tokenizer is not None and instruction is not None:
         ours = np.array(encode_prompt(tokenizer, instruction))
         yield _compare("prompt tokens", where, ours, expected["input_ids"], EXACT, _differing)
+
+
+def _is_exact(model: OpenVLA) -> bool:
+    return model.dtype == torch.float32 and model.quantization is None
+
+
+def _type_reach(model: OpenVLA) -> float:
+    """How far off a shorter type than float32 may be; 0 for float32."""
+    return 0.0 if model.dtype == torch.float32 else REDUCED * torch.finfo(model.dtype).eps
+
+
+def _reach(model: OpenVLA) -> float:
+    """How far off the type and the quantized weights may be, together."""
+    return _type_reach(model) + QUANTIZED.get(model.quantization or "", 0.0)
 
 
 def _order(name: str) -> int:
@@ -209,6 +231,7 @@ def _sampled(
     expected: NDArray,
     stride: int | None,
     tolerance: float,
+    measure: Callable[[NDArray, NDArray], float],
     axes: int = 1,
 ) -> Figure:
     """Compare every so manieth row (`axes` 2: every so manieth pixel) of `ours` with `expected`.
@@ -224,7 +247,6 @@ def _sampled(
         for step in strides
         if expected.ndim == ours.ndim and math.ceil(length / step) == expected.shape[axis]
     ]
-    measure = _absolute if axes == 2 else _relative
     figures = [
         _compare(name, where, candidate, expected, tolerance, measure) for candidate in candidates
     ]
@@ -333,6 +355,15 @@ def _relative(ours: NDArray, expected: NDArray) -> float:
     """The largest difference, as a share of the largest number expected."""
     scale = float(np.abs(expected).max(initial=0.0))
     return _absolute(ours, expected) / (scale or 1.0)
+
+
+def _overall(ours: NDArray, expected: NDArray) -> float:
+    """The length of all differences together, as a share of that of the numbers expected.
+
+    Coarse arithmetic may well turn one number that stands at an edge, a gripper about to close.
+    """
+    length = float(np.linalg.norm(expected.astype(np.float64)))
+    return float(np.linalg.norm(ours.astype(np.float64) - expected)) / (length or 1.0)
 
 
 def _differing(ours: NDArray, expected: NDArray) -> float:

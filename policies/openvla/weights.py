@@ -13,7 +13,7 @@ from policies.openvla.config import CheckpointError
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+PICKLED = ("*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 FLOATING = ("F64", "F32", "F16", "BF16")  # as safetensors calls them
 
 
@@ -26,13 +26,18 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / WEIGHTS]
     if (folder / INDEX).is_file():
         return _shards(folder)
+    refuse_pickled(folder)
+    raise CheckpointError(f"{folder}: expected {WEIGHTS} or {INDEX}, found neither")
+
+
+def refuse_pickled(folder: Path) -> None:
+    """Raise `CheckpointError` where, for want of safetensors, pickled weights would be next."""
     pickled = sorted(path.name for pattern in PICKLED for path in folder.glob(pattern))
     if pickled:
         raise CheckpointError(
             f"{folder}: expected {WEIGHTS}, found only pickled weights ({pickled[0]}), which can "
             "run code and are never loaded; convert them to safetensors first"
         )
-    raise CheckpointError(f"{folder}: expected {WEIGHTS} or {INDEX}, found neither")
 
 
 def _shards(folder: Path) -> list[Path]:

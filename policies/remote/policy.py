@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.interface import ActionChunk, Observation, ToolLimits, UnfitPolicyError
+from policies.probes import check_answers_differ
 from policies.remote.answers import MAX_REASON, chunk_of_openpi, chunk_of_ours
 from policies.remote.clock import ClockOffset
 from policies.remote.codec import pack, unpack
 from policies.remote.connection import Connection, open_websocket
 from policies.remote.envelope import KEY, Answer, Question
 from policies.remote.errors import ConnectionLostError, MessageError, RemoteError
-from policies.remote.fit import check_actions, check_answers_differ, check_description
+from policies.remote.fit import check_actions, check_description
 from policies.remote.images import encode_jpeg
 from policies.remote.settings import RemoteSettings
 from policies.remote.translate import observation_to_message

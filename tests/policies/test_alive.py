@@ -18,8 +18,10 @@ from policies.openvla.alive import check_statistics, equal_prompts
 from policies.openvla.checkpoint import load_model, save_checkpoint
 from policies.openvla.config import CheckpointError
 from policies.openvla.golden import write_expectations
+from policies.openvla.quantization import quantize
 from policies.openvla.statistics import ActionStatistics
 from policies.training.initial import add_chunk_head
+from vla_ros.limits import FR3_LIMITS
 
 LIMITS = ToolLimits(speed_m_s=1.0, turn_rad_s=4.0, step_m=0.2)
 
@@ -147,6 +149,40 @@ def test_a_shorter_type_passes_the_same_gate(tiny_folder):
     policy = load_policy(str(tiny_folder), dtype="bfloat16")
     assert policy.model.dtype == torch.bfloat16
     policy.check_fit(LIMITS)
+
+
+NAMES = ("openvla-mini", "openvla-mini-oft", "openvla-mini-oft-randomized")
+COARSE = [
+    ("bfloat16", None),
+    ("float32", "int8"),
+    ("float32", "int8-dynamic"),
+    ("bfloat16", "int8"),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("dtype", "quantization"), COARSE)
+def test_what_ships_passes_in_every_type(name, dtype, quantization):
+    load_policy(name, dtype=dtype, quantization=quantization).check_fit(FR3_LIMITS.tool)
+
+
+@pytest.mark.parametrize(
+    ("name", "weight", "figure"),
+    [
+        ("openvla-mini", "language_model.lm_head.weight", "logits"),
+        ("openvla-mini", "projector.fc3.weight", "projection"),
+        ("openvla-mini-oft", "chunk_head.fc_out.weight", "numbers"),
+    ],
+)
+@pytest.mark.parametrize(("dtype", "quantization"), COARSE)
+def test_a_tenth_more_is_found_in_every_type(name, weight, figure, dtype, quantization):
+    policy = load_policy(name, dtype=dtype)
+    with torch.no_grad():
+        policy.model.get_parameter(weight).mul_(1.1)
+    if quantization is not None:
+        quantize(policy.model, quantization)
+    with pytest.raises(UnfitPolicyError, match=f"golden outputs: .*{figure}"):
+        policy.check_fit(FR3_LIMITS.tool)
 
 
 def test_several_data_sets_need_an_explicit_one(tiny_folder):

@@ -67,9 +67,10 @@ def test_truncated_config(tiny_folder):
         load_model(tiny_folder)
 
 
-def test_only_pickled_weights(tiny_folder):
-    (tiny_folder / "model.safetensors").rename(tiny_folder / "pytorch_model.bin")
-    with pytest.raises(CheckpointError, match="never loaded"):
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model.bin.index.json"])
+def test_only_pickled_weights(tiny_folder, name):
+    (tiny_folder / "model.safetensors").rename(tiny_folder / name)
+    with pytest.raises(CheckpointError, match=rf"only pickled weights \({name}\).*never loaded"):
         load_model(tiny_folder)
 
 

@@ -56,6 +56,10 @@ def folder(tiny_folder, monkeypatch):
         ({"image_resize_strategy": "letterbox"}, "expected 'resize-naive', got 'letterbox'"),
         ({"use_fused_vision_backbone": False}, "use_fused_vision_backbone: expected True"),
         (
+            {"trust_remote_code": True},
+            "trust_remote_code: expected False, got True",
+        ),
+        (
             {"timm_override_act_layers": ["quick_gelu", None]},
             "timm_override_act_layers: expected None",
         ),

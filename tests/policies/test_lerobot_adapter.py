@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import lerobot.policies
 import numpy as np
 import pytest
 import torch
-from lerobot.configs import FeatureType, PolicyFeature
+from lerobot.configs import FeatureType, PolicyFeature, PreTrainedConfig
 from lerobot.policies.act.configuration_act import ACTConfig
 from lerobot.policies.act.modeling_act import ACTPolicy
 from lerobot.policies.act.processor_act import make_act_pre_post_processors
@@ -18,12 +20,19 @@ from safetensors.torch import load_file, save_file
 
 from policies.chunks import absolute_poses
 from policies.factory import checkpoint_kind, load_policy
-from policies.interface import Observation, ObservationError, Policy
-from policies.lerobot_adapter.checkpoint import find_rate_hz
+from policies.interface import (
+    Observation,
+    ObservationError,
+    Policy,
+    SelfChecking,
+    UnfitPolicyError,
+)
+from policies.lerobot_adapter.checkpoint import RUN_CODE, find_rate_hz
 from policies.lerobot_adapter.features import resized, tool_state
 from policies.openvla.config import CheckpointError
 from policies.remote.table import KeyTable
 from policies.serving.describe import describe
+from vla_ros.limits import FR3_LIMITS
 
 SIZE_PX = 32
 
@@ -237,7 +246,12 @@ SIX = {"action": {"type": "ACTION", "shape": [6]}}
         (lambda f: (f / "model.safetensors").write_bytes(b"half"), "not a whole safetensors file"),
         (
             lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"),
-            "expected model.safetensors, found none",
+            r"expected model.safetensors, found only pickled weights \(pytorch_model.bin\)",
+        ),
+        (lambda f: (f / "model.safetensors").unlink(), "expected model.safetensors, found none"),
+        (
+            lambda f: edit(f / "config.json", type="pi0_fast"),
+            "LeRobot runs Python from other repositories to build 'pi0_fast'",
         ),
         (
             lambda f: (f / "policy_preprocessor.json").unlink(),
@@ -266,19 +280,94 @@ def test_what_cannot_be_used_is_refused(act, damage, message):
         load_policy(str(act))
 
 
-def test_remote_code_stays_off_whatever_a_processor_file_says(act):
+@pytest.mark.parametrize("said", [True, False, None])
+def test_remote_code_is_refused_and_stays_off_where_nothing_is_said(act, said):
     values = json.loads((act / "policy_preprocessor.json").read_text())
     values["steps"].append(
         {
             "registry_name": "action_tokenizer_processor",
-            "config": {"trust_remote_code": True, "action_tokenizer_name": "nobody/nothing"},
+            "config": {"action_tokenizer_name": "nobody/nothing"},
         }
     )
+    if said is not None:
+        values["steps"][-1]["config"]["trust_remote_code"] = said
     (act / "policy_preprocessor.json").write_text(json.dumps(values))
+    if said:
+        with pytest.raises(CheckpointError, match="trust_remote_code: expected false.*got True"):
+            load_policy(str(act))
+        return
     from policies.lerobot_adapter.checkpoint import PREPROCESSOR, read_config, read_processor
 
     checked, _ = read_processor(act, PREPROCESSOR, read_config(act, "cpu"))
     assert checked["steps"][-1]["config"]["trust_remote_code"] is False
+
+
+def test_no_type_that_runs_the_code_of_others_is_opened():
+    """As LeRobot is installed here: a newer one may have more of them."""
+    folder = Path(lerobot.policies.__file__).parent
+    found = {
+        path.relative_to(folder).parts[0]
+        for path in folder.rglob("*.py")
+        if re.search(r"trust_remote_code\"?[=:] ?True", path.read_text())
+    }
+    assert found == set(RUN_CODE) <= set(PreTrainedConfig.get_known_choices())
+
+
+LIMITS = FR3_LIMITS.tool
+POST_STATE = "policy_postprocessor_step_0_unnormalizer_processor.safetensors"
+
+
+def with_steps(folder: Path, mean_m: float, deviation_m: float) -> Path:
+    """Un-normalized as data of which these are a step's mean and deviation."""
+    numbers = load_file(folder / POST_STATE)
+    numbers["action.mean"] = torch.full((7,), mean_m)
+    numbers["action.std"] = torch.full((7,), deviation_m)
+    save_file(numbers, folder / POST_STATE)
+    return folder
+
+
+def test_a_policy_with_steps_of_this_robot_passes_the_gate(act):
+    policy = load_policy(str(with_steps(act, 0.0, 0.02)))
+    assert isinstance(policy, SelfChecking)
+    policy.check_fit(LIMITS)
+    first = policy.predict_chunk(observe()).actions
+    assert np.array_equal(first, load_policy(str(act)).predict_chunk(observe()).actions)
+
+
+def test_a_policy_with_steps_of_metres_is_refused(act):
+    message = r"statistics of 'act': x: a step of 5\.02 m at 10 actions/s is 50\.2 m/s"
+    with pytest.raises(UnfitPolicyError, match=message):
+        load_policy(str(with_steps(act, 5.0, 0.02))).check_fit(LIMITS)
+
+
+def test_a_policy_whose_numbers_nothing_scales_is_refused(act):
+    edit_step(act / "policy_postprocessor.json", 0, config={
+        **json.loads((act / "policy_postprocessor.json").read_text())["steps"][0]["config"],
+        "norm_map": {"ACTION": "IDENTITY"},
+    })  # fmt: skip
+    with pytest.raises(UnfitPolicyError, match="x: a step of 1 m at 10 actions/s"):
+        load_policy(str(with_steps(act, 0.0, 0.02))).check_fit(LIMITS)
+
+
+def test_a_blind_policy_is_refused_also_when_it_draws_noise(act, monkeypatch):
+    policy = load_policy(str(with_steps(act, 0.0, 0.02)))
+    noisy = lambda batch: torch.randn(1, 6, 7)  # noqa: E731
+    monkeypatch.setattr(policy._checkpoint.policy, "predict_action_chunk", noisy)
+    with pytest.raises(UnfitPolicyError, match="ignores the images: black, white and noise"):
+        policy.check_fit(LIMITS)
+
+
+def test_the_gate_asks_a_policy_that_sees_every_step_anew_and_leaves_nothing(act):
+    edit(act / "config.json", temporal_ensemble_coeff=0.01, n_action_steps=1)
+    policy = load_policy(str(with_steps(act, 0.0, 0.02)))
+    first = policy.predict_chunk(observe()).actions
+    policy.check_fit(LIMITS)
+    assert np.array_equal(policy.predict_chunk(observe()).actions, first)
+    dead = lambda batch: torch.zeros(1, 6, 7)  # noqa: E731
+    monkey = policy._checkpoint.policy
+    monkey.predict_action_chunk = dead
+    with pytest.raises(UnfitPolicyError, match="ignores the images"):
+        policy.check_fit(LIMITS)
 
 
 def test_a_server_tells_two_checkpoints_of_one_name_apart(act):

@@ -208,7 +208,7 @@ def tokenizer_folder(tmp_path) -> Path:
 def test_published_tokenizer_files_load(tokenizer_folder):
     tokenizer = load_tokenizer(tokenizer_folder)
     assert tokenizer.convert_tokens_to_ids("<PAD>") == PAD_ID
-    check_tokenizer(tokenizer, 32064, "folder")  # more tokens than numbers begin at: allowed
+    check_tokenizer(tokenizer, OpenVLAConfig.from_dict(CONFIG), "folder")
     ids = encode_prompt(tokenizer, "Lift it")
     assert ids[0] == BOS_ID
     assert ids.count(BOS_ID) == 1
@@ -225,6 +225,18 @@ def test_an_added_token_elsewhere_is_named(tokenizer_folder):
         load_tokenizer(tokenizer_folder)
 
 
+@pytest.mark.parametrize(
+    ("pad", "bins", "first", "last"), [(0, 256, 31808, 32063), (128, 256, 31680, 31935)]
+)
+def test_numbers_elsewhere_than_on_the_last_tokens_are_refused(
+    tokenizer_folder, pad, bins, first, last
+):
+    config = OpenVLAConfig.from_dict({**CONFIG, "pad_to_multiple_of": pad, "n_action_bins": bins})
+    message = rf"folder: the ids from {first} to {last} stand for numbers .*{pad}, n_action_bins"
+    with pytest.raises(CheckpointError, match=message + ".* to end at 31999"):
+        check_tokenizer(load_tokenizer(tokenizer_folder), config, "folder")
+
+
 def test_only_a_sentencepiece_model_is_said_clearly(tmp_path):
     (tmp_path / "tokenizer.model").write_bytes(b"\n\x0e")
     with pytest.raises(CheckpointError, match="found only a sentencepiece tokenizer.model"):
@@ -239,7 +251,7 @@ def test_a_tokenizer_that_begins_otherwise_is_refused(tokenizer_folder):
     tokenizer.save(str(tokenizer_folder / "tokenizer.json"))
     (tokenizer_folder / "added_tokens.json").unlink()
     with pytest.raises(CheckpointError, match="expected '<s>' to be 1, got 0"):
-        check_tokenizer(load_tokenizer(tokenizer_folder), 32064, "folder")
+        check_tokenizer(load_tokenizer(tokenizer_folder), OpenVLAConfig.from_dict(CONFIG), "x")
 
 
 # --- what is never run ----------------------------------------------------------------------

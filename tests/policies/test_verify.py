@@ -17,8 +17,9 @@ from policies.openvla.checkpoint import load_model, save_checkpoint
 from policies.openvla.config import CheckpointError
 from policies.openvla.expectations import read_expectations
 from policies.openvla.golden import write_expectations
+from policies.openvla.quantization import quantize
 from policies.openvla.stages import run_stages
-from policies.openvla.verify import replay, verify
+from policies.openvla.verify import _overall, _relative, replay, verify
 from policies.training.initial import fresh_model
 
 STATISTICS = {"q01": [-0.02] * 7, "q99": [0.04] * 7, "mask": [True] * 6 + [False]}
@@ -216,6 +217,24 @@ def test_a_shorter_type_is_compared_as_far_as_it_reaches(reference):
     assert report.ok, [str(figure) for figure in report.failed]
     assert "logits" in names_of(report.figures)
     assert "0.generated_ids" in report.not_checked
+
+
+def test_quantized_weights_are_compared_as_far_as_they_reach(reference):
+    model = quantize(load_model(reference), "int8")
+    report = replay(model, read_expectations(reference))
+    assert report.ok, [str(figure) for figure in report.failed]
+    tolerances = {figure.name: figure.tolerance for figure in report.figures}
+    assert tolerances["pixel values"] == 1e-5  # they are no business of the weights
+    assert tolerances["logits"] == pytest.approx(0.03)
+    assert "0.generated_ids" in report.not_checked
+
+
+def test_one_number_at_an_edge_does_not_fail_a_coarse_type():
+    expected = np.array([0.9, -0.8, 0.5, 0.7, -0.6, 0.4, 0.9])
+    turned = expected + [0, 0, 0, 0, 0, 0.03, 0]
+    assert _overall(turned, expected) < 0.02 < _relative(turned, expected)
+    assert _overall(1.1 * expected, expected) == pytest.approx(0.1)
+    assert np.isnan(_overall(np.full(7, np.nan), expected))
 
 
 def test_a_model_with_state_and_grounding_gets_golden_outputs(tiny_folder):

@@ -143,7 +143,7 @@ def test_a_shipped_policy_passes_until_it_is_blind(make_node):
 
 def test_the_nodes_parameters_choose_numbers_and_weights():
     from policies.openvla.config import CheckpointError
-    from vla_ros.policy_loading import load_from_factory
+    from vla_ros.policy_loading import check_fit, load_from_factory
 
     parameters = {
         "policy": "openvla-mini",
@@ -155,8 +155,10 @@ def test_the_nodes_parameters_choose_numbers_and_weights():
         "patience_s": 0.0,
         "world_model": "",
     }
-    weights = load_from_factory(parameters).model.language_model.model.layers[0].mlp.up_proj.weight
+    policy = load_from_factory(parameters)
+    weights = policy.model.language_model.model.layers[0].mlp.up_proj.weight
     assert "Int8" in type(weights).__name__
+    check_fit(policy, FR3_LIMITS.tool)
     with pytest.raises(CheckpointError, match="dtype: expected one of float32, bfloat16"):
         load_from_factory({**parameters, "dtype": "float8"})
     with pytest.raises(CheckpointError, match="quantize: expected one of int8"):
