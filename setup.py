@@ -47,6 +47,7 @@ setup(
         (f"share/{NAME}", ["package.xml", "LICENSE"]),
         (f"share/{NAME}/launch", files("launch/*.py")),
         (f"share/{NAME}/config", files("config/*.*")),
+        (f"share/{NAME}/config/randomization", files("config/randomization/*.yaml")),
         (f"share/{NAME}/config/robots", files("config/robots/*")),
         (f"share/{NAME}/config/scenes", files("config/scenes/*.yaml")),
         (f"share/{NAME}/config/worlds", files("config/worlds/*.yaml")),

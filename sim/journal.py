@@ -23,11 +23,13 @@ class LineJournal[Key: Hashable, Row](ABC):
     def __init__(self, path: Path, header: dict[str, Any], resume: bool) -> None:
         """With `resume` the lines of a journal that lies there are `known`; without, or without
         one, it begins empty. Raises `JournalError`, naming the field, for one of other settings.
+        Nothing is written before the first line: what fails at once leaves no journal, and an
+        interrupted run's as it was.
         """
         self.path = path
+        self._header = header
         self.known: dict[Key, Row] = self._read(header) if resume and path.exists() else {}
-        self._write_all(header)
-        self._file: TextIO = path.open("a")
+        self._file: TextIO | None = None
 
     @abstractmethod
     def to_values(self, key: Key, row: Row) -> dict[str, Any]:
@@ -39,13 +41,17 @@ class LineJournal[Key: Hashable, Row](ABC):
 
     def add(self, key: Key, row: Row) -> None:
         """Keep it: on disk when this returns."""
+        if self._file is None:
+            self._write_all()
+            self._file = self.path.open("a")
         self._file.write(self._line(key, row))
         self._file.flush()
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Leave it for `resume`."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def remove(self) -> None:
         """The result is written: nothing is left to go on with."""
@@ -55,10 +61,13 @@ class LineJournal[Key: Hashable, Row](ABC):
     def _line(self, key: Key, row: Row) -> str:
         return json.dumps(self.to_values(key, row)) + "\n"
 
-    def _write_all(self, header: dict[str, Any]) -> None:
+    def _write_all(self) -> None:
         """Header and known lines, whole: a line that was cut off by a crash is gone."""
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        lines = [json.dumps(header) + "\n", *(self._line(*each) for each in self.known.items())]
+        lines = [
+            json.dumps(self._header) + "\n",
+            *(self._line(*each) for each in self.known.items()),
+        ]
         try:
             temporary.write_text("".join(lines))
             os.replace(temporary, self.path)

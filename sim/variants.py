@@ -33,6 +33,7 @@ class Variant:
     camera_offset: CameraOffset = CameraOffset()
     domain: Domain = PRESETS[NOMINAL]
     build: Callable[[Scene, bool], Tabletop] = Tabletop  # from a scene, and whether to draw meshes
+    check: Callable[[], None] = lambda: None  # raises `RenderingError` if it cannot be drawn here
 
     def apply(self, scene: Scene) -> Scene:
         """A drawn scene as this variant has it; a camera that is offset already is so by both."""
@@ -72,6 +73,12 @@ def _stand_in_filament(scene: Scene, meshes: bool) -> Tabletop:
     return StandIn(scene, meshes, renderer="filament")
 
 
+def _check_filament() -> None:
+    from sim.sim2real.filament import check_available
+
+    check_available()
+
+
 VARIANTS: dict[str, Variant] = {
     STANDARD: Variant("the usual world"),
     "shifted-camera": Variant(
@@ -86,7 +93,9 @@ VARIANTS: dict[str, Variant] = {
     },
     "stand-in": Variant("a second world that stands for a real robot", build=_stand_in),
     "stand-in-filament": Variant(
-        "the same, drawn with MuJoCo's other renderer; needs Vulkan", build=_stand_in_filament
+        "the same, drawn with MuJoCo's other renderer; needs Vulkan",
+        build=_stand_in_filament,
+        check=_check_filament,
     ),
 }
 
@@ -130,6 +139,11 @@ def _identified(path: Path) -> Variant:
         "the arm as it was identified",
         build=lambda scene, meshes: ArmTabletop(scene, meshes, parameters),
     )
+
+
+def variant_file(name: str) -> str:
+    """The path in a variant's name, if a file is what it names."""
+    return name.removeprefix(IDENTIFIED_PREFIX)
 
 
 def check_variant(name: str) -> str:

@@ -35,8 +35,9 @@ def make_views(
     has `chunk_length` actions. Raises `ValueError` for a folder whose views were drawn from other
     ranges than `randomization` has.
     """
+    domain = load_domain(randomization)  # what cannot be read leaves no folder behind
     folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, load_domain(randomization))
+    _claim(folder, domain)
     shards = range(-(-count // SHARD_VIEWS))
     missing = [shard for shard in shards if not _path(folder, shard).exists()]
     done = (len(shards) - len(missing)) * SHARD_VIEWS

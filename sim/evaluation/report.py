@@ -45,12 +45,15 @@ class Report:
     def begin(cls, folder: Path, evaluations: Sequence[Evaluation], keep: bool = False) -> Report:
         """A report in a folder that is empty, or with `keep` has an interrupted one's videos.
 
-        Raises `ReportError` for another.
+        The folder is made with the first episode. Raises `ReportError` for one that cannot be.
         """
         try:
             if folder.exists() and not keep and any(folder.iterdir()):
                 raise ReportError(f"report: {folder} is not empty; choose another or remove it")
+            missing = [each for each in (folder, *folder.parents) if not each.exists()]
             folder.mkdir(parents=True, exist_ok=True)
+            for each in missing:
+                each.rmdir()
         except OSError as error:
             raise ReportError(f"report: cannot write {folder}: {error.strerror or error}") from None
         return cls(folder, evaluations)

@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from gymnasium.utils import seeding
+
+from sim import task_name
 from sim.evaluation.episode import EpisodeResult
 from sim.evaluation.journal import Journal
 from sim.evaluation.settings import Evaluation
@@ -17,6 +20,8 @@ from sim.evaluation.summary import summarize_conditions
 from sim.evaluation.work import Done, Job, run_job, use_one_thread, video_name
 from sim.files import write_bytes
 from sim.parallel import ordered_map
+from sim.scenes import find_task
+from sim.variants import find_variant
 
 
 def evaluate(
@@ -41,6 +46,7 @@ def evaluate_all(
     With `film` every `Done` has its video. A `journal` keeps every episode as soon as it is
     over, and those that it has are not run again (`on_episode` gets them all, in order).
     """
+    _check_first_episodes(evaluations)
     jobs = [
         Job(
             evaluation,
@@ -65,6 +71,19 @@ def evaluate_all(
     finally:
         stream.close()  # type: ignore[attr-defined]  # ends the workers
     return summarize_conditions(evaluations, results)
+
+
+def _check_first_episodes(evaluations: Sequence[Evaluation]) -> None:
+    """Draw every environment's first episode, and ask whether every variant can be rendered here.
+
+    What the arm cannot reach and a renderer that is missing are said before any episode runs.
+    """
+    first = evaluations[0]
+    for env_id in first.env_ids:
+        find_task(task_name(env_id)).sample(seeding.np_random(first.seed)[0])
+    if first.backend == "processes":  # a cluster's nodes have renderers of their own
+        for variant in dict.fromkeys(evaluation.variant for evaluation in evaluations):
+            find_variant(variant).check()
 
 
 def _stream(jobs: Sequence[Job], evaluation: Evaluation, journal: Journal | None) -> Iterator[Done]:

@@ -230,7 +230,8 @@ def _correlations(first: NDArray, second: NDArray) -> NDArray[np.float64]:
     second = second - second.mean(axis=1, keepdims=True)
     scale = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(scale > 1e-12, (first * second).sum(axis=1) / scale, np.nan)
+        r = np.where(scale > 1e-12, (first * second).sum(axis=1) / scale, np.nan)
+    return np.clip(r, -1.0, 1.0)  # rounding goes beyond by a last digit
 
 
 def _fisher(

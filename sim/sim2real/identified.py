@@ -32,11 +32,19 @@ def read_parameters(path: Path) -> ArmParameters:
         raise LogError(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValueError as error:
         raise LogError(f"{path}: {expected}, got no JSON: {error}") from None
+    if not isinstance(content, dict) or "parameters" not in content:
+        raise LogError(f"{path}: {expected}, got no field 'parameters' in it")
     try:
         estimates = {row["name"]: float(row["estimate"]) for row in content["parameters"]}
-        vector = np.array([estimates[name] for name in parameter_names()])
-    except (KeyError, TypeError, ValueError) as error:
-        raise LogError(f"{path}: {expected}; parameters: {error!r}") from None
+    except (KeyError, TypeError, ValueError):
+        raise LogError(
+            f"{path}: {expected}; parameters: not every row has a name and a number as estimate"
+        ) from None
+    missing = [name for name in parameter_names() if name not in estimates]
+    if missing:
+        more = " and others" if len(missing) > 2 else ""
+        raise LogError(f"{path}: {expected}; parameters: missing {'; '.join(missing[:2])}{more}")
+    vector = np.array([estimates[name] for name in parameter_names()])
     try:
         return ArmParameters.from_vector(vector)
     except LogError as error:

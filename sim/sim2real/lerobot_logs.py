@@ -27,6 +27,10 @@ GRIPPER = "gripper_opening"
 MEASURED = ("observation.joint_positions", STATE)
 COMMANDED = ("executed_action", ACTION)  # the first: what the arm was told where labels differ
 IMAGE_KINDS = ("video", "image")
+# Of a tool displacement in one row. More is no motion of an arm but another unit, which inverse
+# kinematics would clip into a path that looks like one.
+MAX_DISPLACEMENT_M = 0.2
+MAX_ROTATION_RAD = 1.0
 
 
 def is_dataset(path: Path) -> bool:
@@ -61,6 +65,8 @@ def read_dataset(folder: Path) -> list[Log]:
         _names(features, commanded), columns[commanded],
         ACTION_NAMES if displacements else robot.JOINT_NAMES, commanded,
     )  # fmt: skip
+    if displacements:
+        _check_displacements(folder, commanded, actions)
     openings = None
     if GRIPPER in _names(features, measured):
         openings = columns[measured][:, _names(features, measured).index(GRIPPER)].astype(float)
@@ -75,6 +81,7 @@ def read_dataset(folder: Path) -> list[Log]:
         chosen = np.flatnonzero(columns["episode_index"].reshape(-1) == episode)
         # Single-precision timestamps: the rate gives the exact ones.
         stamps_s = np.round((timestamps[chosen] - timestamps[chosen[0]]) * 1e5) / 1e5
+        _check_rate(f"{folder.name}, episode {episode}", stamps_s, dataset.meta.fps)
         targets = actions[chosen]
         if kinematics is not None:
             targets = _carried_out(kinematics, states[chosen], targets, 1.0 / dataset.meta.fps)
@@ -142,6 +149,32 @@ def _frames(log: Log, rate_hz: int):
         if log.success is not None:
             frame[SUCCESS] = np.array([log.success and row == len(stamps_s) - 1])
         yield frame
+
+
+def _check_displacements(folder: Path, name: str, actions: NDArray) -> None:
+    """Refuse millimetres, degrees and normalized actions (n, 7) in place of [m] and [rad]."""
+    for what, columns, limit, unit in (
+        ("displacements", slice(0, 3), MAX_DISPLACEMENT_M, "m"),
+        ("rotations", slice(3, 6), MAX_ROTATION_RAD, "rad"),
+    ):
+        largest = float(np.abs(actions[:, columns]).max())
+        if not largest <= limit:  # nor nan
+            raise LogError(
+                f"{folder}: {name}: expected {what} of at most {limit:g} {unit} in a row, got "
+                f"{largest:.3g}; millimetres, degrees and normalized actions must be scaled"
+            )
+
+
+def _check_rate(name: str, stamps_s: NDArray, fps: float) -> None:
+    """Refuse timestamps (n,) in another unit than seconds; single gaps are looked for later."""
+    if len(stamps_s) < 2:
+        return
+    step_s = float(np.median(np.diff(stamps_s)))
+    if not np.isclose(step_s * fps, 1.0, rtol=0.1):
+        raise LogError(
+            f"{name}: timestamp: expected steps of {1.0 / fps:.3g} s at {fps} fps, "
+            f"got {step_s:.3g}; timestamps are in seconds"
+        )
 
 
 def _carried_out(

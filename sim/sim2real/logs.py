@@ -17,6 +17,8 @@ from sim import robot
 MIN_DURATION_S = 1.0
 MAX_GAP_S = 0.25  # between two joint states: longer, and what happened meanwhile is unknown
 MAX_GAP_PERIODS = 5.0  # the same, in typical periods: whichever is longer
+LONGEST_GAP_S = 0.5  # whatever the typical period: stamps in milliseconds are no slow log
+MAX_IMAGE_STEP_BACK_S = 0.1  # drivers that estimate a camera's clock correct it a little
 LIMIT_MARGIN_RAD = 0.05  # encoders and limits of two sources differ a little
 MAX_SPEED_FACTOR = 2.0  # of the joints' velocity limits; more is no motion but a jump
 
@@ -107,13 +109,15 @@ class Log:
         if np.any(np.diff(self.command_stamps_s) <= 0):
             row = int(np.argmax(np.diff(self.command_stamps_s) <= 0))
             self._fail("command_stamps_s", f"expected rising times, got none after row {row}")
-        limit_s = max(MAX_GAP_S, MAX_GAP_PERIODS * float(np.median(steps)))
+        period_s = float(np.median(steps))
+        limit_s = min(LONGEST_GAP_S, max(MAX_GAP_S, MAX_GAP_PERIODS * period_s))
         if steps.max() > limit_s:
             row = int(steps.argmax())
             self._fail(
                 "stamps_s",
                 f"a gap (or a clock that jumps) of {steps[row]:.3f} s after "
-                f"{self.stamps_s[row]:.3f} s; at most {limit_s:.2f} s expected",
+                f"{self.stamps_s[row]:.3f} s; at most {limit_s:.2f} s expected"
+                + ("; are the stamps in seconds?" if period_s > LONGEST_GAP_S else ""),
             )
         if self.duration_s < MIN_DURATION_S:
             self._fail(
@@ -124,6 +128,24 @@ class Log:
             self._fail(
                 "command_stamps_s",
                 f"commands ({first:.1f} to {last:.1f} s) and joint states (0 to "
+                f"{self.duration_s:.1f} s) do not overlap; are they on the same clock?",
+            )
+        for camera, stamps in self.image_stamps_s.items():
+            self._check_image_times(camera, stamps)
+
+    def _check_image_times(self, camera: str, stamps: NDArray) -> None:
+        field_name = f"image_stamps_s, {camera}"
+        falling = np.diff(stamps) < -MAX_IMAGE_STEP_BACK_S
+        if falling.any():
+            row = int(falling.argmax())
+            self._fail(
+                field_name,
+                f"the clock jumps back from {stamps[row]:.3f} to {stamps[row + 1]:.3f} s",
+            )
+        if len(stamps) and not (stamps[0] <= self.duration_s and stamps[-1] >= 0):
+            self._fail(
+                field_name,
+                f"images ({stamps[0]:.1f} to {stamps[-1]:.1f} s) and joint states (0 to "
                 f"{self.duration_s:.1f} s) do not overlap; are they on the same clock?",
             )
 

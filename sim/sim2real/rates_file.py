@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sim.sim2real.correlation import PolicyRates, RatesError
+from sim.yaml_file import shortened
 
 REQUIRED = ("policy", "simulation", "real")
 OPTIONAL = ("simulation_episodes", "real_episodes")
+MAX_DIGITS = 15  # of a number of episodes
 
 
 def read_rates(path: Path, episodes: int | None = None) -> list[PolicyRates]:
@@ -25,17 +27,16 @@ def read_rates(path: Path, episodes: int | None = None) -> list[PolicyRates]:
         raise RatesError(f"{path}: expected a CSV file in UTF-8") from None
     if episodes is not None and episodes < 1:
         raise RatesError(f"episodes: expected 1 or more, got {episodes}")
-    reader = csv.reader(io.StringIO(text))
-    header = [name.strip() for name in next(reader, [])]
+    (_, header), *rows = _lines(path, text) or [(0, [])]
     _check_header(path, header)
     rates = []
-    for cells in reader:
-        if not any(cell.strip() for cell in cells):
+    for line, cells in rows:
+        if not any(cells):
             continue
-        where = f"{path.name}, line {reader.line_num}"
+        where = f"{path.name}, line {line}"
         if len(cells) != len(header):
             raise RatesError(f"{where}: expected {len(header)} cells, got {len(cells)}")
-        row = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+        row = dict(zip(header, cells, strict=True))
         if not row["policy"]:
             raise RatesError(f"{where}: policy: expected a name, got an empty cell")
         counts = {name: _count(row.get(name, ""), name, where) or episodes for name in OPTIONAL}
@@ -67,6 +68,15 @@ def write_rates(path: Path, rates: Sequence[PolicyRates]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _lines(path: Path, text: str) -> list[tuple[int, list[str]]]:
+    """The number of every line and its cells, stripped."""
+    reader = csv.reader(io.StringIO(text))
+    try:
+        return [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+    except csv.Error as error:  # a cell of more than 131072 characters, say
+        raise RatesError(f"{path.name}, line {reader.line_num}: no CSV: {error}") from None
+
+
 def _check_header(path: Path, header: list[str]) -> None:
     missing = [name for name in REQUIRED if name not in header]
     if missing:
@@ -92,13 +102,13 @@ def _rate(cell: str, name: str, where: str) -> float:
     except ValueError:
         hint = "; divide percentages by 100" if cell.endswith("%") else ""
         raise RatesError(
-            f"{where}: {name}: expected a success rate from 0 to 1, got {cell!r}{hint}"
+            f"{where}: {name}: expected a success rate from 0 to 1, got {shortened(cell)}{hint}"
         ) from None
 
 
 def _count(cell: str, name: str, where: str) -> int | None:
     if not cell:
         return None
-    if not cell.isascii() or not cell.isdigit() or int(cell) < 1:
-        raise RatesError(f"{where}: {name}: expected a whole number from 1, got {cell!r}")
+    if not cell.isascii() or not cell.isdigit() or len(cell) > MAX_DIGITS or int(cell) < 1:
+        raise RatesError(f"{where}: {name}: expected a whole number from 1, got {shortened(cell)}")
     return int(cell)

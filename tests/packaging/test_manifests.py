@@ -43,7 +43,14 @@ def test_it_is_an_ament_python_package(
     assert data_files["share/ament_index/resource_index/packages"] == ["resource/vla_ros"]
     assert (root / "resource" / "vla_ros").is_file()
     assert "package.xml" in data_files["share/vla_ros"]
-    for folder, pattern in (("launch", "*.py"), ("config", "*.*")):
+    for folder, pattern in (
+        ("launch", "*.py"),
+        ("config", "*.*"),
+        ("config/randomization", "*.*"),
+        ("config/robots", "*.*"),
+        ("config/scenes", "*.*"),
+        ("config/worlds", "*.*"),
+    ):
         present = sorted(f"{folder}/{file.name}" for file in (root / folder).glob(pattern))
         assert data_files[f"share/vla_ros/{folder}"] == present
     assert "$base/lib/vla_ros" in (root / "setup.cfg").read_text()

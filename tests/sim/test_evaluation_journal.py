@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from sim.evaluation import Evaluation, Timing, evaluate_all
+from sim.env import TabletopEnv
+from sim.evaluation import Evaluation, Timing, evaluate_all, run_episode
 from sim.evaluation.journal import Journal, JournalError, journal_path
+from sim.policies import load_named
 
 LIFT = ("VlaRos/Lift-v0",)
 
@@ -77,6 +79,17 @@ def test_without_resume_it_begins_again(tmp_path):
     assert fresh == 4
 
 
+def test_what_fails_before_the_first_episode_leaves_it_as_it_was(tmp_path):
+    file = tmp_path / "result.json"
+    Journal.begin(file, [settings()], resume=False).close()
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(StopError):
+        run(file, [settings()], stop_after=2)
+    before = journal_path(file).read_text()
+    Journal.begin(file, [settings(seed=8)], resume=False).close()
+    assert journal_path(file).read_text() == before
+
+
 def test_the_number_of_workers_and_the_backend_may_change(tmp_path):
     file = tmp_path / "result.json"
     with pytest.raises(StopError):
@@ -111,7 +124,10 @@ def test_another_checkpoint_under_the_same_name_is_refused(tmp_path):
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     file = tmp_path / "result.json"
-    Journal.begin(file, [settings(policy=str(folder))], resume=False).close()
+    journal = Journal.begin(file, [settings(policy=str(folder))], resume=False)
+    done = run_episode(TabletopEnv("Lift", cameras=()), load_named("zero"), seed=7)
+    journal.add((0, done.env_id, done.seed), done)
+    journal.close()
     (folder / "config.json").write_text('{"trained": "further"}')
     with pytest.raises(JournalError, match="checkpoint: "):
         Journal.begin(file, [settings(policy=str(folder))], resume=True)

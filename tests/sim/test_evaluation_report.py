@@ -118,6 +118,13 @@ def test_only_the_first_failures_are_kept(tmp_path):
     assert [film.result.seed for film in again._films] == [0]
 
 
+def test_the_folder_comes_with_the_first_episode(tmp_path):
+    (tmp_path / "mine").mkdir()
+    for folder in ("mine", "a/b"):
+        Report.begin(tmp_path / folder, [Evaluation("zero", (LIFT,))])
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
+
+
 def test_a_folder_with_something_in_it_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(ReportError, match="is not empty; choose another or remove it"):

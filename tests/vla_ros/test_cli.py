@@ -56,6 +56,42 @@ def test_an_error_is_one_line_and_status_2(arguments, reason):
     assert reason in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("demo", "--variant", "bad.yaml"), "bad.yaml"),
+        (("demo", "--config", "bad.yaml"), "bad.yaml"),
+        (("pretrain", "--randomize", "bad.yaml"), "bad.yaml"),
+    ],
+)
+def test_a_file_that_cannot_be_read_leaves_no_folder(vla_ros, tmp_path, words, reason):
+    code, _, errors = vla_ros(*words, "--output", tmp_path / "out")
+    assert code == 2 and reason in errors
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("compare", "a.json", "f.png", "--json", "f.png"),
+        ("convert", "bag", "out", "--mapping", "f.png", "--json", "f.png"),
+        ("plan", "lift it", "--env", "f.png", "--json", "f.png"),
+        ("scene", "check", "f.png", "--picture", "f.png"),
+        ("world-model", "play", "--model", "m", "--script", "f.png", "--json", "f.png"),
+        ("world-model", "evaluate", "--model", "m", "--dataset", "d", "--json", "x.png",
+         "--plot", "x.png"),
+        ("world-model", "evaluate-policies", "--model", "m", "--policy", "p", "--env", "e",
+         "--truth", "f.png", "--plot", "f.png"),
+    ],
+)  # fmt: skip
+def test_no_command_writes_over_what_it_reads(vla_ros, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "f.png").write_text("mine")
+    code, _, errors = vla_ros(*words)
+    assert code == 2 and "expected a file of its own" in " ".join(errors.split())
+    assert (tmp_path / "f.png").read_text() == "mine"
+
+
 def test_an_unknown_command_is_named():
     result = run("juggle")
     assert result.returncode == 2

@@ -1,6 +1,7 @@
 """`vla-ros evaluate` under delays, with a journal and a report, and `vla-ros compare`."""
 
 import json
+import sys
 
 import pytest
 
@@ -89,6 +90,70 @@ def test_a_policy_is_checked_before_an_episode_runs(vla_ros, monkeypatch, option
     )
     assert code == 2
     assert message in one_line(errors)
+
+
+UNREACHABLE = """
+instruction: "lift the {red cube}"
+objects:
+  - {kind: cube, color: red, x_m: 0.95, y_m: 0.4}
+success:
+  - lifted: {item: red cube, height_m: 0.10}
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--env", "far.yaml"), "is out of reach"),
+        (
+            ("--variant", "standard", "--variant", "stand-in-filament"),
+            "cannot render with Filament",
+        ),
+        (("--backend", "ray"), "backend: ray is not installed"),
+    ],
+)
+def test_what_no_episode_can_do_is_said_before_the_first(
+    vla_ros, monkeypatch, tmp_path, options, message
+):
+    """The second --env and --variant, too; and nothing is left behind."""
+    from sim.evaluation import work
+    from sim.sim2real import filament
+
+    monkeypatch.setattr(filament, "_problem", lambda: "no Vulkan")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setattr(work, "run_episode", lambda *_, **__: pytest.fail("an episode ran"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "far.yaml").write_text(UNREACHABLE)
+    code, _, errors = vla_ros(
+        *BASE, "--episodes", 2, "--json", "r.json", "--report", "page", *options
+    )
+    assert code == 2
+    assert message in one_line(errors)
+    assert [path.name for path in tmp_path.iterdir()] == ["far.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("--env", "s.yaml"), "env"),
+        (("--env", "../here/s.yaml"), "env"),
+        (("--env", LIFT, "--variant", "s.yaml"), "variant"),
+        (("--env", LIFT, "--variant", "identified:s.yaml"), "variant"),
+        (("--world", "s.yaml"), "world"),
+        (("--env", LIFT, "--report", "s.yaml"), "report"),
+        (("--env", LIFT, "--video", "s.yaml"), "video"),
+    ],
+)
+def test_no_result_is_written_over_what_is_read(vla_ros, monkeypatch, tmp_path, words, option):
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    (folder / "s.yaml").write_text("mine")
+    code, _, errors = vla_ros("evaluate", "--policy", "zero", "--json", "s.yaml", *words)
+    assert code == 2
+    expected = f"json: expected a file of its own, s.yaml is given for {option}, too"
+    assert expected in one_line(errors)
+    assert (folder / "s.yaml").read_text() == "mine"
 
 
 def test_weights_are_checked_before_an_episode_runs(vla_ros, monkeypatch, tmp_path):

@@ -68,6 +68,26 @@ def test_places_are_checked_before_the_work(vla_ros, rates, tmp_path):
     assert code == 2 and "output: expected a file" in errors
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("compare", "rates.csv", "--json", "rates.csv"),
+        ("compare", "rates.csv", "--plot", "./rates.csv"),
+        ("compare", "rates.csv", "--json", "x", "--plot", "x"),
+        ("replay", "rates.csv", "--json", "rates.csv"),
+        ("replay", "logs", "--identified", "rates.csv", "--json", "rates.csv"),
+        ("identify", "logs", "--json", "x", "--output", "x"),
+        ("identify", "logs", "--held-out", "rates.csv", "--output", "rates.csv"),
+    ],
+)
+def test_no_result_is_written_over_what_is_read(vla_ros, rates, monkeypatch, words):
+    monkeypatch.chdir(rates.parent)
+    code, _, errors = vla_ros("sim2real", *words)
+    assert code == 2 and "expected a file of its own" in " ".join(errors.split())
+    assert rates.read_text() == RATES
+    assert [path.name for path in rates.parent.iterdir()] == ["rates.csv"]
+
+
 def test_record_and_replay(vla_ros, tmp_path):
     folder, file = tmp_path / "logs", tmp_path / "gap.json"
     recording = ("sim2real", "record", "--output", folder, "--logs", 1, "--duration-s", 3,

@@ -19,7 +19,7 @@ from sim.evaluation.work import use_one_thread
 from sim.parallel import WorkerError, ordered_map
 from sim.policies import NOISY, SCRIPTED, split_noise
 from sim.sim2real.plot import plot_rates
-from sim.variants import VARIANTS
+from sim.variants import VARIANTS, variant_file
 from vla_ros.cli._output import check_writable, made_with, write_result
 from vla_ros.cli._training import Device
 from vla_ros.cli._world_model import DecodeSteps, HeldOut, Model, episodes_of
@@ -103,8 +103,13 @@ def evaluate_policies(
     imagines, until predicted success exceeds the threshold or time is over. Then MuJoCo runs the
     same seeds. Episodes that are unusual for the model are left out of the imagined rates.
     """
-    for path, option in ((json_file, "json"), (plot, "plot")):
-        check_writable(path, option)
+    read: list[tuple[str, Path | str | None]] = [
+        *(("truth", file) for file in truth),
+        *(("env", name) for name in env),
+        *(("variant", variant_file(name)) for name in (variant, *abstain_in)),
+    ]
+    check_writable(json_file, others=[*read, ("plot", plot)])
+    check_writable(plot, "plot", read)
     if resume and json_file is None:
         raise UserError("resume: expected --json with it, beside which the journal lies")
     ranking = Ranking(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import tempfile
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,25 @@ from sim.evaluation.provenance import machine, versions
 from vla_ros.errors import UserError
 
 
-def check_writable(path: Path | None, option: str = "json") -> None:
-    """Raise `UserError` when a file cannot be written there. None: nothing is to be written."""
+def check_writable(
+    path: Path | None,
+    option: str = "json",
+    others: Iterable[tuple[str, Path | str | None]] = (),
+) -> None:
+    """Raise `UserError` when a file cannot be written there. None: nothing is to be written.
+
+    `others` are what else the command reads or writes, each with its option: the file must be none
+    of them. Names that are no paths may be among them.
+    """
     if path is None:
         return
     if path.is_dir():
         raise UserError(f"{option}: expected a file, {path} is a folder")
+    for other_option, other in others:
+        if other is not None and os.path.realpath(other) == os.path.realpath(path):
+            raise UserError(
+                f"{option}: expected a file of its own, {path} is given for {other_option}, too"
+            )
     _probe(path.parent, f"{option}: cannot write {path}")
 
 

@@ -79,7 +79,7 @@ def play(
     gripper, [ ]: light, r: another start, x: end. Works in any terminal with 24-bit colors.
     """
     check_device(device)
-    check_writable(json_file)
+    check_writable(json_file, others=[("script", script), ("record", record)])
     if record is not None:
         if record.suffix != ".mp4" or record.is_dir():
             raise UserError(f"record: expected a file ending in .mp4, got {record}")

@@ -25,7 +25,7 @@ def command(
     The difference is B's success rate less A's, with Newcombe's interval for paired rates (1998,
     method 10) at 95 %; p is McNemar's, exact, of the two doing equally well.
     """
-    check_writable(json_file)
+    check_writable(json_file, others=[("A", a), ("B", b)])
     result = compare(read_result(a), read_result(b))
     console = Console()
     for name in result["differs_in"]:

@@ -30,7 +30,7 @@ def command(
     Measured numbers are interpolated, of images the newest is taken, never a later one. Prints gaps
     and skew, and what was left out and why. config/convert.yaml shows a mapping.
     """
-    check_writable(json_file)
+    check_writable(json_file, others=[("mapping", mapping), ("BAG", bag), ("OUTPUT", output)])
     wanted = read_mapping(mapping)
     bags = find_bags(bag)
     console = Console(highlight=False)

@@ -59,7 +59,6 @@ def command(
     """
     tasks = choose_tasks(task)
     check_name(policy)  # a wrong name is said before anything starts
-    prepare(output)
     plan = [(tasks[index % len(tasks)], seed + index) for index in range(episodes)]
     graph = describe(
         {
@@ -71,6 +70,7 @@ def command(
             "config": config,
         }
     )
+    prepare(output)
     environment = private_environment()
     os.environ.update({**graph.environment, **environment})  # before rclpy reads it, here too
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))

@@ -25,7 +25,7 @@ from sim.evaluation.timing import LATE_CHUNKS
 from sim.evaluation.work import Done
 from sim.parallel import WorkerError
 from sim.policies import NOISY, SCRIPTED, split_noise
-from sim.variants import VARIANTS
+from sim.variants import VARIANTS, variant_file
 from vla_ros.cli._evaluation import EpisodeBar, planning_line, result_table
 from vla_ros.cli._output import check_writable, made_with, write_result
 from vla_ros.cli._worlds import measure, refuse
@@ -158,7 +158,14 @@ def command(
     combinations on the same seeds. With --realtime or --deadline-ms the result depends on the
     machine.
     """
-    check_writable(json_file)
+    others = [
+        *(("env", name) for name in env),
+        *(("variant", variant_file(name)) for name in variant),
+        ("world", world),
+        ("report", report),
+        ("video", video),
+    ]
+    check_writable(json_file, others=others)
     chosen = choose_planner(
         planner,
         world_model=world_model,

@@ -50,7 +50,7 @@ def command(
     Without --language-model a grammar does it, offline: the tasks' phrases joined by "then", "all",
     "it", "clear the table". What a language model says is read by the same grammar, or refused.
     """
-    check_writable(json_file)
+    check_writable(json_file, others=[("env", env)])
     if policy is not None and env is None:
         raise UserError("policy: expected --env with it, in which to act")
     if env is not None and scene:

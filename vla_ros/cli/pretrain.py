@@ -15,7 +15,7 @@ from policies.openvla.config import ConnectorConfig
 from policies.training.loop import LoopConfig
 from policies.training.pretrain import VALIDATION_VIEWS, pretrain, views_as_examples
 from sim.pretraining import CLASS_NAMES
-from sim.randomization import NOMINAL, PRESETS
+from sim.randomization import NOMINAL, PRESETS, load_domain
 from sim.views import SHARD_VIEWS, load_views, make_views
 from vla_ros.cli._output import check_folder
 from vla_ros.cli._training import (
@@ -72,8 +72,9 @@ def command(
     """
     if count <= VALIDATION_VIEWS:
         raise UserError(f"count: expected more than {VALIDATION_VIEWS}, got {count}")
-    check_folder(output)  # before the views are made
     chosen = connector_config(connector, pool)
+    load_domain(randomize)  # before anything is written
+    check_folder(output)  # before the views are made
     folder = views or output / "views"
     made = make_views(folder, count, seed, IMAGE_SIZE_PX, workers, view_actions, randomize)
     total = -(-count // SHARD_VIEWS) * SHARD_VIEWS

@@ -41,7 +41,7 @@ def check(
     """
     if picture is not None and picture.suffix.lower() != ".png":
         raise UserError(f"picture: expected a .png file, got {picture}")
-    check_writable(picture, "picture")
+    check_writable(picture, "picture", [("FILE.yaml", file)])
     task = DescribedTask(read_description(file))
     console = Console(highlight=False)
     content = yaml.safe_dump(

@@ -57,7 +57,7 @@ def replay(
     RMSE and maximum for every joint [rad] and for the tool [m, rad]; the lag is how much later the
     robot moves than the simulated arm.
     """
-    check_writable(json_file)
+    check_writable(json_file, others=[*_named("LOG", logs), ("identified", identified)])
     parameters = read_parameters(identified) if identified else ArmParameters.nominal()
     read = read_logs(logs, rosbag.BagTopics(joint_topic, command_topic))
     simulation = ArmSimulation()
@@ -115,8 +115,9 @@ def identify(
     takes; `--output` keeps the intervals as ranges.
     """
     settings = Settings(max_iterations=max_iterations)
-    for path, option in ((json_file, "json"), (output, "output")):
-        check_writable(path, option)
+    given = [*_named("LOG", logs), *_named("held-out", held_out or [])]
+    check_writable(json_file, others=[*given, ("output", output)])
+    check_writable(output, "output", given)
     topics = rosbag.BagTopics(joint_topic, command_topic)
     read = read_logs(logs, topics)
     held = read_logs(held_out or [], topics)
@@ -168,8 +169,8 @@ def compare(
     simulation_episodes and real_episodes. MMRV as in SIMPLER (arXiv 2405.05941): pairs that
     simulation ranks wrongly weigh as much as their *real* rates differ; 0 is best.
     """
-    for path, option in ((json_file, "json"), (plot, "plot")):
-        check_writable(path, option)
+    check_writable(json_file, others=[("FILE.csv", file), ("plot", plot)])
+    check_writable(plot, "plot", [("FILE.csv", file)])
     rates = read_rates(file, episodes)
     result = compare_rates(rates, Bootstrap(draws, seed))
     console = Console(highlight=False)
@@ -247,6 +248,10 @@ def record_logs(
     told = outcomes(made)
     text = f", {told['successes']} of {told['episodes']} succeeded" if told["episodes"] else ""
     Console().print(f"{len(made)} logs, {sum(log.duration_s for log in made):.0f} s{text}")
+
+
+def _named(option: str, paths: Sequence[Path]) -> list[tuple[str, Path]]:
+    return [(option, path) for path in paths]
 
 
 def _names(logs: Sequence[Log]) -> list[str]:

@@ -52,7 +52,7 @@ def command(
     """
     path = policy_folder(folder)
     check_device(device)
-    check_writable(json_file)
+    check_writable(json_file, others=[("image", each) for each in image or []])
     if write:
         _write(path, image or [], instruction or [], device)
     elif image or instruction:

@@ -224,7 +224,7 @@ def evaluate(
     `tower_distance` is a perceptual distance in a small reference network, the policy's own vision
     tower; it is not LPIPS.
     """
-    check_writable(json_file)
+    check_writable(json_file, others=[("plot", plot)])
     check_picture(plot)
     decoding = _decoding(decode_steps, autoregressive, temperature)
     loaded = load(model, device)

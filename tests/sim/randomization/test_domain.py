@@ -1,12 +1,15 @@
 """Ranges: presets hold every axis, files override them, and nonsense is refused by name."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sim.randomization import AXES, PRESETS, Domain, DomainError, load_domain
 from sim.randomization.domain import Chance, Choices, Range, parse
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def write(folder, text):
@@ -33,6 +36,18 @@ def test_train_lies_within_hard_where_it_is_about_the_world():
             train = PRESETS["train"].axes[axis][field]
             if isinstance(train, Range) and field != "contrast":
                 assert hard.low <= train.low and train.high <= hard.high, (axis, field)
+
+
+def test_the_file_that_ships_is_a_later_and_softer_arm_in_the_world_of_train():
+    domain = load_domain(str(ROOT / "config/randomization/slow_arm.yaml"))
+    train = PRESETS["train"].axes
+    changed = {axis for axis in train if domain.axes[axis] != train[axis]}
+    assert changed == {"latency", "observation", "joints", "actuators"}
+    for axis in changed:
+        for field, wide in domain.axes[axis].items():
+            narrow = train[axis][field]
+            if isinstance(narrow, Range):
+                assert wide.low <= narrow.low and narrow.high <= wide.high, (axis, field)
 
 
 def test_a_file_overrides_a_preset(tmp_path):

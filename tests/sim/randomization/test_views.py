@@ -61,6 +61,9 @@ def test_the_hard_domain_keeps_its_labels_true():
 def test_a_folder_keeps_to_its_ranges(tmp_path, monkeypatch):
     monkeypatch.setattr(views, "SHARD_VIEWS", 2)
     folder = tmp_path / "views"
+    with pytest.raises(ValueError, match="bad.yaml"):
+        next(views.make_views(folder, 2, 0, 28, 1, randomization="bad.yaml"))
+    assert not folder.exists()
     assert list(views.make_views(folder, 2, 0, 28, 1, randomization="lighting")) == [0, 2]
     assert list(views.make_views(folder, 4, 0, 28, 1, randomization="lighting")) == [2, 4]
     assert views.load_views(folder)["image"].shape == (4, 28, 28, 3)

@@ -102,6 +102,11 @@ def test_constant_rates_have_no_correlation():
     assert result["mmrv"] == pytest.approx((0.0 + 0.4 + 0.8) / 3)
 
 
+def test_no_interval_goes_beyond_one():
+    result = compare(rates([1.0, 0.0, 0.0], [1.0, 0.0, 0.0], 10), Bootstrap(draws=100))
+    assert result["spearman_rho_interval"] == result["pearson_r_interval"] == [1.0, 1.0]
+
+
 def test_too_few_episodes_give_no_interval():
     result = compare(rates([0.0, 0.0, 1.0], [0.0, 0.5, 1.0], 2), Bootstrap(draws=500))
     assert result["pearson_r_interval"] is not None
@@ -160,7 +165,7 @@ def test_any_rates_give_figures_in_their_ranges_whatever_the_order(pairs, episod
         assert found[name] is None or low - 1e-9 <= found[name] <= 1.0 + 1e-9
         assert (found[name] is None) == (name in found["reasons"])
         interval = found[f"{name}_interval"]
-        assert interval is None or low - 1e-9 <= interval[0] <= interval[1] <= 1.0 + 1e-9
+        assert interval is None or low <= interval[0] <= interval[1] <= 1.0
     shuffler.shuffle(pairs)
     again = compare(rates(*zip(*pairs, strict=True)), Bootstrap(draws=100))
     assert again["mmrv"] == pytest.approx(found["mmrv"])

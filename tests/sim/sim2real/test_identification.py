@@ -6,10 +6,12 @@ import pytest
 import scipy.stats
 import yaml
 
+from sim.randomization import load_domain
 from sim.sim2real import recording
 from sim.sim2real.arm import ArmParameters, parameter_names
 from sim.sim2real.identification import (
     Settings,
+    _check,
     correlation_samples,
     half_widths,
     identify,
@@ -67,6 +69,11 @@ def test_intervals_become_ranges(known, tmp_path):
     write_ranges(tmp_path / "ranges.yaml", result, "a test")
     content = yaml.safe_load((tmp_path / "ranges.yaml").read_text())
     assert content == ranges(result, "a test")
+    domain = load_domain(str(tmp_path / "ranges.yaml"))
+    assert domain.about == "a test"
+    assert {axis: set(fields) for axis, fields in domain.axes.items()} == {
+        axis: set(fields) for axis, fields in content["axes"].items()
+    }
     assert content["base"] == "nominal"
     low, high = result.interval
     stiffness = content["axes"]["actuators"]["stiffness"]
@@ -132,6 +139,14 @@ def test_logs_that_cannot_be_fitted_are_refused(recorded, log_by_hand):
         identify([])
     with pytest.raises(LogError, match="expected others than those of the fit, got renamed"):
         identify([log], [replace(log, name="renamed")])
+    again = np.arange(0.0, log.duration_s, 0.1)  # 10 Hz, and the end is missing
+    columns = [np.interp(again, log.stamps_s, column) for column in log.joint_positions.T]
+    sampled = replace(
+        log, name="sampled", stamps_s=again, joint_positions=np.stack(columns, axis=1),
+        gripper_openings=None,
+    )  # fmt: skip
+    with pytest.raises(LogError, match="expected others than those of the fit, got sampled"):
+        identify([log], [sampled])
     by_hand = log_by_hand()
     still = by_hand.joint_positions.copy()
     still[:, 4] = still[0, 4]
@@ -141,12 +156,20 @@ def test_logs_that_cannot_be_fitted_are_refused(recorded, log_by_hand):
         Settings(max_iterations=0)
 
 
+def test_other_runs_may_have_the_same_name(recorded):
+    """Recorders call a bag "run" in every folder."""
+    _check([recorded(index=0)], [replace(recorded(index=1), name=recorded(index=0).name)])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         (None, "cannot be read: No such file"),
         ("not json", "got no JSON"),
-        ('{"parameters": []}', "expected a file of `vla-ros sim2real identify --json`; param"),
+        ('{"rmse_rad": 0.01}', "identify --json`, got no field 'parameters' in it"),
+        ("[]", "identify --json`, got no field 'parameters' in it"),
+        ('{"parameters": []}', r"parameters: missing damping, fr3_joint1 \[.*; damp"),
+        ('{"parameters": [3]}', "parameters: not every row has a name and a number as estimate"),
     ],
 )
 def test_other_files_are_refused(tmp_path, text, message):

@@ -1,6 +1,7 @@
 """LeRobot takes seconds to load: all of this is slow."""
 
 import numpy as np
+import pandas
 import pytest
 
 from policies.interface import ACTION_NAMES
@@ -13,6 +14,27 @@ from sim.sim2real.logs import LogError
 from sim.sim2real.reading import read_logs
 
 pytestmark = pytest.mark.slow
+
+
+def make_dataset(
+    folder, state, action, state_names=tuple(robot.JOINT_NAMES), action_names=tuple(ACTION_NAMES)
+):
+    """Two seconds in which every row is alike."""
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+    row = {"observation.state": np.float32(state), "action": np.float32(action)}
+    features = {
+        name: {"dtype": "float32", "shape": (7,), "names": list(names)}
+        for name, names in zip(row, (state_names, action_names), strict=True)
+    }
+    dataset = LeRobotDataset.create(
+        f"local/{folder.name}", 10, features, root=folder, use_videos=False
+    )
+    for _ in range(20):
+        dataset.add_frame({**row, "task": "x"})
+    dataset.save_episode()
+    dataset.finalize()
+    return folder
 
 
 def test_what_is_written_is_read(tmp_path, log_by_hand):
@@ -60,23 +82,37 @@ def test_what_collect_writes_is_a_log(tmp_path):
     assert still == len(log.stamps_s)
 
 
-def test_datasets_of_another_robot_are_refused(tmp_path):
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        (1, 12.0, "action: expected displacements of at most 0.2 m in a row, got 12; milli"),
+        (5, -3.0, "action: expected rotations of at most 1 rad in a row, got 3; .*degrees"),
+        (2, np.nan, "action: expected displacements of at most 0.2 m in a row, got nan"),
+    ],
+)
+def test_displacements_in_other_units_are_refused(tmp_path, column, value, message):
+    displacement = np.zeros(7, np.float32)
+    displacement[column] = value
+    folder = make_dataset(tmp_path / "d", robot.HOME_RAD, displacement)
+    with pytest.raises(LogError, match=message):
+        read_dataset(folder)
 
+
+def test_timestamps_in_another_unit_are_refused(tmp_path):
+    folder = make_dataset(tmp_path / "d", robot.HOME_RAD, np.zeros(7))
+    (log,) = read_dataset(folder)
+    assert log.duration_s == pytest.approx(1.9)
+    (file,) = (folder / "data").rglob("*.parquet")
+    rows = pandas.read_parquet(file)
+    rows["timestamp"] *= 1000
+    rows.to_parquet(file)
+    with pytest.raises(LogError, match="timestamp: expected steps of 0.1 s at 10 fps, got 100"):
+        read_dataset(folder)
+
+
+def test_datasets_of_another_robot_are_refused(tmp_path):
     def make(name, state_names, action_names):
-        features = {
-            "observation.state": {"dtype": "float32", "shape": (7,), "names": state_names},
-            "action": {"dtype": "float32", "shape": (7,), "names": action_names},
-        }
-        dataset = LeRobotDataset.create(
-            f"local/{name}", 10, features, root=tmp_path / name, use_videos=False
-        )
-        for _ in range(20):
-            zeros = np.zeros(7, np.float32)
-            dataset.add_frame({"observation.state": zeros, "action": zeros, "task": "x"})
-        dataset.save_episode()
-        dataset.finalize()
-        return tmp_path / name
+        return make_dataset(tmp_path / name, np.zeros(7), np.zeros(7), state_names, action_names)
 
     other = [f"shoulder_{index}" for index in range(7)]
     with pytest.raises(LogError, match="measured joint positions: expected fr3_joint1.* another"):

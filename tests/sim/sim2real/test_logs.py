@@ -30,6 +30,12 @@ def change(log, name, row, value):
          "stamps_s: a gap .* of 0.520 s after 1.000 s; at most 0.25 s expected"),
         (lambda log: {"stamps_s": log.stamps_s + (log.stamps_s > 1.0) * 3600.0},
          r"a gap \(or a clock that jumps\) of 3600.020 s"),
+        (lambda log: {"stamps_s": 1e3 * log.stamps_s},
+         "a gap .* of 20.000 s after 0.000 s; at most 0.50 s expected; are the stamps in seconds?"),
+        (lambda log: {"image_stamps_s": {"/front": log.stamps_s + (np.arange(101) == 50) * 5e3}},
+         "image_stamps_s, /front: the clock jumps back from 5001.000 to 1.020 s"),
+        (lambda log: {"image_stamps_s": {"/front": log.stamps_s + 5e3}},
+         r"images \(5000.0 to 5002.0 s\) and joint states \(0 to 2.0 s\) do not overlap"),
         (lambda log: {"joint_positions": np.rad2deg(log.joint_positions)},
          "joint_positions, fr3_joint2: expected -1.834 to 1.834 rad, got -10.* as degrees all"),
         (lambda log: {"commands": np.rad2deg(log.commands)}, "commands, fr3_joint2: .* degrees"),
@@ -46,6 +52,12 @@ def change(log, name, row, value):
 def test_bad_logs_are_refused(log_by_hand, changes, message):
     with pytest.raises(LogError, match=f"by hand: .*{message}" if message[0] != "b" else message):
         log_by_hand(**changes(log_by_hand()))
+
+
+def test_a_camera_may_miss_pictures_and_correct_its_clock_a_little(log_by_hand):
+    for stamps_s in ([], [-3.0, 1.0, 0.95, 9.0]):
+        images = {"/front": np.array(stamps_s)}
+        assert log_by_hand(image_stamps_s=images).image_stamps_s == images
 
 
 def test_joints_are_found_by_name():

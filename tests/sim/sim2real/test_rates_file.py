@@ -47,6 +47,8 @@ def test_what_is_written_is_read(tmp_path):
         ("policy,real,simulation\na,,0.2\n", "real: expected a success rate .* got ''"),
         ("policy,real,simulation\na,0.1,nan\n", "simulation of policy 'a': .* got nan"),
         ("policy,real,simulation,real_episodes\na,0.1,0.2,1.5\n", "whole number .* got '1.5'"),
+        (f"policy,real,simulation\n{'a' * 131_073},0.1,0.2\n", "line 2: no CSV: field larger"),
+        (f"policy,real,simulation,real_episodes\na,0.1,0.2,{'9' * 5000}\n", "whole number"),
     ],
 )
 def test_other_files_are_refused(file, text, message):

@@ -151,6 +151,19 @@ def test_other_robots_and_clocks_are_refused(tmp_path, make, message):
         read_bag(bag.write())
 
 
+@pytest.mark.parametrize("jump_s", [3600, -3600])
+def test_a_recorder_whose_clock_jumps_is_refused(tmp_path, jump_s):
+    """The typical offset says nothing of it: most joint states came before."""
+    bag = Bag(tmp_path / "bag")
+    for index in range(100):
+        stamp_ns = START_NS + index * 20_000_000
+        bag.joints(stamp_ns, stamp_ns + (index >= 60) * jump_s * 10**9)
+    bag.command(START_NS)
+    message = f"joint state .* is stamped {jump_s}.00 s before it was .*one that jumps"
+    with pytest.raises(LogError, match=message):
+        read_bag(bag.write())
+
+
 def test_commands_of_another_robot_or_shape_are_refused(tmp_path):
     bag = steady(tmp_path / "a")
     bag.command(START_NS, names=["ur_1"] * 7)
