@@ -77,9 +77,7 @@ def load_policy(
     if is_remote(name_or_path):
         return _remote(name_or_path, unnorm_key, dtype, quantization)
     folder = policy_folder(name_or_path)
-    if dtype not in DTYPES:
-        raise CheckpointError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
-    _check_quantization(folder, quantization)
+    _check_numbers(folder, dtype, quantization)
     import torch
 
     check_device(device)
@@ -98,14 +96,17 @@ def load_policy(
 
 
 def check_policy(
-    name_or_path: str, unnorm_key: str | None = None, quantization: str | None = None
+    name_or_path: str,
+    unnorm_key: str | None = None,
+    quantization: str | None = None,
+    dtype: str = "float32",
 ) -> None:
     """Raise what `load_policy` would, as far as it can be seen without reading the weights."""
     if is_remote(name_or_path):
         parse_remote(name_or_path)
         return
     folder = policy_folder(name_or_path)
-    _check_quantization(folder, quantization)
+    _check_numbers(folder, dtype, quantization)
     if checkpoint_kind(folder) == "lerobot":
         from policies.lerobot_adapter.checkpoint import check_folder
 
@@ -120,7 +121,15 @@ def check_policy(
         plan_model(folder)
 
 
-def _check_quantization(folder: Path, quantization: str | None) -> None:
+def _check_numbers(folder: Path, dtype: str, quantization: str | None) -> None:
+    """What a policy computes in, and holds its weights in."""
+    if dtype not in DTYPES:
+        raise CheckpointError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
+    if dtype != DTYPES[0] and checkpoint_kind(folder) == "lerobot":
+        raise CheckpointError(
+            f"dtype: LeRobot's policies compute in what they were saved for, got {dtype!r}; only "
+            "OpenVLA's networks can be told"
+        )
     if quantization not in (None, *QUANTIZATIONS):
         raise CheckpointError(
             f"quantize: expected one of {', '.join(QUANTIZATIONS)}, got {quantization!r}"

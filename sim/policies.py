@@ -135,6 +135,7 @@ def load_named(
     device: str = "cpu",
     unnorm_key: str | None = None,
     quantization: str | None = None,
+    dtype: str = "float32",
 ) -> Policy:
     """`zero`, or what `policies.factory.load_policy` takes; either with a shaking hand."""
     level_cm, base = split_noise(name)
@@ -144,7 +145,7 @@ def load_named(
     else:
         from policies.factory import load_policy
 
-        policy = load_policy(base, device=device, unnorm_key=unnorm_key, quantization=quantization)
+        policy = load_policy(base, device, unnorm_key, dtype, quantization)
     return NoisyPolicy(policy, level_cm) if level_cm else policy
 
 

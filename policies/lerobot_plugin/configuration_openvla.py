@@ -28,6 +28,7 @@ class OpenVLALeRobotConfig(PreTrainedConfig):
     """
 
     checkpoint: str | None = None
+    unnorm_key: str | None = None  # whose statistics un-normalize, of several; None: the only ones
     pretrained_path: Path | None = None
     input_features: dict[str, PolicyFeature] | None = field(default_factory=dict)
     # With --policy.path LeRobot hands its own option --policy.discover_packages_path on to here.
@@ -84,15 +85,19 @@ class OpenVLALeRobotConfig(PreTrainedConfig):
         """The feature with the camera's images."""
         return f"{OBS_IMAGES}.{self.camera}"
 
+    @property
+    def with_state(self) -> bool:
+        """Whether the network reads the robot's state; the published ones do not."""
+        return bool(self.openvla.get("proprio"))
+
     def validate_features(self) -> None:
         """Raise `CheckpointError` unless dataset or environment have what the network needs, and
         keep only that.
         """
         inputs = self.input_features or {}
-        wanted: dict[str, tuple[int | None, ...]] = {
-            self.image_key: (3, None, None),
-            OBS_STATE: (len(DATASET_STATE_NAMES),),
-        }
+        wanted: dict[str, tuple[int | None, ...]] = {self.image_key: (3, None, None)}
+        if self.with_state:
+            wanted[OBS_STATE] = (len(DATASET_STATE_NAMES),)
         for key, shape in wanted.items():
             got = tuple(inputs[key].shape) if key in inputs else None
             if got is None or len(got) != len(shape) or got[0] != shape[0]:

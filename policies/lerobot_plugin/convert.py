@@ -17,6 +17,16 @@ from policies.training.examples import Examples
 
 Batch = dict[str, Any]
 AXES = ("x", "y", "z")
+NO_STATE = (
+    0.0,
+    0.0,
+    0.0,
+    1.0,
+    0.0,
+    0.0,
+    0.0,
+    0.0,
+)  # as `DATASET_STATE_NAMES` says; nobody reads it
 
 
 def to_images(images: Tensor) -> NDArray[np.uint8]:
@@ -24,10 +34,21 @@ def to_images(images: Tensor) -> NDArray[np.uint8]:
     return (images.detach().float() * 255.0).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
-def to_observations(batch: Batch, camera: str, image_key: str) -> list[Observation]:
+def to_states(batch: Batch, count: int, with_state: bool) -> NDArray[np.float64]:
+    """(b, 8) as `DATASET_STATE_NAMES` says. A model without a state token needs none: whatever the
+    dataset calls its state is not looked at.
+    """
+    if not with_state:
+        return np.tile(NO_STATE, (count, 1))
+    return batch[OBS_STATE].detach().double().cpu().numpy()
+
+
+def to_observations(
+    batch: Batch, camera: str, image_key: str, with_state: bool = True
+) -> list[Observation]:
     """One observation per row of a batch, without joint positions, which OpenVLA does not read."""
     images = to_images(batch[image_key])
-    states = batch[OBS_STATE].detach().double().cpu().numpy()  # (b, 8)
+    states = to_states(batch, len(images), with_state)
     return [
         Observation(
             images={camera: image},
@@ -43,7 +64,11 @@ def to_observations(batch: Batch, camera: str, image_key: str) -> list[Observati
 
 
 def to_examples(
-    batch: Batch, image_key: str, image_size_px: int, grounding_names: tuple[str, ...] = ()
+    batch: Batch,
+    image_key: str,
+    image_size_px: int,
+    grounding_names: tuple[str, ...] = (),
+    with_state: bool = True,
 ) -> Examples:
     """The rows of a training batch, one instruction each.
 
@@ -51,7 +76,7 @@ def to_examples(
     where the dataset has the column, not supervised elsewhere.
     """
     images = [resize(image, image_size_px) for image in to_images(batch[image_key])]
-    states = batch[OBS_STATE].detach().double().cpu().numpy()  # (b, 8)
+    states = to_states(batch, len(images), with_state)
     actions = batch[ACTION].detach().float().cpu().numpy().reshape(len(images), -1, ACTION_DIM)
     named = [_position(batch, name, len(images)) for name in grounding_names]
     grounding = np.stack(named, axis=1) if named else np.zeros((len(images), 0), np.float32)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from policies.lerobot_plugin.configuration_openvla import OpenVLALeRobotConfig
 from policies.lerobot_plugin.convert import Batch, to_examples, to_observations
 from policies.lerobot_plugin.initial import Parts, from_checkpoint, from_dataset
 from policies.openvla.checkpoint import load_model, save_checkpoint
-from policies.openvla.config import CheckpointError
+from policies.openvla.config import CheckpointError, OpenVLAConfig
 from policies.openvla.policy import OpenVLAPolicy
 from policies.openvla.statistics import ActionStatistics
 from policies.openvla.text import load_tokenizer
@@ -57,6 +58,9 @@ class OpenVLALeRobotPolicy(PreTrainedPolicy):
                 "openvla: expected --policy.path, --policy.checkpoint or a dataset to begin with"
             )
         self.model, self.tokenizer = parts
+        self.model.config = with_one_statistics(self.model.config, config.unnorm_key)
+        if dataset_meta is not None:
+            check_trains(self.model.config)
         config.openvla = self.model.config.to_dict()
         config.camera = self.model.config.camera
         config.validate_features()
@@ -77,11 +81,14 @@ class OpenVLALeRobotPolicy(PreTrainedPolicy):
         Cross-entropy of the tokens that name the action (before them, for models with grounding,
         where things are), teacher forcing. Noise and augmentation follow torch's seed.
         """
-        learner = self._objective()
         config = self.config
         model = self.model.config
+        check_trains(model)
+        learner = self._objective()
         names = model.grounding.names if model.grounding else ()
-        examples = to_examples(batch, config.image_key, model.image_sizes[0], names)
+        examples = to_examples(
+            batch, config.image_key, model.image_sizes[0], names, config.with_state
+        )
         rng = np.random.default_rng(int(torch.randint(2**31, (1,))))
         rows = np.arange(len(examples))
         made = learner.maker.make(examples, rows, rng, augment=self.training and config.augment)
@@ -123,7 +130,7 @@ class OpenVLALeRobotPolicy(PreTrainedPolicy):
         self.eval()
         actor = self._act()
         config = self.config
-        observations = list(to_observations(batch, config.camera, config.image_key))
+        observations = to_observations(batch, config.camera, config.image_key, config.with_state)
         chunks = actor.predict_chunks(observations)
         actions = np.stack([chunk.actions for chunk in chunks])
         return torch.from_numpy(actions).float().to(self._device)
@@ -176,5 +183,24 @@ class OpenVLALeRobotPolicy(PreTrainedPolicy):
             config = PreTrainedConfig.from_pretrained(folder)
         if not isinstance(config, OpenVLALeRobotConfig):
             raise CheckpointError(f"{folder}: type: expected openvla, got {config.type}")
-        policy = cls(config, parts=(load_model(folder), load_tokenizer(folder)))
+        parts = (load_model(folder), load_tokenizer(folder))
+        policy = cls(config, dataset_meta=dataset_meta, parts=parts)
         return policy.to(config.device).eval()
+
+
+def with_one_statistics(config: OpenVLAConfig, unnorm_key: str | None) -> OpenVLAConfig:
+    """Keep the statistics of one dataset, the only one without a key; a folder that is saved then
+    needs none. Raises `CheckpointError` with the choices.
+    """
+    key = ActionStatistics.from_norm_stats(config.norm_stats, unnorm_key, ACTION_DIM).key
+    return replace(config, norm_stats={key: config.norm_stats[key]})
+
+
+def check_trains(config: OpenVLAConfig) -> None:
+    """Refuse a chunk head: here a frame comes with one action, and those after it would drift."""
+    if config.chunk is not None:
+        raise CheckpointError(
+            "openvla: expected a model that decodes token by token, such as openvla-mini; this one "
+            f"has a head for {config.chunk.length} actions at once, which lerobot-train cannot "
+            "train: use `vla-ros finetune` or `vla-ros train --initial`"
+        )

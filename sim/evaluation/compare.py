@@ -19,6 +19,7 @@ TASK_FIELDS = ("env", "variant", "seed", "episodes", "blackout", "swap_instructi
 COMPARED_FIELDS = (
     "policy",
     "execute_steps",
+    "dtype",
     "quantization",
     "unnorm_key",
     "delay_ms",

@@ -47,6 +47,7 @@ class Evaluation:
     blackout: bool = False  # the policy sees black images
     swap_instruction: bool = False  # another movable item of the scene is named
     device: str = "cpu"
+    dtype: str = "float32"  # what the policy computes in, see `load_policy`
     quantization: str | None = None  # of the policy's weights, see `load_policy`
     workers: int = 1
     execute_steps: int | None = None  # of every chunk, then look again; None: the whole chunk
@@ -91,6 +92,7 @@ class Evaluation:
         _, policy = split_noise(self.policy)
         if policy in SCRIPTED:
             for name, given in (
+                ("dtype", self.dtype != Evaluation.dtype),
                 ("quantize", self.quantization is not None),
                 ("unnorm_key", self.unnorm_key is not None),
                 ("blackout", self.blackout),
@@ -118,6 +120,7 @@ class Evaluation:
             "blackout": self.blackout,
             "swap_instruction": self.swap_instruction,
             "execute_steps": self.execute_steps,
+            "dtype": self.dtype,
             "quantization": self.quantization,
             "variant": self.variant,
             "unnorm_key": self.unnorm_key,

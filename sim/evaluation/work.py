@@ -96,7 +96,8 @@ def prepared(evaluation: Evaluation, env_id: str) -> tuple[TabletopEnv, Policy]:
         env = environment(env_id, extra, evaluation.variant)
         policy = EXPERTS[name](env)
     else:
-        policy = _policy(name, evaluation.device, evaluation.quantization, evaluation.unnorm_key)
+        chosen = (evaluation.unnorm_key, evaluation.quantization, evaluation.dtype)
+        policy = _policy(name, evaluation.device, *chosen)
         cameras = () if evaluation.blackout else tuple(dict.fromkeys((*policy.cameras, *extra)))
         env = environment(env_id, cameras, evaluation.variant)
     if level_cm:
@@ -132,5 +133,7 @@ def _planned(planner: Around, policy: Policy, env: TabletopEnv) -> Policy:
 
 
 @lru_cache(maxsize=1)
-def _policy(name: str, device: str, quantization: str | None, unnorm_key: str | None) -> Policy:
-    return load_named(name, device, unnorm_key, quantization)
+def _policy(
+    name: str, device: str, unnorm_key: str | None, quantization: str | None, dtype: str
+) -> Policy:
+    return load_named(name, device, unnorm_key, quantization, dtype)

@@ -65,6 +65,7 @@ class WorldEvaluation:
     episodes: int
     seed: int
     device: str = "cpu"
+    dtype: str = "float32"
     quantization: str | None = None
     unnorm_key: str | None = None
     execute_steps: int | None = None  # of every chunk, then look again; None: the whole chunk
@@ -79,7 +80,7 @@ class WorldEvaluation:
         from policies.factory import check_policy
 
         try:
-            check_policy(self.policy, self.unnorm_key, self.quantization)
+            check_policy(self.policy, self.unnorm_key, self.quantization, self.dtype)
         except ValueError as error:
             raise ValueError(f"{error}; in a world also: {', '.join(SCRIPTED)}") from error
 
@@ -145,6 +146,7 @@ def summarize(evaluation: WorldEvaluation, results: Sequence[WorldResult]) -> di
         "policy": evaluation.policy,
         "seed": evaluation.seed,
         "execute_steps": evaluation.execute_steps,
+        "dtype": evaluation.dtype,
         "quantization": evaluation.quantization,
         "unnorm_key": evaluation.unnorm_key,
         "dropped_actions": list(evaluation.world.action.dropped),
@@ -195,6 +197,7 @@ def _prepared(key: _Key) -> tuple[World, Policy]:
             evaluation.policy,
             device=evaluation.device,
             unnorm_key=evaluation.unnorm_key,
+            dtype=evaluation.dtype,
             quantization=evaluation.quantization,
         )
     return World(evaluation.world, policy.cameras), policy

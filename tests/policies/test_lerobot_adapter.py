@@ -381,6 +381,11 @@ def test_a_server_tells_two_checkpoints_of_one_name_apart(act):
     assert before != after == replace(before, checkpoint=after.checkpoint)
 
 
+def test_what_it_computes_in_cannot_be_chosen(saved_act):
+    with pytest.raises(CheckpointError, match="dtype: LeRobot's policies compute in what"):
+        load_policy(str(saved_act), dtype="bfloat16")
+
+
 def test_statistics_cannot_be_chosen(saved_act):
     with pytest.raises(CheckpointError, match="unnorm_key: .* has one set of statistics"):
         load_policy(str(saved_act), unnorm_key="bridge")

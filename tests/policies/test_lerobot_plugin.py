@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -14,11 +17,13 @@ from policies.factory import checkpoint_kind, load_policy
 from policies.lerobot_plugin.configuration_openvla import OpenVLALeRobotConfig
 from policies.lerobot_plugin.convert import to_images, to_observations
 from policies.lerobot_plugin.modeling_openvla import OpenVLALeRobotPolicy
-from policies.openvla.config import CheckpointError
+from policies.openvla.checkpoint import save_checkpoint
+from policies.openvla.config import CheckpointError, ChunkConfig
 from policies.openvla.preprocess import pixel_values
 from policies.openvla.state import state_vector
 from policies.openvla.text import encode_prompt
 from policies.openvla.tokens import ActionTokenizer, to_unit
+from policies.training.initial import fresh_model
 from policies.training.losses import number_targets
 
 FRONT = "observation.images.front"
@@ -179,6 +184,86 @@ def test_missing_features_are_named(tiny_folder, missing, message):
     config = OpenVLALeRobotConfig(device="cpu", checkpoint=str(tiny_folder), **given)
     with pytest.raises(CheckpointError, match=message):
         OpenVLALeRobotPolicy(config)
+
+
+@pytest.fixture
+def published(tmp_path, tiny_config, tiny_tokenizer):
+    """A folder as OpenVLA's authors publish them: no state token, statistics of two datasets."""
+    tiny = tiny_config.norm_stats["tiny"]
+    wide = {"action": {**tiny["action"], "q99": [0.5] * 6 + [1.0]}}
+    config = replace(
+        tiny_config,
+        norm_stats={"bridge_orig": tiny, "fractal": wide},
+        proprio=None,
+        grounding=None,
+        instruction_words=None,
+    )
+    folder = tmp_path / "published"
+    save_checkpoint(folder, fresh_model(config, seed=0).eval(), config, tiny_tokenizer)
+    return folder
+
+
+def picture_only() -> dict:
+    given = features()
+    given["input_features"] = {FRONT: given["input_features"][FRONT]}
+    return given
+
+
+def test_a_published_checkpoint_opens_with_the_statistics_it_is_told(published, batch, tmp_path):
+    """And reads no state: there may be none, or one of other numbers."""
+    config = OpenVLALeRobotConfig(
+        device="cpu", checkpoint=str(published), unnorm_key="fractal", **picture_only()
+    )
+    policy = OpenVLALeRobotPolicy(config).eval()
+    assert set(policy.config.input_features) == {FRONT}
+    theirs = {**batch, "observation.state": torch.zeros(3, 5)}
+    bare = {key: value for key, value in batch.items() if key != "observation.state"}
+    chunk = policy.predict_action_chunk(theirs)
+    torch.testing.assert_close(policy.predict_action_chunk(bare), chunk)
+    ours = load_policy(str(published), unnorm_key="fractal")
+    observations = to_observations(bare, "front", FRONT, with_state=False)
+    for row, observation in zip(chunk, observations, strict=True):
+        np.testing.assert_allclose(row, ours.predict_chunk(observation).actions, atol=1e-7)
+    loss, _ = policy(bare)
+    assert torch.isfinite(loss)
+    policy.save_pretrained(tmp_path / "saved")  # which needs no key: it has one
+    again = OpenVLALeRobotPolicy.from_pretrained(tmp_path / "saved")
+    torch.testing.assert_close(again.predict_action_chunk(bare), chunk)
+    assert load_policy(str(tmp_path / "saved")).statistics.key == "fractal"
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        (None, "several datasets, choose one of bridge_orig, fractal"),
+        ("x", "unnorm_key: expected one of bridge_orig, fractal, got 'x'"),
+    ],
+)
+def test_which_statistics_is_asked_when_it_opens(published, key, message):
+    config = OpenVLALeRobotConfig(
+        device="cpu", checkpoint=str(published), unnorm_key=key, **picture_only()
+    )
+    with pytest.raises(CheckpointError, match=message):
+        OpenVLALeRobotPolicy(config)
+
+
+def test_a_chunk_head_acts_but_is_not_trained_here(tmp_path, tiny_config, tiny_tokenizer, batch):
+    """A frame comes with one action: those after it would have no label, and drift."""
+    chunked = replace(tiny_config, chunk=ChunkConfig(4))
+    folder = tmp_path / "chunked"
+    save_checkpoint(folder, fresh_model(chunked, seed=0).eval(), chunked, tiny_tokenizer)
+    config = OpenVLALeRobotConfig(device="cpu", checkpoint=str(folder), **features())
+    policy = OpenVLALeRobotPolicy(config).eval()
+    assert policy.predict_action_chunk(dict(batch)).shape == (3, 4, 7)
+    refused = "expected a model that decodes token by token.* 4 actions at once.*vla-ros finetune"
+    with pytest.raises(CheckpointError, match=refused):
+        policy.train()(batch)
+    policy.save_pretrained(tmp_path / "saved")
+    dataset = SimpleNamespace(tasks=SimpleNamespace(index=["push"]), fps=10)
+    with pytest.raises(CheckpointError, match=refused):  # before a step is done
+        OpenVLALeRobotPolicy(config, dataset_meta=dataset)
+    with pytest.raises(CheckpointError, match=refused):
+        OpenVLALeRobotPolicy.from_pretrained(tmp_path / "saved", dataset_meta=dataset)
 
 
 def test_with_nothing_to_begin_from_it_says_so():

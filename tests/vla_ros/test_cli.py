@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from policies.factory import DEFAULT_POLICY
 from vla_ros.cli import COMMANDS
-from vla_ros.cli.demo import choose_tasks, prepare
+from vla_ros.cli.demo import choose_tasks, decoding, prepare
 from vla_ros.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +102,12 @@ def test_an_unknown_command_is_named():
 def test_the_tasks_to_show():
     assert choose_tasks("Push") == ("Push",)
     assert set(choose_tasks("all")) == {"Lift", "PickPlace", "Push"}
+
+
+def test_the_demo_shows_the_head_that_answers_eight_actions_at_once():
+    assert decoding(DEFAULT_POLICY) == ", 8 actions at once"
+    assert decoding("openvla-mini") == ", token by token"
+    assert decoding("ws://there:8000") == ""
 
 
 def test_an_output_that_cannot_be_written_is_said_before_anything_starts(tmp_path, monkeypatch):

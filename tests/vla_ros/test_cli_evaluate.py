@@ -62,6 +62,7 @@ def test_in_real_time_it_says_that_the_machine_matters(vla_ros, tmp_path):
         (("--backend", "slurm"), "backend: expected one of processes, ray, got 'slurm'"),
         (("--blackout",), "blackout: expert has no network and looks at no image"),
         (("--quantize", "int8"), "quantize: expert has no network"),
+        (("--dtype", "bfloat16"), "dtype: expert has no network"),
         (("--unnorm-key", "x"), "unnorm_key: expert has no network"),
         (("--resume",), "resume: expected --json with it"),
     ],
@@ -78,6 +79,7 @@ def test_what_cannot_be_is_one_line(vla_ros, options, message):
         (("--device", "nonsense"), "device: 'nonsense' cannot be used here"),
         (("--unnorm-key", "bridge"), "unnorm_key"),
         (("--quantize", "int3"), "quantize: expected one of"),
+        (("--dtype", "float16"), "dtype: expected one of float32, bfloat16, got 'float16'"),
     ],
 )
 def test_a_policy_is_checked_before_an_episode_runs(vla_ros, monkeypatch, options, message):
@@ -154,6 +156,30 @@ def test_no_result_is_written_over_what_is_read(vla_ros, monkeypatch, tmp_path, 
     expected = f"json: expected a file of its own, s.yaml is given for {option}, too"
     assert expected in one_line(errors)
     assert (folder / "s.yaml").read_text() == "mine"
+
+
+def test_a_policy_computes_in_what_it_is_told(vla_ros, monkeypatch, tmp_path):
+    import torch
+
+    from sim.evaluation import work
+
+    told = []
+    run = work.prepared
+
+    def prepared(evaluation, env_id):
+        env, policy = run(evaluation, env_id)
+        told.append(policy.model.dtype)
+        return env, policy
+
+    monkeypatch.setattr("sim.evaluation.work.prepared", prepared)
+    file = tmp_path / "result.json"
+    code, _, errors = vla_ros(
+        "evaluate", "--policy", "openvla-mini-oft", "--env", LIFT, "--episodes", 1, "--workers", 1,
+        "--dtype", "bfloat16", "--json", file,
+    )  # fmt: skip
+    assert code == 0, errors
+    assert set(told) == {torch.bfloat16}
+    assert json.loads(file.read_text())["dtype"] == "bfloat16"
 
 
 def test_weights_are_checked_before_an_episode_runs(vla_ros, monkeypatch, tmp_path):

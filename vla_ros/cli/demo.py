@@ -136,7 +136,7 @@ def run(
     try:
         operator.wait_until_ready()
         waited_s = time.monotonic() - started_s
-        console.print(f"Ready after {waited_s:.0f} s: {policy}{_decoding(policy)}", style="dim")
+        console.print(f"Ready after {waited_s:.0f} s: {policy}{decoding(policy)}", style="dim")
         with _progress(console) as progress:
             bar = progress.add_task("", total=len(plan))
             for index, (task, seed) in enumerate(plan, start=1):
@@ -232,7 +232,7 @@ def _write(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def _decoding(policy: str) -> str:
+def decoding(policy: str) -> str:
     """Which head a policy decodes with, in words; nothing for other kinds of policies."""
     from policies.openvla.config import CheckpointError, read_config
 

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from policies.factory import QUANTIZATIONS, check_device, check_policy
+from policies.factory import DTYPES, QUANTIZATIONS, check_device, check_policy
 from policies.remote.settings import is_remote
 from sim import ENV_IDS
 from sim.evaluation import Evaluation, Timing, evaluate_all
@@ -95,6 +95,9 @@ def command(
         bool, typer.Option("--asynchronous", help="Look again while a chunk is executed.")
     ] = False,
     device: Annotated[str, typer.Option(help="Of the policy: cpu or cuda.")] = Evaluation.device,
+    dtype: Annotated[
+        str, typer.Option(help=f"What the policy computes in: {', '.join(DTYPES)}.")
+    ] = Evaluation.dtype,
     quantize: Annotated[
         str | None, typer.Option(help=f"The policy's weights: {', '.join(QUANTIZATIONS)}.")
     ] = None,
@@ -202,6 +205,7 @@ def command(
             episodes=episodes,
             seed=seed,
             device=device,
+            dtype=dtype,
             quantization=quantize,
             unnorm_key=unnorm_key,
             execute_steps=execute_steps,
@@ -230,6 +234,7 @@ def command(
             swap_instruction=swap_instruction,
             execute_steps=execute_steps,
             device=device,
+            dtype=dtype,
             quantization=quantize,
             workers=workers,
             variant=name,
@@ -249,7 +254,7 @@ def command(
         raise UserError("resume: expected --json with it, beside which the journal lies")
     _, base = split_noise(policy)
     if base not in SCRIPTED:
-        check_policy(base, unnorm_key, quantize)
+        check_policy(base, unnorm_key, quantize, dtype)
         if backend == "processes" and not is_remote(base):
             check_device(device)
     page = None if report is None else Report.begin(report, evaluations, keep=resume)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.transform import Rotation
 
 from policies.interface import ActionChunk, ActionError, InstructionError
@@ -13,6 +14,8 @@ from sim.worlds.evaluation import (
     TIME_OVER,
     RandomPolicy,
     WorldEvaluation,
+    _Key,
+    _prepared,
     evaluate,
     run_episode,
     summarize,
@@ -193,6 +196,14 @@ def test_random_draws_follow_the_seed(world_config):
         actions.append(policy.predict_chunk(observation).actions)
     np.testing.assert_array_equal(actions[0], actions[1])
     assert not np.array_equal(actions[0], actions[2])
+
+
+def test_what_a_policy_computes_in_is_handed_on(world_config):
+    evaluation = WorldEvaluation("openvla-mini", world_config(), 1, seed=0, dtype="bfloat16")
+    _, policy = _prepared(_Key(evaluation))
+    assert policy.model.dtype == torch.bfloat16
+    with pytest.raises(ValueError, match="dtype: expected one of float32, bfloat16, got 'x'"):
+        WorldEvaluation("openvla-mini", world_config(), 1, seed=0, dtype="x")
 
 
 def test_the_summary_has_the_keys_of_an_evaluation(world_config):
