@@ -25,7 +25,7 @@ test: lint ## lint, then every test
 test-fast: setup ## the tests that take seconds
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
-test-tools: setup ## a browser and openpi's client, which a few tests are skipped without
+test-tools: setup ## a browser, Ray, LIBERO, ...: what a few tests are skipped without
 	@sh scripts/test_tools.sh
 
 lint: setup ## ruff (rules and format) and mypy

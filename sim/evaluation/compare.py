@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,9 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 def compare(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """The paired comparison of two results, A and B, for each environment and variant and for all.
+    """The paired comparison of two results, A and B.
+
+    By environment and variant, by variant over its environments, and of all.
 
     `difference` is B's success rate less A's. Raises `ComparisonError` naming what differs.
     """
@@ -65,28 +68,31 @@ def compare(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
         a_names, b_names = ({key[place] for key in each} for each in (a_groups, b_groups))
         if a_names != b_names:
             raise ComparisonError(_differ(field, sorted(a_names), sorted(b_names)))
-    rows, pairs = [], []
+    rows: list[dict[str, Any]] = []
+    of_variant: dict[str, list[Paired]] = {}
     for key, a_part in a_groups.items():
         if key not in b_groups:
             raise ComparisonError(f"env: A has {key[0]} with the variant {key[1]}, B has not")
         pair = _paired(a_part, b_groups[key])
-        pairs.append(pair)
+        of_variant.setdefault(key[1], []).append(pair)
         rows.append({"env": key[0], "variant": key[1], **_figures(pair)})
-    total = Paired(
-        *(
-            sum(getattr(pair, name) for pair in pairs)
-            for name in ("both", "only_a", "only_b", "neither")
-        )
-    )
     a_about, b_about = ({name: result.get(name) for name in COMPARED_FIELDS}
                         for result in (first, second))  # fmt: skip
     return {
         "a": a_about,
         "b": b_about,
         "differs_in": [name for name in COMPARED_FIELDS if a_about[name] != b_about[name]],
-        **_figures(total),
+        **_figures(_sum(pair for pairs in of_variant.values() for pair in pairs)),
+        "by_variant": [
+            {"variant": variant, **_figures(_sum(pairs))} for variant, pairs in of_variant.items()
+        ],
         "by_group": rows,
     }
+
+
+def _sum(pairs: Iterable[Paired]) -> Paired:
+    counts = [(pair.both, pair.only_a, pair.only_b, pair.neither) for pair in pairs]
+    return Paired(*(sum(column) for column in zip(*counts, strict=True)))
 
 
 def _by_group(result: dict[str, Any], name: str) -> dict[Group, dict[str, Any]]:

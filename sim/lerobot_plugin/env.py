@@ -37,6 +37,7 @@ class LeRobotTabletop(gymnasium.Env):
         self._env = TabletopEnv(task, cameras, render_mode="rgb_array", randomization=randomization)
         self._size_px = image_size_px
         self._steps = 0
+        self._seeded = False
         self._max_episode_steps = self._env.task.max_steps  # LeRobot's rollout reads it
         self.task = task
         self.task_description = ""
@@ -54,11 +55,21 @@ class LeRobotTabletop(gymnasium.Env):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Draw the episode of `seed`; `options` are LeRobot's and mean nothing here."""
-        values, _ = self._env.reset(seed=seed)
+        """Draw the episode of `seed`; `options` are LeRobot's and mean nothing here.
+
+        `info["randomization"]` is what was drawn, as `TabletopEnv` records it.
+        """
+        if seed is None and not self._seeded:
+            # The operating system's 128 bits would not fit into a vector's `info`.
+            seed = int(np.random.SeedSequence().generate_state(1)[0])
+        self._seeded = True
+        values, info = self._env.reset(seed=seed)
         self._steps = 0
         self.task_description = values["instruction"]
-        return self._observation(values), {"is_success": False}
+        return self._observation(values), {
+            "is_success": False,
+            "randomization": info["randomization"],
+        }
 
     def step(self, action: NDArray) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         values, reward, success, _, _ = self._env.step(action)

@@ -4,7 +4,9 @@ Nonlinear least squares (`scipy.optimize.least_squares`, trust region within bou
 positions of whole replays, with a weak prior: at everyday speeds a stiffer servo with more damping
 trails a command just as a softer one with less, and what the logs cannot tell apart should stay
 near the nominal value instead of running to a bound. Intervals are those of the posterior, from the
-Jacobian at the optimum and Student's t, widened because a replay's neighbouring errors are alike.
+Jacobian at the optimum and Student's t, widened because a replay's neighbouring errors are alike,
+and by how far searches from several starts end apart: a servo that reaches its effort limit a
+physics step sooner jumps, so the cost is rough, and a search ends near its minimum, not at it.
 
 `mujoco.sysid` does much the same on `mujoco.rollout`, which is used here, too; it needs five more
 packages (plotly among them) and knows neither priors nor that errors are alike.
@@ -40,6 +42,10 @@ PRIOR_FRICTION_SHARE = 3.0  # of the nominal value
 PRIOR_STIFFNESS_SHARE = 0.3  # of the nominal value
 PRIOR_LATENCY_S = 0.1
 PRIOR_ERROR_RAD = 0.005  # of one independent measurement: what the prior is weighed against
+FIRST_STEP = 0.02  # of a parameter's scale: differences before any Jacobian is known
+STEP_SHARE = 0.5  # of the errors: how much a difference's step should change them
+START_SHARE = 0.5  # of the parameters' scales: how far the other starts are from the first end
+WORTHWHILE_GAIN = 0.02  # of the cost; a search that begins again and gains less has arrived
 TOLD_SHARE = 0.5  # a posterior narrower than this share of the prior comes from the logs
 
 
@@ -47,13 +53,16 @@ TOLD_SHARE = 0.5  # a posterior narrower than this share of the prior comes from
 class Settings:
     """How the search goes."""
 
-    max_iterations: int = 25
+    max_iterations: int = 40  # of each search
+    starts: int = 3  # searches; the first from the nominal parameters
     tolerance: float = 1e-3  # of the cost and of the parameters, relative
     confidence: float = CONFIDENCE
 
     def __post_init__(self) -> None:
         if self.max_iterations < 1:
             raise LogError(f"max_iterations: expected 1 or more, got {self.max_iterations}")
+        if self.starts < 2:
+            raise LogError(f"starts: expected 2 or more, got {self.starts}")
         if not 0.5 <= self.confidence < 1.0:
             raise LogError(f"confidence: expected 0.5 to below 1, got {self.confidence}")
 
@@ -70,7 +79,8 @@ class Identification:
     after: Gap
     held_out_before: Gap | None
     held_out_after: Gap | None
-    iterations: int
+    iterations: int  # of all searches
+    converged: bool  # whether every search ended by itself, not by its number of iterations
 
     @property
     def interval(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -106,6 +116,7 @@ class Identification:
             "confidence": self.confidence,
             "correlation_samples": self.correlation_samples,
             "iterations": self.iterations,
+            "converged": self.converged,
             "fit": _closing(self.before, self.after),
             "held_out": None,
         }
@@ -120,8 +131,9 @@ def identify(
     settings: Settings = Settings(),
     on_iteration: Callable[[int, float], None] = lambda number, rmse_rad: None,
 ) -> Identification:
-    """Fit to `logs`, starting from the nominal parameters; measure on `held_out`.
+    """Fit to `logs`, starting from the nominal parameters and near the first search's end.
 
+    The estimate is that of the search with the least cost; `held_out` is what it is measured on.
     `on_iteration` gets the number of the iteration and the gap's RMSE [rad]. Raises `LogError` for
     joints that never move, and for a log that is in both lists.
     """
@@ -129,21 +141,21 @@ def identify(
     simulation = ArmSimulation()
     nominal = ArmParameters.nominal()
     problem = _Problem(simulation, logs, on_iteration)
-    solution = scipy.optimize.least_squares(
-        problem.residual,
-        problem.start,
-        problem.jacobian,
-        bounds=(problem.lower, problem.upper),
-        x_scale=problem.scale,
-        ftol=settings.tolerance,
-        xtol=settings.tolerance,
-        gtol=None,
-        max_nfev=settings.max_iterations,
-    )
-    estimate = ArmParameters.from_vector(solution.x)
-    errors, jacobian = solution.fun[: -problem.prior_rows], solution.jac[: -problem.prior_rows]
+    ends = [_search(problem, problem.start, settings)]
+    rng = np.random.default_rng(0)
+    for _ in range(settings.starts - 1):
+        moved = ends[0].vector + START_SHARE * problem.scale * rng.standard_normal(
+            len(ends[0].vector)
+        )
+        ends.append(_search(problem, problem.within(moved), settings))
+    best = min(ends, key=lambda end: end.cost)
+    estimate = ArmParameters.from_vector(best.vector)
+    errors, jacobian = best.residual[: -problem.prior_rows], best.jacobian[: -problem.prior_rows]
     samples = correlation_samples(problem.split(errors))
-    half_width = half_widths(errors, jacobian, samples, _prior_std(), settings.confidence)
+    half_width = np.hypot(
+        half_widths(errors, jacobian, samples, _prior_std(), settings.confidence),
+        spread([end.vector for end in ends], settings.confidence),
+    )
 
     def gap(of: Sequence[Log], parameters: ArmParameters) -> Gap:
         return pooled([tracking_gap(simulation, log, parameters) for log in of])
@@ -157,8 +169,17 @@ def identify(
         after=gap(logs, estimate),
         held_out_before=gap(held_out, nominal) if held_out else None,
         held_out_after=gap(held_out, estimate) if held_out else None,
-        iterations=solution.njev,
+        iterations=sum(end.iterations for end in ends),
+        converged=all(end.converged for end in ends),
     )
+
+
+def spread(ends: Sequence[NDArray], confidence: float = CONFIDENCE) -> NDArray[np.float64]:
+    """(p,): how far a search ends from where it should, from the ends (p,) of several.
+
+    Student's t times their standard deviation, as for one measurement more.
+    """
+    return scipy.stats.t.ppf(0.5 + confidence / 2, len(ends) - 1) * np.std(ends, axis=0, ddof=1)
 
 
 def half_widths(
@@ -211,6 +232,43 @@ def correlation_samples(errors: Sequence[NDArray]) -> float:
     return float(max(1.0, 1.0 + 2.0 * correlation[1:end].sum()))
 
 
+@dataclass(frozen=True)
+class _End:
+    """Where one search ended."""
+
+    vector: NDArray[np.float64]  # (p,)
+    cost: float
+    residual: NDArray[np.float64]  # (n + p,)
+    jacobian: NDArray[np.float64]  # (n + p, p)
+    iterations: int
+    converged: bool
+
+
+def _search(problem: _Problem, start: NDArray, settings: Settings) -> _End:
+    """Least squares, begun again where it ended for as long as that gains something.
+
+    On a rough cost the trust region shrinks to nothing before the minimum.
+    """
+    iterations, cost, vector = 0, np.inf, start
+    while True:
+        solution = scipy.optimize.least_squares(
+            problem.residual,
+            vector,
+            problem.jacobian,
+            bounds=(problem.lower, problem.upper),
+            x_scale=problem.scale,
+            ftol=settings.tolerance,
+            xtol=settings.tolerance,
+            gtol=None,
+            max_nfev=settings.max_iterations - iterations,
+        )
+        iterations += solution.nfev
+        converged = solution.status > 0 and solution.cost > (1.0 - WORTHWHILE_GAIN) * cost
+        cost, vector = solution.cost, solution.x
+        if converged or iterations >= settings.max_iterations:
+            return _End(vector, cost, solution.fun, solution.jac, iterations, converged)
+
+
 class _Problem:
     """Residuals [rad] of all logs one after another, and how they change with the parameters."""
 
@@ -233,13 +291,15 @@ class _Problem:
                 [0.02],  # [s]
             ]
         )
-        # Off the bounds, where a step to one side would be all there is.
-        self.start = np.clip(
-            nominal.to_vector(), self.lower + 0.02 * self.scale, self.upper - 0.02 * self.scale
-        )
-        self._steps = 0.02 * self.scale
+        self.start = self.within(nominal.to_vector())
+        self._last: tuple[NDArray, float] | None = None  # scaled Jacobian, norm of the errors [rad]
         self._prior_mean, self._prior_std = nominal.to_vector(), _prior_std()
         self.prior_rows = len(self._prior_mean)
+
+    def within(self, vector: NDArray) -> NDArray[np.float64]:
+        """Off the bounds, where the search could not move."""
+        room = FIRST_STEP * self.scale
+        return np.clip(vector, self.lower + room, self.upper - room)
 
     def residual(self, vector: NDArray) -> NDArray[np.float64]:
         """(n + p,): errors [rad] of the logs, then how far the parameters are from the prior."""
@@ -248,16 +308,45 @@ class _Problem:
 
     def jacobian(self, vector: NDArray) -> NDArray[np.float64]:
         """(n + p, p), by differences to whichever side has room."""
-        signs = np.where(vector + self._steps <= self.upper, 1.0, -1.0)
-        moved = [vector] + [
-            vector + signs[index] * self._steps[index] * np.eye(len(vector))[index]
-            for index in range(len(vector))
-        ]
-        base, *others = self._residuals(moved)
+        steps = self._steps(vector)
+        forward, backward = (
+            np.array([self._room(vector, sign * step) for step in steps]) for sign in (1, -1)
+        )
+        shares = np.where(forward >= backward, forward, -backward)  # (p,)
+        moved = vector + shares[:, None] * steps  # (p, p)
+        base, *others = self._residuals([vector, *np.clip(moved, self.lower, self.upper)])
         self._iteration += 1
         self._on_iteration(self._iteration, float(np.sqrt(np.mean(base**2))))
-        of_logs = (np.stack(others, axis=1) - base[:, None]) / (signs * self._steps)
-        return np.vstack([of_logs, np.diag(PRIOR_ERROR_RAD / self._prior_std)])
+        along_steps = (np.stack(others) - base) / shares[:, None]  # (p, n)
+        jacobian = np.vstack(
+            [np.linalg.solve(steps, along_steps).T, np.diag(PRIOR_ERROR_RAD / self._prior_std)]
+        )
+        self._last = (jacobian * self.scale, float(np.linalg.norm(base)))
+        return jacobian
+
+    def _steps(self, vector: NDArray) -> NDArray[np.float64]:
+        """(p, p), a step in each row: along a parameter, or along the last Jacobian's valleys.
+
+        Along a parameter a step must be short, and jumps of the errors within it hide how little
+        they change along a valley (more damping, less friction). So steps go along the singular
+        vectors, each as far as changes the errors by a share of what they are. What is at a bound
+        stays by itself.
+        """
+        steps = np.diag(FIRST_STEP * self.scale)
+        if self._last is None:
+            return steps
+        jacobian, norm = self._last
+        free = np.flatnonzero(vector == self.within(vector))
+        squares, directions = np.linalg.eigh(jacobian[:, free].T @ jacobian[:, free])
+        lengths = np.clip(STEP_SHARE * norm / np.sqrt(np.maximum(squares, 1e-30)), 1e-6, 1.0)
+        steps[np.ix_(free, free)] = (directions * lengths).T * self.scale[free]
+        return steps
+
+    def _room(self, vector: NDArray, step: NDArray) -> float:
+        """The share of `step` (p,) that stays within the bounds, at most 1."""
+        bound = np.where(step > 0, self.upper, self.lower)
+        moving = step != 0
+        return float(min(1.0, np.min((bound - vector)[moving] / step[moving])))
 
     def split(self, residual: NDArray) -> list[NDArray[np.float64]]:
         """The errors of the logs as one (n, 7) for each."""

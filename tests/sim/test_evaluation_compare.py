@@ -52,6 +52,30 @@ def test_several_environments_are_paired_each_and_together():
     assert (result["episodes"], result["only_b"]) == (4, 2)
 
 
+def sweep(outcomes, policy):
+    """Of {(variant, env): outcomes}, as `evaluate --variant A --variant B --env ...` writes it."""
+    parts = [
+        part(each, env, variant=variant, policy=policy) for (variant, env), each in outcomes.items()
+    ]
+    return {"policy": policy, "env": "several", "by_condition": parts}
+
+
+def test_each_variant_is_also_paired_over_its_environments():
+    names = [(variant, env) for variant in ("lighting", "camera") for env in ("lift", "push")]
+    before = dict(zip(names, ([1, 0], [0, 0], [1, 1], [1, 0]), strict=True))
+    after = dict(zip(names, ([1, 1], [1, 0], [0, 1], [0, 1]), strict=True))
+    result = compare(sweep(before, "a"), sweep(after, "b"))
+    rows = {row["variant"]: row for row in result["by_variant"]}
+    assert list(rows) == ["lighting", "camera"]
+    counts = ("episodes", "both", "only_a", "only_b", "neither")
+    assert [rows["lighting"][key] for key in counts] == [4, 1, 0, 2, 1]
+    assert [rows["camera"][key] for key in counts] == [4, 1, 2, 1, 0]
+    assert rows["lighting"]["difference"] == pytest.approx(0.5)
+    assert rows["lighting"]["mcnemar_p"] == pytest.approx(0.5)
+    assert rows["camera"]["difference"] == pytest.approx(-0.25)
+    assert len(result["by_group"]) == 4 and result["episodes"] == 8
+
+
 def test_what_is_compared_may_differ():
     result = compare(part([1], delay_ms=0.0), part([0], delay_ms=300.0, late_chunks="naive"))
     assert result["differs_in"] == ["delay_ms", "late_chunks"]

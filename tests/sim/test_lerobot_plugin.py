@@ -76,6 +76,27 @@ def test_the_same_seed_is_the_same_episode():
     theirs.close()
 
 
+def test_what_was_drawn_is_told():
+    ours, theirs = (cls("Lift", (), randomization="hard") for cls in (TabletopEnv, LeRobotTabletop))
+    _, expected = ours.reset(seed=5)
+    _, info = theirs.reset(seed=5)
+    assert info["randomization"] == expected["randomization"]
+    assert info["randomization"]["domain"] == "hard"
+    ours.close()
+    theirs.close()
+
+
+def test_a_vector_takes_what_was_drawn_with_and_without_seeds():
+    config = VlaRosEnvConfig(task="Lift-v0", cameras=[], randomization="hard")
+    for seeds in (None, [3, 4]):
+        vector = make_env(config, n_envs=2)["Lift-v0"][0]
+        _, info = vector.reset(seed=seeds)
+        assert list(info["randomization"]["domain"]) == ["hard", "hard"]
+        first, second = info["randomization"]["lighting"]["brightness"]
+        assert first != second
+        vector.close()
+
+
 def test_images_are_scaled():
     env = LeRobotTabletop("Push", cameras=("front",), image_size_px=56)
     observation, _ = env.reset(seed=1)

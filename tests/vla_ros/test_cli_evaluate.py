@@ -228,6 +228,29 @@ def test_an_interrupted_evaluation_goes_on(vla_ros, tmp_path, monkeypatch):
     assert resumed == whole
 
 
+def test_compare_names_every_variant_at_80_columns(vla_ros, tmp_path, monkeypatch):
+    """The row of a variant over its environments is what docs/randomization.md prints."""
+    monkeypatch.setenv("COLUMNS", "80")
+    variants = ("shifted-camera", "distractors", "observation", "stand-in-filament")
+    for policy in ("before", "after"):
+        parts = [
+            {
+                "env": env, "variant": variant, "policy": policy, "seed": 0, "episodes": 100,
+                "rows": [{"seed": seed, "success": policy == "after"} for seed in range(100)],
+            }
+            for variant in variants
+            for env in ("VlaRos/Lift-v0", "VlaRos/PlaceRelative-v0", "config/scenes/bowl.yaml")
+        ]  # fmt: skip
+        text = json.dumps({"policy": policy, "env": "several", "by_condition": parts})
+        (tmp_path / f"{policy}.json").write_text(text)
+    code, out, _ = vla_ros("compare", tmp_path / "before.json", tmp_path / "after.json")
+    assert code == 0 and "…" not in out
+    assert max(len(line) for line in out.splitlines()) <= 80
+    for variant in variants:
+        (row,) = (line for line in out.splitlines() if line.split()[:2] == ["all", variant])
+        assert row.split()[2] == "300" and "+100.0" in row
+
+
 def test_compare(vla_ros, tmp_path):
     expert, zero, other = (tmp_path / f"{name}.json" for name in ("expert", "zero", "other"))
     for policy, file, env in (

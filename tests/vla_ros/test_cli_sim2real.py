@@ -118,6 +118,7 @@ def test_identify_closes_the_gap_on_held_out_logs(vla_ros, tmp_path):
     )  # fmt: skip
     assert code == 0 and "of the joints' gap" in out
     result = json.loads((tmp_path / "arm.json").read_text())
+    assert result["converged"] is False and "raise --max-iterations" in out
     assert result["held_out"]["closed_joints"] > 0.7
     assert result["held_out"]["closed_tool"] > 0.7
     axes = yaml.safe_load((tmp_path / "ranges.yaml").read_text())["axes"]

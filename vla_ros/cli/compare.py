@@ -37,12 +37,15 @@ def command(
 
 
 def _table(result: dict[str, Any]) -> Table:
-    table = Table(title="B against A", box=None, padding=(0, 1))  # fits 80 columns
-    table.add_column("environment", no_wrap=True)
-    table.add_column("variant")
-    for heading in ("n", "A", "B", "only A", "only B", "B - A", "95 %", "p"):
+    table = Table(title="B against A", box=None, padding=(0, 1, 0, 0))  # fits 80 columns
+    table.add_column("env", overflow="fold")  # a long one goes on in the next line
+    table.add_column("variant", no_wrap=True)
+    for heading in ("n", "A %", "B %", "only A", "only B", "B - A", "95 %", "p"):
         table.add_column(heading, justify="right", no_wrap=True)
-    rows = [(row["env"], row["variant"], row) for row in result["by_group"]]
+    rows = [(_short(row["env"]), row["variant"], row) for row in result["by_group"]]
+    variants = result["by_variant"]
+    if 1 < len(variants) < len(rows):  # otherwise they would say the rows or the total again
+        rows += [("all", row["variant"], row) for row in variants]
     if len(rows) > 1:
         rows.append(("all", "", result))
     for env, variant, row in rows:
@@ -50,8 +53,8 @@ def _table(result: dict[str, Any]) -> Table:
             env,
             variant,
             str(row["episodes"]),
-            f"{row['a_success']['success_rate']:.1%}",
-            f"{row['b_success']['success_rate']:.1%}",
+            f"{100 * row['a_success']['success_rate']:.1f}",
+            f"{100 * row['b_success']['success_rate']:.1f}",
             str(row["only_a"]),
             str(row["only_b"]),
             f"{100 * row['difference']:+.1f}",
@@ -59,3 +62,7 @@ def _table(result: dict[str, Any]) -> Table:
             f"{row['mcnemar_p']:.2g}",
         )
     return table
+
+
+def _short(env: str) -> str:
+    return env.removeprefix("VlaRos/").removesuffix("-v0")

@@ -104,7 +104,7 @@ def identify(
         Path | None, typer.Option(help="YAML file for the intervals, as randomization ranges.")
     ] = None,
     json_file: JsonFile = None,
-    max_iterations: Annotated[int, typer.Option(help="Of the search.")] = Settings.max_iterations,
+    max_iterations: Annotated[int, typer.Option(help="Of each search.")] = Settings.max_iterations,
     joint_topic: JointTopic = rosbag.BagTopics.joint_states,
     command_topic: CommandTopic = rosbag.BagTopics.command,
 ) -> None:
@@ -130,6 +130,11 @@ def identify(
 
         result = fit(read, held, settings, show)
     console = Console(highlight=False)
+    if not result.converged:
+        console.print(
+            f"not every search ended within {max_iterations} iterations: estimates and intervals "
+            "are provisional; raise --max-iterations", style="yellow", soft_wrap=True,
+        )  # fmt: skip
     console.print(_parameter_table(result.as_json()))
     gaps = {"fit, nominal": result.before, "fit, identified": result.after}
     if result.held_out_before is not None and result.held_out_after is not None:
