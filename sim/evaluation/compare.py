@@ -7,8 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sim.evaluation.intervals import (
     Paired,
+    clustered_difference,
     mcnemar_exact,
     paired_difference_interval,
     wilson_interval,
@@ -59,7 +62,8 @@ def read_result(path: Path) -> dict[str, Any]:
 def compare(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     """The paired comparison of two results, A and B.
 
-    By environment and variant, by variant over its environments, and of all.
+    By environment and variant, by variant over its environments, and of all: over several variants
+    by scenes, which they share (`clustered_difference`), with `sign_flip_p`.
 
     `difference` is B's success rate less A's. Raises `ComparisonError` naming what differs.
     """
@@ -70,19 +74,26 @@ def compare(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
             raise ComparisonError(_differ(field, sorted(a_names), sorted(b_names)))
     rows: list[dict[str, Any]] = []
     of_variant: dict[str, list[Paired]] = {}
+    gains: dict[tuple[str, int], list[int]] = {}  # of each scene, one for each variant
     for key, a_part in a_groups.items():
         if key not in b_groups:
             raise ComparisonError(f"env: A has {key[0]} with the variant {key[1]}, B has not")
-        pair = _paired(a_part, b_groups[key])
+        outcomes = _outcomes(a_part, b_groups[key])
+        pair = _paired(outcomes)
+        for seed, (a_did, b_did) in outcomes.items():
+            gains.setdefault((key[0], seed), []).append(b_did - a_did)
         of_variant.setdefault(key[1], []).append(pair)
         rows.append({"env": key[0], "variant": key[1], **_figures(pair)})
     a_about, b_about = ({name: result.get(name) for name in COMPARED_FIELDS}
                         for result in (first, second))  # fmt: skip
+    total = _figures(_sum(pair for pairs in of_variant.values() for pair in pairs))
+    if len(of_variant) > 1:
+        total |= _by_scenes(list(gains.values()))
     return {
         "a": a_about,
         "b": b_about,
         "differs_in": [name for name in COMPARED_FIELDS if a_about[name] != b_about[name]],
-        **_figures(_sum(pair for pairs in of_variant.values() for pair in pairs)),
+        **total,
         "by_variant": [
             {"variant": variant, **_figures(_sum(pairs))} for variant, pairs in of_variant.items()
         ],
@@ -108,7 +119,8 @@ def _by_group(result: dict[str, Any], name: str) -> dict[Group, dict[str, Any]]:
     return found
 
 
-def _paired(a_part: dict[str, Any], b_part: dict[str, Any]) -> Paired:
+def _outcomes(a_part: dict[str, Any], b_part: dict[str, Any]) -> dict[int, tuple[bool, bool]]:
+    """What A and B made of each seed."""
     for field in TASK_FIELDS:
         a_value, b_value = a_part.get(field), b_part.get(field)
         if field not in ("env", "variant") and a_value != b_value:
@@ -128,7 +140,25 @@ def _paired(a_part: dict[str, Any], b_part: dict[str, Any]) -> Paired:
             raise ComparisonError(
                 _differ(f"rows: instruction of seed {seed}", words, b_words[seed])
             )
-    outcomes = [(a_success[seed], b_success[seed]) for seed in a_success]
+    return {seed: (a_success[seed], b_success[seed]) for seed in a_success}
+
+
+def _by_scenes(gains: list[list[int]]) -> dict[str, Any]:
+    """What takes the place of figures for which every episode would have to be a scene."""
+    low, high, p = clustered_difference(
+        [sum(each) for each in gains], [len(each) for each in gains], np.random.default_rng(0)
+    )
+    return {
+        "scenes": len(gains),
+        "difference_low": low,
+        "difference_high": high,
+        "mcnemar_p": None,
+        "sign_flip_p": p,
+    }
+
+
+def _paired(of_seed: dict[int, tuple[bool, bool]]) -> Paired:
+    outcomes = list(of_seed.values())
     return Paired(
         both=outcomes.count((True, True)),
         only_a=outcomes.count((True, False)),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from scipy.stats import binomtest
 
 CONFIDENCE = 0.95
+RESAMPLES = 10_000
 
 
 def wilson_interval(
@@ -100,3 +103,28 @@ def _corrected_phi(paired: Paired) -> float:
     if product > 0:
         product = max(product - paired.episodes / 2, 0.0)
     return product / math.sqrt(margins)
+
+
+def clustered_difference(
+    gains: Sequence[int],
+    episodes: Sequence[int],
+    generator: np.random.Generator,
+    confidence: float = CONFIDENCE,
+) -> tuple[float, float, float]:
+    """The interval of B's success rate less A's, and its p, where episodes share their scenes.
+
+    One scene in several variants is one draw: `gains` are the episodes that only B did less those
+    that only A did, of each scene, `episodes` how many it has. The interval is of the bootstrap
+    over scenes (percentiles; Davison and Hinkley 1997, 3.8), p of the sign-flip test over them: if
+    neither policy is better, each scene's gain could as well be the other's.
+    """
+    gain, size = np.asarray(gains, float), np.asarray(episodes, float)
+    if gain.shape != size.shape or gain.ndim != 1 or not len(gain) or np.any(np.abs(gain) > size):
+        raise ValueError("expected for each scene a gain of at most its episodes")
+    scenes = len(gain)
+    weights = generator.multinomial(scenes, np.full(scenes, 1 / scenes), RESAMPLES)
+    rates = (weights @ gain) / (weights @ size)
+    low, high = np.quantile(rates, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    flips = generator.choice([-1.0, 1.0], (RESAMPLES, scenes))
+    beyond = np.abs(flips @ gain) >= np.abs(gain.sum()) - 1e-9
+    return float(low), float(high), float((1 + beyond.sum()) / (1 + RESAMPLES))

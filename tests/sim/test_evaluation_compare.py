@@ -76,6 +76,20 @@ def test_each_variant_is_also_paired_over_its_environments():
     assert len(result["by_group"]) == 4 and result["episodes"] == 8
 
 
+def test_variants_share_their_scenes():
+    """One scene in which B is better, five times: it is still one scene."""
+    variants = [f"v{index}" for index in range(5)]
+    first, second = (
+        sweep({(name, "VlaRos/Lift-v0"): outcomes for name in variants}, policy)
+        for outcomes, policy in (([1, 1, 0, 0, 1, 0], "a"), ([1, 1, 1, 0, 1, 0], "b"))
+    )
+    result = compare(first, second)
+    assert (result["episodes"], result["scenes"], result["only_b"]) == (30, 6, 5)
+    assert result["mcnemar_p"] is None and result["sign_flip_p"] == pytest.approx(1.0)
+    assert result["difference_low"] == 0.0 and 0.3 < result["difference_high"] <= 0.6
+    assert all(row["mcnemar_p"] == 1.0 for row in result["by_variant"])
+
+
 def test_what_is_compared_may_differ():
     result = compare(part([1], delay_ms=0.0), part([0], delay_ms=300.0, late_chunks="naive"))
     assert result["differs_in"] == ["delay_ms", "late_chunks"]

@@ -2,12 +2,14 @@
 
 from math import comb
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.evaluation.intervals import (
     Paired,
+    clustered_difference,
     mcnemar_exact,
     paired_difference_interval,
     wilson_interval,
@@ -99,3 +101,19 @@ def test_any_paired_interval_holds_the_difference_and_turns_round(pair):
     assert -1.0 <= low <= pair.difference <= high <= 1.0
     turned = Paired(pair.both, pair.only_b, pair.only_a, pair.neither)
     assert paired_difference_interval(turned) == pytest.approx((-high, -low))
+
+
+def test_scenes_that_repeat_themselves_tell_no_more_than_once():
+    gains, many = [1] * 12 + [-1] * 4 + [0] * 24, 15
+    generators = (np.random.default_rng(seed) for seed in (0, 0))
+    once = clustered_difference(gains, [1] * 40, next(generators))
+    again = clustered_difference([many * gain for gain in gains], [many] * 40, next(generators))
+    assert once == pytest.approx(again)
+    paired = Paired(both=24, only_a=4, only_b=12, neither=0)
+    assert once[:2] == pytest.approx(paired_difference_interval(paired), abs=0.03)
+    assert once[2] == pytest.approx(mcnemar_exact(paired), abs=0.02)
+
+
+def test_gains_beyond_their_episodes_are_refused():
+    with pytest.raises(ValueError, match="at most its episodes"):
+        clustered_difference([2], [1], np.random.default_rng(0))

@@ -23,7 +23,8 @@ def command(
     """Compare two policies (or settings) on the same seeds.
 
     The difference is B's success rate less A's, with Newcombe's interval for paired rates (1998,
-    method 10) at 95 %; p is McNemar's, exact, of the two doing equally well.
+    method 10) at 95 %; p is McNemar's, exact, of the two doing equally well. Over several variants
+    both go by scenes, since the variants share them: a bootstrap, and sign flips.
     """
     check_writable(json_file, others=[("A", a), ("B", b)])
     result = compare(read_result(a), read_result(b))
@@ -59,7 +60,7 @@ def _table(result: dict[str, Any]) -> Table:
             str(row["only_b"]),
             f"{100 * row['difference']:+.1f}",
             f"{100 * row['difference_low']:+.0f} to {100 * row['difference_high']:+.0f}",
-            f"{row['mcnemar_p']:.2g}",
+            f"{row.get('sign_flip_p', row['mcnemar_p']):.2g}",
         )
     return table
 
