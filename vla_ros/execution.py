@@ -463,10 +463,9 @@ class Execution:
         stopped = self.state is State.STOPPED or bool(self._waits_since)
         if not (stopped and self._joints.leapt) or self.command.running is None:
             return False
-        most_rad = self._pace.follow_rad
-        told = self.command.at(self._joints.stamp_ns).positions
-        if np.max(np.abs(joints - told)) <= most_rad:
+        if self._motions.follows(joints):
             return False
+        most_rad = self._pace.follow_rad
         self.reason += (
             f"; measured more than {most_rad:g} rad from its command, by a leap: it stays there"
         )

@@ -128,10 +128,10 @@ class Motions:
         one at rest has been taken over if it must be."""
         if self.command.running is None:
             return
-        gap_rad = self._gap_rad(joints)
-        if moving and gap_rad.max() > self._pace.follow_rad:
+        if moving and not self.follows(joints):
             most_rad = self._pace.follow_rad
             raise ActionError(f"the arm is more than {most_rad:g} rad from its command")
+        gap_rad = self._gap_rad(joints)
         if not moving and gap_rad.max() > self._near_rad:
             name = self._body.joint_names[int(np.argmax(gap_rad))]
             raise ActionError(
@@ -139,6 +139,10 @@ class Motions:
                 f"{self._near_rad:g} rad from there, got {gap_rad.max():.2f}; "
                 "if it was moved, publish the empty instruction, then another"
             )
+
+    def follows(self, joints: NDArray) -> bool:
+        """Whether the arm was near to where it was told to be when `joints` were measured."""
+        return bool(self._gap_rad(joints).max() <= self._pace.follow_rad)
 
     def _gap_rad(self, joints: NDArray) -> NDArray[np.float64]:
         """(n,) between `joints` and what was commanded when they were measured."""
@@ -204,6 +208,9 @@ class Motions:
                 return None
             # What was sent has yet to begin, or comes to its end.
             return shaping.standing(phase.positions, now_ns, max(0, running.start_ns - now_ns))
+        return self._gentle_stop(phase, now_ns)
+
+    def _gentle_stop(self, phase: Phase, now_ns: int) -> Trajectory | None:
         try:
             return gentle_stop(phase, now_ns, self._limits, self._body)
         except ActionError:  # no number of a state that was checked leads here
@@ -235,10 +242,9 @@ class Motions:
         """
         phase = None if self.command.running is None else self.command.at(now_ns)
         if phase is not None and not phase.resting:
-            try:
-                return gentle_stop(phase, now_ns, self._limits, self._body)
-            except ActionError:  # no number of a state that was checked leads here
-                pass
+            braking = self._gentle_stop(phase, now_ns)
+            if braking is not None:
+                return braking
         return self._stay(joints, phase, now_ns)
 
     def _stay(self, joints: NDArray, phase: Phase | None, now_ns: int) -> Trajectory:

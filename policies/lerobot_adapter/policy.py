@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from policies.interface import ACTION_DIM, ActionChunk, Observation, ToolLimits
 from policies.lerobot_adapter.checkpoint import check_folder, load_checkpoint
 from policies.openvla.statistics import ActionStatistics, check_statistics
-from policies.probes import check_answers_differ
-
-PROBE_SEED = 0
+from policies.probes import PROBE_SEED, check_answers_differ
 
 
 class LeRobotPolicy:

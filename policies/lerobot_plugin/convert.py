@@ -17,16 +17,7 @@ from policies.training.examples import Examples
 
 Batch = dict[str, Any]
 AXES = ("x", "y", "z")
-NO_STATE = (
-    0.0,
-    0.0,
-    0.0,
-    1.0,
-    0.0,
-    0.0,
-    0.0,
-    0.0,
-)  # as `DATASET_STATE_NAMES` says; nobody reads it
+NO_STATE = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)  # as `DATASET_STATE_NAMES`; nobody reads it
 
 
 def to_images(images: Tensor) -> NDArray[np.uint8]:

@@ -26,6 +26,16 @@ DOWN = _rotation.as_quat(scalar_first=True)
 FOLLOWS = "follows"
 
 
+def swift(count):
+    """So many poses, 6 cm and a tenth of a second apart."""
+    return {
+        "positions": HOME_POSITION + [[0, 0.06 * i, 0] for i in range(1, count + 1)],
+        "times_ns": np.arange(1, count + 1) * 100 * MS,
+        "quaternions": np.tile(DOWN, (count, 1)),
+        "gripper": np.ones(count),
+    }
+
+
 class Robot:
     """An execution with its clock, recording what it sends and in which state."""
 
@@ -428,12 +438,7 @@ def test_a_stop_in_motion_brakes_within_the_limits_and_then_holds_the_measured_j
     it.wait(40)
     it.execution.on_instruction("pick up the red cube", it.now)
     it.wait(100)
-    it.chunk(
-        positions=HOME_POSITION + [[0, 0.06 * i, 0] for i in range(1, 5)],
-        times_ns=np.arange(1, 5) * 100 * MS,
-        quaternions=np.tile(DOWN, (4, 1)),
-        gripper=np.ones(4),
-    )
+    it.chunk(**swift(4))
     motion = it.last.trajectory
     it.wait(240, motion.at(it.now + 120 * MS).positions)
     speed = motion.at(it.now).velocities
@@ -647,12 +652,7 @@ def test_without_joint_states_it_brakes_from_what_is_commanded():
     it.wait(40)
     it.execution.on_instruction("pick up the red cube", it.now)
     it.wait(100)
-    it.chunk(
-        positions=HOME_POSITION + [[0, 0.06 * i, 0] for i in range(1, 6)],
-        times_ns=np.arange(1, 6) * 100 * MS,
-        quaternions=np.tile(DOWN, (5, 1)),
-        gripper=np.ones(5),
-    )
+    it.chunk(**swift(5))
     motion = it.last.trajectory
     it.wait(220, joints=None)
     assert it.state is State.WAITING
@@ -719,12 +719,7 @@ def is_held_up():
     it.wait(40)
     it.execution.on_instruction("a", it.now)
     it.wait(100)
-    it.chunk(
-        positions=HOME_POSITION + [[0, 0.06 * i, 0] for i in range(1, 6)],
-        times_ns=np.arange(1, 6) * 100 * MS,
-        quaternions=np.tile(DOWN, (5, 1)),
-        gripper=np.ones(5),
-    )
+    it.chunk(**swift(5))
     return it
 
 
