@@ -22,7 +22,7 @@ from vla_ros.executor_state import State
 from vla_ros.fingers import Fingers
 from vla_ros.joint_watch import JointRange, JointWatch
 from vla_ros.limits import Limits
-from vla_ros.motions import Motions, Pace
+from vla_ros.motions import NEVER_NS, Motions, Pace
 from vla_ros.planning import Motion, PoseChunk
 from vla_ros.standstill import Standstill
 from vla_ros.trajectory import Trajectory
@@ -39,12 +39,14 @@ class Timeouts:
 
 
 LONGEST_REASON = 500  # characters, whatever a library or a sender has to say
+PRESS_NS = 1_000_000_000  # between two presses of a button that people press
 STARTED, RESET = "started", "reset"  # after which it waits for an instruction
 ALONE = "the other executor has gone"  # likewise
 STOOD = "the arm stood still though told to move (a stop of its own? an obstacle?)"
 GO_ON = "call /executor/reset to go on"
 EMERGENCY = f"emergency stop; {GO_ON}"
 NEW = "the instruction is new"
+WITHDRAWN = "the instruction is empty"
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,10 @@ class Execution:
         self.outdated = ""  # what is to be said of an instruction that came, but does not count
         self._last_chunk_ns = 0
         self._moving_since_ns = 0
+        self._ramps_from_ns = 0  # its first motion begins
         self._heartbeat_ns = 0
         self._forbidden = ""  # why nothing may move
+        self._pressed_ns = NEVER_NS  # an emergency stop was last heard
         self._hold_pending = False
         self._settle_at_ns: int | None = None
         self.state = State.WAITING
@@ -169,7 +173,7 @@ class Execution:
         self._motions.begin_anew()
         self._instruction, self._instruction_ns = text, now_ns
         if not text:
-            self._stop(State.HOLDING, "the instruction is empty", now_ns, creeping=True)
+            self._stop(State.HOLDING, WITHDRAWN, now_ns, creeping=True)
         elif self.state is State.MOVING:  # the policy may refuse it, and nothing would come
             self._stop(State.HOLDING, NEW, now_ns)
         elif self.state is not State.STOPPED:
@@ -189,6 +193,12 @@ class Execution:
     def awaits_instruction(self) -> bool:
         """Whether it was started so or reset, and nobody has given an instruction since."""
         return bool(self._waits_since)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it holds for no other reason than that it has nothing to do."""
+        waits = self._waits_since and self.reason == self._what_it_waits_for
+        return self.state is State.HOLDING and bool(waits or self.reason in (NEW, WITHDRAWN))
 
     @property
     def _what_it_waits_for(self) -> str:
@@ -247,7 +257,7 @@ class Execution:
                 return  # the next one begins there
             self._motions.check_that_it_follows(joints, not resting)
             if resting:
-                self._moving_since_ns = now_ns
+                self._moving_since_ns = self._ramps_from_ns = now_ns
             moving, share = self.state is State.MOVING, self.speed_share(now_ns)
             motion = self._motions.follow(chunk, joints, now_ns, moving, share)
         except ActionError as error:
@@ -256,13 +266,18 @@ class Execution:
         except Exception as error:  # what a library makes of strange numbers must not end us
             self._refuse(f"{type(error).__name__}: {error}", now_ns)
             return
-        if motion is None:
-            return  # it no longer joins the old motion, which goes on to its end at rest
+        if motion is None:  # it no longer joins the old motion, which goes on to its end at rest
+            if resting:
+                self.reason = "planning took too long: the motion should have begun before"
+            return
+        if resting:
+            self._ramps_from_ns = motion.trajectory.start_ns
         self.accepted += 1
         self.limited += bool(motion.notes)
         self._last_chunk_ns = now_ns
         self._hold_pending = False
-        self._settle_at_ns, self._stood, self._joints.leapt = None, False, False
+        self._settle_at_ns, self._stood = None, False
+        self._joints.trust()
         self.state = State.MOVING
         self.reason = "; ".join(motion.notes)
         self.command.replace(motion.trajectory, motion.reached_ns, motion.meant_ns)
@@ -280,7 +295,10 @@ class Execution:
         self._heartbeat_ns = now_ns
 
     def on_emergency_stop(self, now_ns: int) -> None:
-        """Stop and hold until `reset`."""
+        """Stop and hold until `reset`. A button that goes on saying so was pressed once."""
+        passed_ns, self._pressed_ns = now_ns - self._pressed_ns, now_ns
+        if self.state is State.STOPPED and self.reason == EMERGENCY and 0 <= passed_ns < PRESS_NS:
+            return
         self._waits_since = ""
         if self._stood:  # who resets that stop shall not end this one unawares
             self._stood, self.reason = False, EMERGENCY
@@ -391,7 +409,7 @@ class Execution:
         """Share of the speed limits in use: it ramps up after the arm stood still."""
         if self._pace.soft_start_s <= 0:
             return 1.0
-        passed_s = (now_ns - self._moving_since_ns) / 1e9
+        passed_s = (now_ns - self._ramps_from_ns) / 1e9
         first = self._pace.soft_start_share
         return float(np.clip(first + (1 - first) * passed_s / self._pace.soft_start_s, first, 1.0))
 
@@ -434,7 +452,7 @@ class Execution:
         self._hold_pending = False
         if self.state is State.WAITING:
             self.state, self.reason = State.HOLDING, "joint states are back"
-        if self._stays(joints):
+        if self._motions.stops_anywhere(now_ns) and self._stays(joints):
             self._brake(now_ns)
             return
         # Stopped on its way to the measured joints it stays, and these are not held twice.
@@ -456,11 +474,12 @@ class Execution:
     def _stays(self, joints: NDArray) -> bool:
         """Whether the arm is to stay at its command though measured far from it; then it says so.
 
-        Nobody expects a far way of a stopped arm, nor one before there is an instruction again, and
-        joint states that leapt may lie. One that something holds up did not leap: its command comes
+        Nobody expects a far way of a stopped arm, nor one while there is no instruction, and joint
+        states that leapt may lie. One that something holds up did not leap: its command comes
         to it, or it would press on, and leap when it is let go.
         """
-        stopped = self.state is State.STOPPED or bool(self._waits_since)
+        idle = not self._instruction or bool(self._waits_since or self._forbidden)
+        stopped = self.state is State.STOPPED or idle
         if not (stopped and self._joints.leapt) or self.command.running is None:
             return False
         if self._motions.follows(joints):

@@ -440,7 +440,7 @@ class ExecutorNode(Node):
         reason = self._bad_joints or self._reason
         level = {
             State.MOVING: "OK",
-            State.HOLDING: "OK" if "instruction" in reason else "WARN",
+            State.HOLDING: "OK" if execution.idle and reason == execution.reason else "WARN",
             State.WAITING: "WARN",
             State.STOPPED: "ERROR",
         }[execution.state]

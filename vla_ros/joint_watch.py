@@ -70,6 +70,7 @@ class JointWatch:
         self.stamp_ns = 0  # of the state that is known
         self._before: tuple[int, NDArray[np.float64]] | None = None  # (stamp [ns], (n,) [rad])
         self.leapt = False  # to what is known, since a motion was last made from what is
+        self.lies = False  # and did so in a stream without a pause, as no arm can
         self.turning = False  # whether the arm moved within the last `WINDOW_NS`
         self.problem = ""
 
@@ -93,7 +94,9 @@ class JointWatch:
             self.problem = f"joint states leapt by {leap_rad:.2f} rad"
             return False
         self._look_whether_it_turns(positions, stamp_ns)
-        self.leapt |= leaps
+        if leaps:
+            assert self._known is not None and self._doubt is not None
+            self.leapt, self.lies = True, self._doubt.since_ns - self._known[0] <= self._timeout_ns
         self._known, self._doubt, self.problem = (now_ns, positions), None, ""
         self.stamp_ns = stamp_ns
         return True
@@ -103,6 +106,10 @@ class JointWatch:
         if self._known is None or now_ns - self._known[0] > self._timeout_ns:
             return None
         return self._known[1]
+
+    def trust(self) -> None:
+        """A motion begins at what is known: where it came from counts no more."""
+        self.leapt = self.lies = False
 
     def forget(self) -> None:
         """The clock was set: nothing is known of when anything was."""

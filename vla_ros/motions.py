@@ -7,6 +7,7 @@ there is one, only tells how long planning took.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from policies.interface import ActionError
 from vla_ros import shaping
-from vla_ros.checks import BodyLike
+from vla_ros.checks import BodyLike, tool_violations
 from vla_ros.command import Command
 from vla_ros.joint_watch import JointWatch
 from vla_ros.limits import Limits
@@ -167,7 +168,7 @@ class Motions:
         running = self.command.running
         if running is None:
             return Begin(begin_ns, Phase.at_rest(joints), held_ns=held_ns, now_ns=now_ns)
-        if moving:
+        if moving and now_ns <= running.end_ns + self._pace.settle_ns:
             stands_ns = running.start_ns - begin_ns  # its forerunner has yet to begin
         else:
             # From wherever the controller holds it, the arm comes to its command slowly: it may
@@ -186,9 +187,20 @@ class Motions:
         )
 
     def _slowly_ns(self, begin: NDArray, end: NDArray) -> int:
-        """How long the way between two poses (n,) [rad] takes at the speed of a soft start."""
+        """How long the way between two poses (n,) [rad] takes at the speed of a soft start.
+
+        A controller's way is straight in the joints; the tool, too, keeps its limits there.
+        """
+        if np.array_equal(begin, end):
+            return 0
         slow = self._limits.scaled(self._pace.soft_start_share)
-        return shaping.reach_ns(Phase.at_rest(begin), end, slow)
+        least_ns = shaping.reach_ns(Phase.at_rest(begin), end, slow)
+        with suppress(Exception):  # whatever kinematics make of strange numbers, it must stop
+            way = shaping.creeping(Phase.at_rest(begin), end, 0, slow)
+            found = tool_violations(way, self._limits, self._body)
+            if found:
+                return round(least_ns / (0.95 * min(each.slower for each in found)))
+        return least_ns
 
     def _within_range(self, joints: NDArray) -> NDArray[np.float64]:
         """Measured beyond their range, joints are still not commanded there."""
@@ -213,7 +225,7 @@ class Motions:
     def _gentle_stop(self, phase: Phase, now_ns: int) -> Trajectory | None:
         try:
             return gentle_stop(phase, now_ns, self._limits, self._body)
-        except ActionError:  # no number of a state that was checked leads here
+        except Exception:  # no number of a state that was checked leads here
             return None
 
     def to_rest_in_time(self, joints: NDArray, now_ns: int) -> Trajectory:
@@ -230,6 +242,11 @@ class Motions:
         running = self.command.running
         return running is not None and running.creeps(now_ns)
 
+    def stops_anywhere(self, now_ns: int) -> bool:
+        """Whether it is known where the controller is, so that it can be told to stop there."""
+        running = self.command.running
+        return running is not None and (running.known or not running.creeps(now_ns))
+
     def stands(self, now_ns: int) -> bool:
         """Whether the arm's last motion is over, and it turns no more."""
         over = self.command.running is not None and self.command.end_ns <= now_ns
@@ -241,7 +258,7 @@ class Motions:
         On the way to them it stays where it is: somebody may see what joint states hide.
         """
         phase = None if self.command.running is None else self.command.at(now_ns)
-        if phase is not None and not phase.resting:
+        if phase is not None and not phase.resting and self.stops_anywhere(now_ns):
             braking = self._gentle_stop(phase, now_ns)
             if braking is not None:
                 return braking
@@ -267,4 +284,8 @@ class Motions:
         # One point: wherever the controller begins, at the arm or at its last command, it does not
         # go back to the old command first. Should the joint states lie, it has time to get there.
         slow = self._limits.scaled(self._pace.soft_start_share)
-        return shaping.creeping(phase, inside, now_ns, slow, back_ns)
+        least_ns = max(back_ns, self._slowly_ns(phase.positions, inside))
+        # A controller that was left alone may have been started anew where the arm was moved to.
+        followed = running.start_ns <= now_ns <= running.end_ns + 2 * self._pace.settle_ns
+        known = followed or self._watch.lies
+        return shaping.creeping(phase, inside, now_ns, slow, least_ns, known)

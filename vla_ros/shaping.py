@@ -198,11 +198,16 @@ def standing(joints: NDArray[np.float64], start_ns: int, reach_ns: int = 0) -> T
 
 
 def creeping(
-    start: Phase, joints: NDArray[np.float64], start_ns: int, limits: Limits, least_ns: int = 0
+    start: Phase,
+    joints: NDArray[np.float64],
+    start_ns: int,
+    limits: Limits,
+    least_ns: int = 0,
+    known: bool = True,
 ) -> Trajectory:
     """To `joints` (n,) [rad] by one point: what a controller makes of it that stands at `start`.
 
-    It takes `least_ns`, or longer if the limits want it.
+    It takes `least_ns`, or longer if the limits want it. `known`: whether it does stand there.
     """
     took_ns = max(reach_ns(start, joints, limits), least_ns)
     rows = 1 + max(1, math.ceil(took_ns / SAMPLE_NS))
@@ -216,7 +221,7 @@ def creeping(
     positions, velocities, accelerations = (way(times_s, order) for order in range(3))
     positions[-1] = joints  # to the last digit
     velocities[-1] = accelerations[-1] = 0.0
-    return Trajectory(start_ns, positions, velocities, accelerations, unsent_ns)
+    return Trajectory(start_ns, positions, velocities, accelerations, unsent_ns, known)
 
 
 def reach_ns(start: Phase, joints: NDArray[np.float64], limits: Limits) -> int:

@@ -51,13 +51,16 @@ def read_parameters(path: Path) -> ArmParameters:
         raise LogError(f"{path}: {error}") from None
 
 
-def write_ranges(path: Path, result: Identification, about: str) -> None:
-    """Write the intervals as a YAML file for `--randomization`, whole or not at all."""
-    text = yaml.safe_dump(ranges(result, about), sort_keys=False, width=100)
+def write_ranges(path: Path, result: Identification, about: str, preset: str = "nominal") -> None:
+    """Write the intervals as a YAML file for `--randomize`, whole or not at all.
+
+    What was not identified (light, surfaces, cameras, ...) is drawn as in `preset`.
+    """
+    text = yaml.safe_dump(ranges(result, about, preset), sort_keys=False, width=100)
     write_bytes(path, text.encode())
 
 
-def ranges(result: Identification, about: str) -> dict[str, Any]:
+def ranges(result: Identification, about: str, preset: str = "nominal") -> dict[str, Any]:
     """The intervals in the format of `sim.randomization`: factors of the nominal, joint by joint.
 
     An interval that is not cut off is drawn from as what it is, 95 % of a normal distribution.
@@ -87,7 +90,7 @@ def ranges(result: Identification, about: str) -> dict[str, Any]:
     delay_ms = _range((1e3 * low[-1], 1e3 * high[-1]), bool(free[-1]), ALLOWED_DELAY_MS)
     return {
         "about": about,
-        "base": "nominal",
+        "base": preset,
         "axes": {
             "joints": {"friction": friction},
             "actuators": {"stiffness": stiffness, "damping": damping},

@@ -3,13 +3,16 @@
 The controller begins every trajectory at its own last command, as `docs/executor.md` asks for.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from sim import robot
 from vla_ros.body import Body
+from vla_ros.checks import tool_violations
 from vla_ros.controllers import TrajectoryFollower
-from vla_ros.execution import EMERGENCY, STOOD, Execution, Pace
+from vla_ros.execution import EMERGENCY, STOOD, Execution, Pace, Timeouts
 from vla_ros.executor_state import State
 from vla_ros.limits import FR3_LIMITS
 from vla_ros.planning import PoseChunk
@@ -32,14 +35,21 @@ STOPS = {
 class Arm:
     """An execution and a controller. `measured` makes joint states of what is commanded."""
 
-    def __init__(self, pace=None, measured=lambda command: command, period_ms=10):
+    def __init__(
+        self,
+        pace=None,
+        measured=lambda command: command,
+        period_ms=10,
+        timeouts=None,
+        limits=FR3_LIMITS,
+    ):
         self.now, self.at, self.period_ms = 1_000_000 * MS, np.array(HOME), period_ms
         self.measured, self.messages, self.path = measured, 0, []
         self.released = True  # False: the robot's own stop, its controller hears nothing
         self.follower = TrajectoryFollower(
             BODY.joint_names, FR3_LIMITS.position_lower_rad, FR3_LIMITS.position_upper_rad
         )
-        self.execution = Execution(BODY, FR3_LIMITS, self.send, pace=pace)
+        self.execution = Execution(BODY, limits, self.send, timeouts, pace)
 
     def send(self, command):
         self.messages += 1
@@ -108,14 +118,11 @@ def works():
     return arm
 
 
-def believes_a_lie(withdrawn=False):
+def believes_a_lie():
     """It moved, then its encoder lied for so long that it is on its slow way to what that says."""
     arm = works()
     arm.measured = lambda _: HOME + LIE
-    arm.step(400)
-    if withdrawn:
-        arm.execution.on_instruction("", arm.now)
-    arm.step(2500)
+    arm.step(2900)
     assert arm.state is State.HOLDING
     assert arm.execution.command.running.creeps(arm.now)
     return arm
@@ -159,9 +166,154 @@ def test_a_stop_on_the_slow_way_to_the_measured_joints_brakes_there(stop, blind)
     stops_on_its_way(arm, stop, blind, arm.measured)
 
 
+def held_up(stop):
+    """Something held it up in motion; it was stopped, and its command is on the way to the arm."""
+    arm = Arm(Pace(soft_start_s=0.0))
+    arm.begin()
+    arm.chunk([TOOL + [0, 0.08 * i, 0] for i in range(1, 5)])
+    arm.step(250)
+    stuck = arm.at
+    arm.measured = lambda _: stuck
+    arm.step(150)
+    STOPS[stop](arm.execution, arm.now)
+    for _ in range(1000):
+        if arm.execution.command.running.creeps(arm.now):
+            return arm, stuck
+        arm.step(1)
+    pytest.fail(f"it is on no slow way; {arm.state.value}: {arm.execution.reason}")
+
+
 def test_the_empty_instruction_brakes_there_when_it_is_said_again_too():
-    arm = believes_a_lie(withdrawn=True)
+    arm, stuck = held_up("empty")
+    arm.step(100)
     stops_on_its_way(arm, "empty", False, arm.measured)
+    assert np.abs(arm.at - stuck).max() > 0.02  # it would have gone on
+
+
+@pytest.mark.parametrize("period_ms", [1, 100, 900])
+def test_a_button_that_repeats_itself_is_pressed_once(period_ms):
+    """The command gets to the arm that something holds up, as after one press."""
+    arm, stuck = held_up("emergency")
+    for _ in range(3000 // period_ms):
+        STOPS["emergency"](arm.execution, arm.now)
+        arm.step(period_ms)
+    np.testing.assert_allclose(arm.at, stuck, atol=0.005)
+    assert arm.state is State.STOPPED and arm.execution.reason == EMERGENCY
+
+
+def test_a_second_press_ends_the_way_to_an_arm_that_is_held_up():
+    arm, stuck = held_up("emergency")
+    arm.execution._pressed_ns -= 1000 * MS  # the first was so much longer ago
+    arm.step(100)
+    stops_on_its_way(arm, "emergency", False, arm.measured)
+    assert np.abs(arm.at - stuck).max() > 0.02
+
+
+@pytest.mark.parametrize("stop", ["empty", "another executor"])
+def test_nothing_follows_a_leap_without_an_instruction(stop):
+    arm = works()
+    arm.measured = lambda _: HOME + LIE
+    arm.step(300)
+    STOPS[stop](arm.execution, arm.now)
+    begun, at = len(arm.path), arm.at
+    arm.step(5000)
+    assert np.abs(np.array(arm.path[begun:]) - at).max() < 0.02
+    assert "by a leap: it stays there" in arm.execution.reason
+    assert not arm.execution.idle  # it has something to say
+
+
+def moved_by_hand(by_rad, unseen=False):
+    """It rests; then it was moved, and the controller begins where it stands now, as after a
+    driver's stop. `unseen`: there were no joint states meanwhile."""
+    arm = works()
+    STOPS["empty"](arm.execution, arm.now)
+    arm.step(1500)
+    begin, way = arm.at, by_rad * np.eye(7)[0]
+    arm.stop_itself()
+    if unseen:
+        arm.measured = None
+    for share in np.linspace(0, 1, 100):
+        arm.at = begin + share * way
+        arm.step(20)
+    if unseen:
+        arm.measured = lambda command: command
+    arm.released = True
+    return arm
+
+
+@pytest.mark.parametrize("unseen", [False, True])
+@pytest.mark.parametrize("apart_ms", [1, 300, 1200])
+@pytest.mark.parametrize("second", STOPS)
+@pytest.mark.parametrize("first", [*STOPS, "take over"])
+def test_no_stop_yanks_an_arm_back_that_was_moved_with_its_controller(
+    first, second, apart_ms, unseen
+):
+    arm = moved_by_hand(0.6, unseen)
+    begun, at = len(arm.path), arm.at
+    if first == "take over":
+        arm.execution.on_instruction("another", arm.now)
+        arm.step(200)
+        arm.chunk([TOOL] * 4)
+    else:
+        STOPS[first](arm.execution, arm.now)
+    arm.step(apart_ms)
+    STOPS[second](arm.execution, arm.now)
+    arm.step(4000)
+    assert np.abs(np.array(arm.path[begun:]) - at).max() < 0.005
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_tool_keeps_its_limits_on_a_slow_way_too(seed):
+    """Wherever its controller begins: here as if it had stayed at the last command."""
+    slow = replace(FR3_LIMITS, speed_m_s=0.1)
+    arm, generator = Arm(limits=slow), np.random.default_rng(seed)
+    arm.begin()
+    STOPS["empty"](arm.execution, arm.now)
+    arm.step(500)
+    arm.stop_itself()
+    begin, way = arm.at, generator.uniform(-0.6, 0.6, 7)
+    for share in np.linspace(0, 1, 100):
+        arm.at = begin + share * way
+        arm.step(20)
+    STOPS["emergency"](arm.execution, arm.now)
+    running = arm.execution.command.running
+    assert running.creeps(arm.now) and np.abs(running.positions[0] - begin).max() < 1e-6
+    assert tool_violations(running, slow, BODY) == []
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_no_stop_yanks_an_arm_on_its_slow_way_to_the_command(stop):
+    """Moved by little it goes back to its command with the next motion, slowly."""
+    arm = moved_by_hand(0.08)
+    begun = len(arm.path)
+    arm.execution.on_instruction("another", arm.now)
+    arm.step(200)
+    arm.chunk([TOOL + [0, 0.01 * i, 0] for i in range(1, 5)])
+    arm.step(150)
+    STOPS[stop](arm.execution, arm.now)
+    arm.step(100)
+    STOPS[stop](arm.execution, arm.now)
+    arm.step(1500)
+    assert arm.used(begun)[0] < 0.3
+
+
+def test_a_motion_after_a_rest_within_the_chunks_timeout_begins_slowly_too():
+    """The arm was moved, and its controller with it, while the executor waited for a chunk."""
+    arm = Arm(timeouts=Timeouts(chunk_ns=5000 * MS))
+    arm.begin()
+    arm.chunk([TOOL + [0, 0.01 * i, 0] for i in range(1, 5)])
+    arm.step(1500)
+    assert arm.state is State.MOVING
+    arm.stop_itself()
+    begin = arm.at
+    for share in np.linspace(0, 1, 50):
+        arm.at = begin + share * 0.15 * np.eye(7)[0]
+        arm.step(10)
+    arm.released = True
+    begun = len(arm.path)
+    arm.chunk([TOOL + [0, 0.01 * i, 0] for i in range(4, 8)])
+    arm.step(600)
+    assert arm.used(begun)[0] < 0.3
 
 
 @pytest.mark.parametrize("stop", STOPS)

@@ -114,15 +114,16 @@ def test_identify_closes_the_gap_on_held_out_logs(vla_ros, tmp_path):
                 "--duration-s", 6, "--rate-hz", 50)  # fmt: skip
     code, out, _ = vla_ros(
         "sim2real", "identify", fit, "--held-out", held, "--max-iterations", 8,
-        "--json", tmp_path / "arm.json", "--output", tmp_path / "ranges.yaml",
+        "--json", tmp_path / "arm.json", "--output", tmp_path / "ranges.yaml", "--preset", "train",
     )  # fmt: skip
     assert code == 0 and "of the joints' gap" in out
     result = json.loads((tmp_path / "arm.json").read_text())
     assert result["converged"] is False and "raise --max-iterations" in out
     assert result["held_out"]["closed_joints"] > 0.7
     assert result["held_out"]["closed_tool"] > 0.7
-    axes = yaml.safe_load((tmp_path / "ranges.yaml").read_text())["axes"]
-    assert set(axes) == {"joints", "actuators", "latency"}
+    written = yaml.safe_load((tmp_path / "ranges.yaml").read_text())
+    assert set(written["axes"]) == {"joints", "actuators", "latency"}
+    assert written["base"] == "train"
     code, _, _ = vla_ros("sim2real", "replay", held, "--identified", tmp_path / "arm.json",
                          "--json", tmp_path / "gap.json")  # fmt: skip
     gap = json.loads((tmp_path / "gap.json").read_text())
@@ -141,6 +142,8 @@ def test_identify_closes_the_gap_on_held_out_logs(vla_ros, tmp_path):
         (("record", "--output", "x", "--format", "csv"), "expected one of mcap, sqlite3, lerobot"),
         (("record", "--output", "x", "--format", "lerobot", "--camera", "front"), "only rosbag2"),
         (("record", "--output", "x", "--variant", "mars"), "got 'mars'"),
+        (("identify", "x", "--output", "y", "--preset", "mars"), "expected one of nominal, train"),
+        (("identify", "x", "--preset", "train"), "give --output FILE.yaml"),
     ],
 )
 def test_other_commands_are_one_line(vla_ros, tmp_path, monkeypatch, words, message):

@@ -13,6 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from sim import ENV_IDS, robot
+from sim.randomization import PRESETS
 from sim.scene import CAMERAS
 from sim.sim2real import rosbag
 from sim.sim2real.arm import ArmParameters, ArmSimulation
@@ -103,6 +104,9 @@ def identify(
     output: Annotated[
         Path | None, typer.Option(help="YAML file for the intervals, as randomization ranges.")
     ] = None,
+    preset: Annotated[
+        str, typer.Option(help="For --output: where everything else is drawn from, say train.")
+    ] = "nominal",
     json_file: JsonFile = None,
     max_iterations: Annotated[int, typer.Option(help="Of each search.")] = Settings.max_iterations,
     joint_topic: JointTopic = rosbag.BagTopics.joint_states,
@@ -112,8 +116,13 @@ def identify(
 
     Give logs in which every joint moves, slowly and fast (`record --motion excitation` makes such
     ones). `--json` keeps the estimates, which `--variant identified:FILE.json` of other commands
-    takes; `--output` keeps the intervals as ranges.
+    takes; `--output` keeps the intervals as ranges, with `--preset train` beside those of all that
+    logs do not tell (light, surfaces, cameras, words, ...).
     """
+    if preset not in PRESETS:
+        raise UserError(f"preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
+    if preset != "nominal" and output is None:
+        raise UserError(f"preset {preset}: nothing to write it to; give --output FILE.yaml")
     settings = Settings(max_iterations=max_iterations)
     given = [*_named("LOG", logs), *_named("held-out", held_out or [])]
     check_writable(json_file, others=[*given, ("output", output)])
@@ -153,7 +162,7 @@ def identify(
             )
     if output is not None:
         about = f"identified from {', '.join(_names(read)[:3])}{' ...' if len(read) > 3 else ''}"
-        write_ranges(output, result, about)
+        write_ranges(output, result, about, preset)
     write_result(json_file, summary)
 
 

@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 import yaml
 
-from sim.randomization import load_domain
+from sim.randomization import PRESETS, load_domain
 from sim.sim2real import recording
 from sim.sim2real.arm import ArmParameters, parameter_names
 from sim.sim2real.identification import (
@@ -130,6 +130,13 @@ def test_intervals_become_ranges(known, tmp_path):
     assert delay["distribution"] == "normal"
     for row in (*stiffness, *content["axes"]["joints"]["friction"]):
         assert 0 <= row["low"] <= row["high"]
+    write_ranges(tmp_path / "with_train.yaml", result, "a test", "train")
+    both = load_domain(str(tmp_path / "with_train.yaml"))
+    for axis, fields in PRESETS["train"].axes.items():
+        told = content["axes"].get(axis, {})
+        for field, kept in fields.items():
+            expected = domain.axes[axis][field] if field in told else kept
+            assert both.axes[axis][field] == expected, (axis, field)
 
 
 def test_the_intervals_formula_against_ordinary_least_squares():
