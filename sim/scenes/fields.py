@@ -1,6 +1,6 @@
 """What a scene file can say: every field with its type, default and meaning, as data.
 
-`sim.scenes.parse` reads by these tables, docs/scenes.md shows them.
+`sim.scenes.values` reads by these tables, docs/scenes.md shows them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CONTAINERS = ("bowl", "drawer")  # what the robot can put something into
 
 @dataclass(frozen=True)
 class Field:
-    """One field. `type` is a key of `sim.scenes.parse.READERS`."""
+    """One field. `type` is a key of `sim.scenes.values.READERS`."""
 
     type: str
     about: str

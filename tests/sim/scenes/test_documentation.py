@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sim.scenes.fields import KINDS, REQUIRED, TABLES
-from sim.scenes.parse import READERS
+from sim.scenes.values import READERS
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "scenes.md"
