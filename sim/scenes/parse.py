@@ -13,10 +13,11 @@ from typing import Any
 
 from policies.spaces import CHARACTERS, MAX_LENGTH
 from sim.randomization.domain import Range
-from sim.scene import CameraOffset, SceneError
+from sim.scene import TABLE, CameraOffset, SceneError
 from sim.scenes import fields
 from sim.scenes.description import Description, Goal, Part, Place, plain
 from sim.scenes.fields import Field
+from sim.scenes.materials import Materials, check_material, read_materials
 from sim.scenes.values import keyed, read_mapping
 from sim.yaml_file import YamlError, expected_one_of, read_yaml, shortened
 
@@ -41,9 +42,13 @@ def parse(content: Any, source: str) -> Description:
     light = read_mapping("light.", values["light"], fields.LIGHT)
     if not any(light["direction"]):
         raise SceneError("light.direction: expected a direction, got zeros")
+    materials = {} if values["materials"] is None else read_materials(values["materials"])
+    if values["table_material"] is not None:
+        _check_table(values["table_material"], "table_rgb" in keyed(content), materials)
+    table_rgb = materials.get(values["table_material"], {}).get("rgb")
     parts: list[Part] = []
     for index, each in enumerate(values["objects"]):
-        parts.append(_part(f"objects[{index}]", each, parts))
+        parts.append(_part(f"objects[{index}]", each, parts, materials))
     known = {part.name: part for part in parts}
     goals = tuple(
         _goal(f"success[{index}]", each, known) for index, each in enumerate(values["success"])
@@ -62,18 +67,28 @@ def parse(content: Any, source: str) -> Description:
             "light_direction": light["direction"],
             "light_brightness": light["brightness"],
             "shadows": light["shadows"],
-            "table_rgb": values["table_rgb"],
+            "table_rgb": table_rgb or values["table_rgb"],
+            "front_fov_deg": camera["fov_deg"],
         },
+        materials=materials,
+        table_material=values["table_material"],
         plain=plain(
             values
-            | {"camera": camera, "light": light}
+            | {"camera": camera, "light": light, "materials": materials or None}
+            | ({"table_rgb": None} if table_rgb else {})
             | {"objects": [_plain_part(part) for part in parts]}
             | {"success": [{goal.predicate: goal.values} for goal in goals]}
         ),
     )
 
 
-def _part(path: str, value: Any, before: list[Part]) -> Part:
+def _check_table(name: str, has_rgb: bool, materials: Materials) -> None:
+    check_material("table_material", name, (TABLE,), materials)
+    if has_rgb and materials[name]["rgb"] is not None:
+        raise SceneError(f"table_rgb: not together with table_material, {name} has rgb")
+
+
+def _part(path: str, value: Any, before: list[Part], materials: Materials) -> Part:
     given = read_mapping(f"{path}.", value, fields.OBJECT)
     kinds, colors = given.pop("kind"), given.pop("color")
     for group in (fields.SHAPES, fields.FIXTURES, fields.GRAINS):
@@ -103,6 +118,9 @@ def _part(path: str, value: Any, before: list[Part]) -> Part:
                 raise SceneError(f"{path}.{taken}: not together with place")
         place = _place(f"{path}.place", place, kinds, {part.name: part for part in before})
     x_m, y_m = given.pop("x_m"), given.pop("y_m")
+    given = {key: each for key, each in given.items() if each is not None}
+    if "material" in given:
+        check_material(f"{path}.material", given["material"], kinds, materials)
     return Part(path, name, kinds, colors, x_m, y_m, place, given)
 
 

@@ -118,10 +118,13 @@ def _name(path: str, value: Any, field: Field) -> str:
     return value
 
 
-def _reference(path: str, value: Any, field: Field) -> str:
-    if not isinstance(value, str):
-        raise SceneError(f"{path}: expected an object's name, got {shortened(value)}")
-    return value
+def _reference(what: str) -> Callable[[str, Any, Field], str]:
+    def read(path: str, value: Any, field: Field) -> str:
+        if not isinstance(value, str):
+            raise SceneError(f"{path}: expected {what}'s name, got {shortened(value)}")
+        return value
+
+    return read
 
 
 def _flag(path: str, value: Any, field: Field) -> bool:
@@ -148,7 +151,8 @@ READERS: dict[str, Callable[[str, Any, Any], Any]] = {
     "text": _text,
     "texts": _texts,
     "name": _name,
-    "object": _reference,
+    "object": _reference("an object"),
+    "material": _reference("a material"),
     "flag": _flag,
     "list": _listed,
     "mapping": lambda path, value, field: value,
