@@ -1,6 +1,6 @@
 """From a description (`sim.scene`) to a MuJoCo model: room and cameras are built here.
 
-What stands on the table is built by `sim.items` and `sim.furniture`.
+What stands on the table is built by `sim.items` and `sim.furniture`, surfaces by `sim.surfaces`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from sim import furniture, items, menagerie, robot
-from sim.scene import CameraOffset, Scene
+from sim import furniture, items, menagerie, robot, surfaces
+from sim.scene import TABLE, Scene
 
 TIMESTEP_S = 0.004
 
@@ -42,13 +42,15 @@ def compile_scene(
     spec.visual.map.znear = 0.01
     spec.visual.map.zfar = 10.0
     _add_room(spec, scene)
-    _add_cameras(spec, hand, scene.camera_offset)
+    _add_cameras(spec, hand, scene)
     for item in scene.items:
         items.add_item(spec, item)
     for fixture in scene.furniture:
         furniture.add_fixture(spec, fixture)
     for heap in scene.grains:
         furniture.add_grains(spec, heap)
+    for surface in scene.surfaces:
+        surfaces.add_surface(spec, surface)
     if dress is not None:
         dress(spec)
     return spec.compile()
@@ -67,7 +69,7 @@ def _add_room(spec: mujoco.MjSpec, scene: Scene) -> None:
     spec.visual.headlight.diffuse = (0.25, 0.25, 0.25)
     spec.visual.headlight.specular = (0, 0, 0)
     spec.worldbody.add_geom(
-        name="table",
+        name=TABLE,
         type=mujoco.mjtGeom.mjGEOM_BOX,
         pos=(0.45, 0, -0.02),
         size=(0.65, 0.60, 0.02),
@@ -97,10 +99,10 @@ def look_at(position: NDArray, target: NDArray) -> tuple[float, ...]:
 
 FRONT_CAMERA_POSITION = (1.12, 0.0, 0.62)
 FRONT_CAMERA_TARGET = (0.46, 0.0, 0.155)
-FRONT_CAMERA_FOVY_DEG = 41.0
 
 
-def _add_cameras(spec: mujoco.MjSpec, hand: mujoco.MjsBody, offset: CameraOffset) -> None:
+def _add_cameras(spec: mujoco.MjSpec, hand: mujoco.MjsBody, scene: Scene) -> None:
+    offset = scene.camera_offset
     position = np.array(FRONT_CAMERA_POSITION)
     axes = np.array(look_at(position, np.array(FRONT_CAMERA_TARGET)))
     if any(offset.rotation_deg):
@@ -109,7 +111,7 @@ def _add_cameras(spec: mujoco.MjSpec, hand: mujoco.MjsBody, offset: CameraOffset
         turn = Rotation.from_rotvec(offset.rotation_deg, degrees=True).as_matrix()
         axes = (usual @ turn)[:, :2].T.flatten()
     front = spec.worldbody.add_camera(
-        name="front", pos=position + offset.position, fovy=FRONT_CAMERA_FOVY_DEG
+        name="front", pos=position + offset.position, fovy=scene.front_fov_deg
     )
     front.alt.type = mujoco.mjtOrientation.mjORIENTATION_XYAXES
     front.alt.xyaxes = axes

@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.items import CONTACT, WOOD_RGBA
+from sim.items import CONTACT, OWN_PRIORITY, WOOD_RGBA
 from sim.scene import (
     BUTTON_HEIGHT_M,
     BUTTON_TRAVEL_M,
@@ -63,9 +63,8 @@ def add_grains(spec: mujoco.MjSpec, heap: Grains) -> None:
             size=(radius, 0, 0) if is_bead else (radius,) * 3,
             rgba=(*COLORS[heap.color], 1),
             mass=0.002,
-            # Slippery, whatever they touch: MuJoCo would take the greater friction of two.
-            friction=(0.3, 0.002, 0.0005),
-            priority=1,
+            friction=(0.3, 0.002, 0.0005),  # slippery, whatever they touch
+            priority=OWN_PRIORITY,
             **{**CONTACT, "condim": 3},
         )
 

@@ -29,6 +29,9 @@ CONTACT = {
     "condim": 4,
     "solref": (0.008, 1.0),
 }
+# Of two that touch MuJoCo takes the greater friction, and the finger pads are rough. Where a scene
+# says how things slide that holds by priority: a thing's own, or else the table's.
+TABLE_PRIORITY, OWN_PRIORITY = 1, 2
 
 
 def add_item(spec: mujoco.MjSpec, item: Item) -> None:

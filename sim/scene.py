@@ -8,10 +8,12 @@ them by their names, "red cube", and no two in a scene have the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+
+from sim.patterns import PATTERNS
 
 Shape = Literal["cube", "cylinder", "ball", "bowl", "cup", "brush"]
 
@@ -25,6 +27,17 @@ COLORS: dict[str, tuple[float, float, float]] = {
     "purple": (0.55, 0.15, 0.65),
 }
 CAMERAS = ("front", "wrist")
+FRONT_FOV_DEG = 41.0
+TABLE = "table"  # what surfaces call it, and its geom's name
+GLOSS = ("shininess", "specular", "reflectance")  # MuJoCo's words
+# What fields of `Surface` may be.
+SURFACE_LIMITS: dict[str, tuple[float, float]] = {
+    "contrast": (0.0, 1.0),
+    "repeat": (0.5, 16.0),
+    **dict.fromkeys(GLOSS, (0.0, 1.0)),
+    "friction": (0.01, 3.0),
+    "mass_kg": (0.0001, 10.0),
+}
 BOWL_RADIUS_M = 0.062  # to the middle of its wall
 BOWL_HEIGHT_M = 0.035
 CUP_RADIUS_M = 0.030  # to the middle of its wall
@@ -201,6 +214,38 @@ class CameraOffset:
 
 
 @dataclass(frozen=True)
+class Surface:
+    """How a thing, or the table, looks besides its color, how it slides, and what it weighs.
+
+    With its defaults it changes nothing.
+    """
+
+    of: str  # a thing's name, or `TABLE`
+    pattern: str = "plain"
+    contrast: float = 0.0  # of the pattern
+    repeat: float = 1.0  # of the pattern: over the table, over each side of a thing
+    shininess: float = 0.5
+    specular: float = 0.5
+    reflectance: float = 0.0  # of the table
+    friction: float | None = None  # sliding; None: that of its kind
+    mass_kg: float | None = None  # of an item; None: that of its kind
+
+    def __post_init__(self) -> None:
+        _check_choice("pattern", self.pattern, PATTERNS)
+        for name, (low, high) in SURFACE_LIMITS.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise SceneError(f"{name}: expected {low:g} to {high:g}, got {value:g}")
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether it looks different from what all have."""
+        return self.pattern != "plain" or any(
+            getattr(self, name) != getattr(Surface, name) for name in GLOSS
+        )
+
+
+@dataclass(frozen=True)
 class Scene:
     """Everything that varies between episodes and can be seen."""
 
@@ -212,16 +257,31 @@ class Scene:
     camera_offset: CameraOffset = CameraOffset()
     furniture: tuple[Furniture, ...] = ()
     grains: tuple[Grains, ...] = ()
+    # Not in its repr: the stand-in's noise (`sim.sim2real.stand_in`) is drawn from that.
+    front_fov_deg: float = field(default=FRONT_FOV_DEG, repr=False)  # vertical
+    surfaces: tuple[Surface, ...] = field(default=(), repr=False)  # that are not as usual
 
     def __post_init__(self) -> None:
         twice = {name for name in self.names if self.names.count(name) > 1}
         if twice:
             raise SceneError(f"items: every name must be unique, got {sorted(twice)} twice")
+        if not 0.0 < self.front_fov_deg < 180.0:
+            raise SceneError(f"front_fov_deg: expected 0 to 180, got {self.front_fov_deg:g}")
+        for index, surface in enumerate(self.surfaces):
+            _check_choice("surfaces", surface.of, (TABLE, *self.names))
+            if surface.of in [other.of for other in self.surfaces[:index]]:
+                raise SceneError(f"surfaces: expected one of each thing, got {surface.of!r} twice")
+            if surface.mass_kg is not None and all(item.name != surface.of for item in self.items):
+                raise SceneError(f"mass_kg: only items have it, got {surface.of!r}")
 
     @property
     def names(self) -> list[str]:
         """Of everything an instruction can speak of."""
         return [part.name for part in (*self.items, *self.furniture, *self.grains)]
+
+    def surface(self, of: str) -> Surface:
+        """Of a thing or the table; that of all where the scene says nothing."""
+        return next((each for each in self.surfaces if each.of == of), Surface(of))
 
     def item(self, name: str) -> Item:
         """Raises `SceneError` naming those there are."""

@@ -7,14 +7,13 @@ written into the compiled model by `sim.randomization.edits`.
 from __future__ import annotations
 
 import mujoco
-import numpy as np
-from numpy.typing import NDArray
 
 from sim import robot
+from sim.patterns import TEXTURE_PX
 from sim.randomization.axes import DISTRACTOR_COLORS, SURFACES
 from sim.randomization.draw import Draw, Values
+from sim.scene import GLOSS
 
-TEXTURE_PX = 64
 DISTRACTOR_PREFIX = "distractor-"
 DISTRACTOR_DENSITY = 800.0  # [kg/m^3], wood
 UPRIGHT, LYING = (1.0, 0.0, 0.0, 0.0), (0.7071068, 0.7071068, 0.0, 0.0)  # w, x, y, z
@@ -55,25 +54,11 @@ def _add_surfaces(spec: mujoco.MjSpec) -> None:
     )
     for geom in spec.worldbody.geoms:
         if geom.name in SURFACES:
+            if geom.material:  # a scene's own: it keeps its gloss
+                drawn, own = spec.material(geom.name), spec.material(geom.material)
+                for attribute in GLOSS:
+                    setattr(drawn, attribute, getattr(own, attribute))
             geom.material = geom.name
-
-
-def pattern(kind: str, contrast: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """(TEXTURE_PX, TEXTURE_PX, 3) shades of grey that a surface's color is multiplied with."""
-    across, down = np.meshgrid(np.arange(TEXTURE_PX), np.arange(TEXTURE_PX))
-    half = TEXTURE_PX // 2
-    if kind == "checker":
-        dark = ((across // half + down // half) % 2).astype(float)
-    elif kind == "stripes":
-        dark = (across // half % 2).astype(float)
-    elif kind == "gradient":
-        dark = 0.5 - 0.5 * np.cos(2 * np.pi * across / TEXTURE_PX)
-    elif kind == "noise":
-        dark = np.kron(rng.random((half // 2, half // 2)), np.ones((4, 4)))
-    else:
-        dark = np.zeros((TEXTURE_PX, TEXTURE_PX))
-    shade = np.round(255.0 * (1.0 - contrast * dark)).astype(np.uint8)
-    return np.repeat(shade[..., None], 3, axis=2)
 
 
 def _add_distractors(spec: mujoco.MjSpec, values: Values) -> None:

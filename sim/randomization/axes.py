@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from sim.patterns import PATTERNS
+
 Operation = Literal["add", "scale", "set", "choice", "chance"]
 # What is drawn: one number, three along x, y, z, one for every joint of the arm, one by name for
 # every surface (table, floor, backdrop), item, movable body, or distractor.
@@ -17,7 +19,6 @@ Shape = Literal["one", "xyz", "joints", "surfaces", "items", "bodies", "distract
 Limits = tuple[float, float]
 
 SURFACES = ("table", "floor", "backdrop")
-PATTERNS = ("plain", "checker", "stripes", "noise", "gradient")
 DISTRACTOR_SHAPES = ("box", "capsule", "ellipsoid", "cylinder")
 # None is a word of `sim.scene.COLORS`, and none could be taken for one.
 DISTRACTOR_COLORS = {

@@ -15,7 +15,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from sim import robot
-from sim.randomization.assets import DISTRACTOR_PREFIX, pattern
+from sim.patterns import pattern
+from sim.randomization.assets import DISTRACTOR_PREFIX
 from sim.randomization.axes import SURFACES
 from sim.randomization.draw import Draw
 from sim.scene import Scene
@@ -123,11 +124,13 @@ def _color(model: mujoco.MjModel, draw: Draw, scene: Scene) -> None:
             values.get("surface_saturation", {}).get(surface, saturation),
             values.get("surface_value", {}).get(surface, value),
         )
+        own = scene.surface(surface)
         material = model.mat(surface)
-        material.texrepeat[:] = values.get("repeat", {}).get(surface, 1.0)
-        kind = values.get("pattern", {}).get(surface, "plain")
-        contrast = values.get("contrast", {}).get(surface, 0.0)
-        shades = pattern(kind, contrast, draw.stream(f"textures.{surface}"))
+        material.texrepeat[:] = values.get("repeat", {}).get(surface, own.repeat)
+        contrast = values.get("contrast", {}).get(surface, own.contrast)
+        kind = values.get("pattern", {}).get(surface, own.pattern)
+        rng = draw.stream(f"textures.{surface}") if "pattern" in values else None
+        shades = pattern(kind, contrast, rng)
         start = int(model.tex(surface).adr[0])
         model.tex_data[start : start + shades.size] = shades.reshape(-1)
     for item in scene.items:

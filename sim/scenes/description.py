@@ -29,7 +29,7 @@ class Part:
     x_m: Range
     y_m: Range
     place: Place | None
-    values: Mapping[str, Any]  # its other fields; numbers, pairs and `Range`s
+    values: Mapping[str, Any]  # its other fields; numbers, pairs, `Range`s, a material's name
 
     @property
     def is_fixed(self) -> bool:
@@ -58,6 +58,8 @@ class Description:
     instructions: tuple[str, ...]
     max_steps: int | None
     look: Mapping[str, Any]  # of `sim.scene.Scene`: camera, light, table
+    materials: Mapping[str, Mapping[str, Any]]  # name -> the values of `fields.MATERIAL`
+    table_material: str | None
     plain: Mapping[str, Any]  # the file's content with every default filled in
 
     def part(self, name: str) -> Part:

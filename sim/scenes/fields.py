@@ -1,6 +1,6 @@
 """What a scene file can say: every field with its type, default and meaning, as data.
 
-`sim.scenes.parse` reads by these tables, docs/scenes.md shows them.
+`sim.scenes.values` reads by these tables, docs/scenes.md shows them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sim.scene import COLORS, DRAWER_TRAVEL_M, SHAPES
+from sim.patterns import PATTERNS
+from sim.scene import COLORS, DRAWER_TRAVEL_M, FRONT_FOV_DEG, SHAPES, SURFACE_LIMITS, TABLE
 from sim.tasks.base import ITEM_AREA
 from sim.tasks.push import DIRECTIONS
 
@@ -25,11 +26,12 @@ RELATIONS = (*SIDES, "near", "on", "inside")
 INSIDE = ("bowl", "cup", "drawer")  # what something can be in
 COMPACT = tuple(kind for kind in KINDS if kind != "drawer")  # that have a middle
 CONTAINERS = ("bowl", "drawer")  # what the robot can put something into
+TOUCHED = tuple(kind for kind in KINDS if kind != "mat")  # a mat has no thickness
 
 
 @dataclass(frozen=True)
 class Field:
-    """One field. `type` is a key of `sim.scenes.parse.READERS`."""
+    """One field. `type` is a key of `sim.scenes.values.READERS`."""
 
     type: str
     about: str
@@ -42,6 +44,19 @@ class Field:
 
 
 Table = Mapping[str, Field]
+
+
+def _surface(
+    name: str,
+    about: str,
+    default: Any,
+    otherwise: str = "",
+    kinds: tuple[str, ...] = KINDS,
+    reader: str = "number",
+) -> Field:
+    """A field of `sim.scene.Surface`."""
+    low, high = SURFACE_LIMITS[name]
+    return Field(reader, about, default, otherwise, low, high, kinds=kinds)
 
 
 def _item(kinds: tuple[str, ...] = CARRIED) -> Field:
@@ -58,15 +73,35 @@ FILE: Table = {
     "max_steps": Field(
         "count", "time limit in steps of 0.1 s", None, "what its parts need", low=1, high=1000
     ),
-    "camera": Field("mapping", "the front camera's offset from its usual pose", {}),
+    "camera": Field("mapping", "the front camera: offset from its usual pose, and view", {}),
     "light": Field("mapping", "the lamp", {}),
     "table_rgb": Field("rgb", "the table's color", [0.56, 0.48, 0.40], low=0.0, high=1.0),
+    "materials": Field("mapping", "by names, which objects and the table say", None),
+    "table_material": Field("material", "the table's", None),
 }
+MATERIAL: Table = {
+    "rgb": Field("rgb", "objects have the color that names them", None, high=1.0, kinds=(TABLE,)),
+    "pattern": Field("word", "shades of the color", "plain", choices=PATTERNS),
+    "contrast": _surface("contrast", "of the pattern", 0.4),
+    "repeat": _surface("repeat", "of the pattern over the table, or over each side", 1.0),
+    "shininess": _surface("shininess", "how small the lamp's highlight is", 0.5),
+    "specular": _surface("specular", "how bright the lamp's highlight is", 0.5),
+    "reflectance": _surface("reflectance", "1 is a mirror", 0.0, kinds=(TABLE,)),
+    "friction": _surface(
+        "friction", "sliding, whatever it touches", None, "that of the kind",
+        kinds=(TABLE, *TOUCHED),
+    ),
+    "density_kg_m3": Field(
+        "number", "wood is 700, steel 7800", None, "the mass of the kind",
+        low=100, high=20000, kinds=SHAPES,
+    ),
+}  # fmt: skip
 CAMERA: Table = {
     "position_m": Field("vector", "base frame", [0.0, 0.0, 0.0], low=-0.5, high=0.5),
     "rotation_deg": Field(
         "vector", "about its own axes: tilt up, pan left, roll", [0.0, 0.0, 0.0], low=-45, high=45
     ),
+    "fov_deg": Field("number", "how much it sees, vertical", FRONT_FOV_DEG, low=20, high=120),
 }
 LIGHT: Table = {
     "direction": Field("vector", "of the light, base frame", [-0.2, 0.1, -1.0], low=-1, high=1),
@@ -91,6 +126,15 @@ OBJECT: Table = {
     ),
     "count": Field("count", "how many grains", 10, low=1, high=50, kinds=GRAINS),
     "spread_m": Field("number", "radius of the heap", 0.02, low=0.01, high=0.15, kinds=GRAINS),
+    "material": Field("material", "how it looks, slides, and how heavy it is", None),
+    "friction": _surface(
+        "friction", "sliding, whatever it touches", None, "its material's, or that of its kind",
+        reader="range", kinds=TOUCHED,
+    ),
+    "mass_kg": _surface(
+        "mass_kg", "all of it", None, "its material's, or that of its kind",
+        reader="range", kinds=SHAPES,
+    ),
 }  # fmt: skip
 PLACE: Table = {
     **{
@@ -149,6 +193,7 @@ PREDICATES: dict[str, Table] = {
 }
 TABLES: dict[str, Table] = {
     "": FILE,
+    "materials.NAME.": MATERIAL,
     "camera.": CAMERA,
     "light.": LIGHT,
     "objects[].": OBJECT,

@@ -7,6 +7,7 @@ the file puts at a fixed spot, or relative to another object, only must not over
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -27,6 +28,7 @@ from sim.scene import (
 )
 from sim.scenes.description import Description, Part
 from sim.scenes.fields import FIXTURES, SIDES
+from sim.scenes.materials import surfaces_of
 from sim.tabletop import Tabletop
 from sim.tasks import base
 from sim.tasks.place_relative import RELATIONS
@@ -53,6 +55,7 @@ class Layout:
 
     things: dict[str, Thing] = field(default_factory=dict)
     parts: dict[str, Part] = field(default_factory=dict)
+    drawn: dict[str, dict[str, Any]] = field(default_factory=dict)  # of the parts' values
 
     def called(self, name: str) -> str:
         """How errors speak of an object: where it is in the file, and what was drawn."""
@@ -74,6 +77,7 @@ def to_scene(description: Description, layout: Layout) -> Scene:
         items=tuple(thing for thing in things if isinstance(thing, Item)),
         furniture=tuple(thing for thing in things if isinstance(thing, Drawer | Button | Mat)),
         grains=tuple(thing for thing in things if isinstance(thing, Grains)),
+        surfaces=surfaces_of(description, layout),
         **description.look,
     )
 
@@ -149,7 +153,7 @@ def _add(layout: Layout, part: Part, rng: np.random.Generator) -> None:
         name: value.draw(rng) if hasattr(value, "draw") else value
         for name, value in part.values.items()
     }
-    layout.parts[part.name] = part
+    layout.parts[part.name], layout.drawn[part.name] = part, values
     why = ""
     for _ in range(1 if part.is_fixed else SPOTS):
         spot, elevation_m = _spot(layout, part, rng)

@@ -1,28 +1,28 @@
 """From a scene file to a `Description`. An error names the field: `objects[2].color: expected ...`.
 
-What single values may be is in `sim.scenes.fields`; here is how they are read and fit together.
+What single values may be is in `sim.scenes.fields`, how they are read in `sim.scenes.values`; here
+is how they fit together.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from policies.spaces import CHARACTERS, MAX_LENGTH
 from sim.randomization.domain import Range
-from sim.scene import CameraOffset, SceneError
+from sim.scene import TABLE, CameraOffset, SceneError
 from sim.scenes import fields
 from sim.scenes.description import Description, Goal, Part, Place, plain
-from sim.scenes.fields import REQUIRED, Field, Table
+from sim.scenes.fields import Field
+from sim.scenes.materials import Materials, check_material, read_materials
+from sim.scenes.values import keyed, read_mapping
 from sim.yaml_file import YamlError, expected_one_of, read_yaml, shortened
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-NAME = re.compile(r"[a-z][a-z0-9 _-]{0,30}")
 LONGEST_NAME = "purple cylinder"  # that can stand for a placeholder
-MAX_ENTRIES = 40  # of a list
 
 
 def read_description(path: str | Path) -> Description:
@@ -37,14 +37,18 @@ def read_description(path: str | Path) -> Description:
 
 def parse(content: Any, source: str) -> Description:
     """The description of a file's content. Raises `SceneError` naming the field."""
-    values = _mapping("", content, fields.FILE)
-    camera = _mapping("camera.", values["camera"], fields.CAMERA)
-    light = _mapping("light.", values["light"], fields.LIGHT)
+    values = read_mapping("", content, fields.FILE)
+    camera = read_mapping("camera.", values["camera"], fields.CAMERA)
+    light = read_mapping("light.", values["light"], fields.LIGHT)
     if not any(light["direction"]):
         raise SceneError("light.direction: expected a direction, got zeros")
+    materials = {} if values["materials"] is None else read_materials(values["materials"])
+    if values["table_material"] is not None:
+        _check_table(values["table_material"], "table_rgb" in keyed(content), materials)
+    table_rgb = materials.get(values["table_material"], {}).get("rgb")
     parts: list[Part] = []
     for index, each in enumerate(values["objects"]):
-        parts.append(_part(f"objects[{index}]", each, parts))
+        parts.append(_part(f"objects[{index}]", each, parts, materials))
     known = {part.name: part for part in parts}
     goals = tuple(
         _goal(f"success[{index}]", each, known) for index, each in enumerate(values["success"])
@@ -63,19 +67,29 @@ def parse(content: Any, source: str) -> Description:
             "light_direction": light["direction"],
             "light_brightness": light["brightness"],
             "shadows": light["shadows"],
-            "table_rgb": values["table_rgb"],
+            "table_rgb": table_rgb or values["table_rgb"],
+            "front_fov_deg": camera["fov_deg"],
         },
+        materials=materials,
+        table_material=values["table_material"],
         plain=plain(
             values
-            | {"camera": camera, "light": light}
+            | {"camera": camera, "light": light, "materials": materials or None}
+            | ({"table_rgb": None} if table_rgb else {})
             | {"objects": [_plain_part(part) for part in parts]}
             | {"success": [{goal.predicate: goal.values} for goal in goals]}
         ),
     )
 
 
-def _part(path: str, value: Any, before: list[Part]) -> Part:
-    given = _mapping(f"{path}.", value, fields.OBJECT)
+def _check_table(name: str, has_rgb: bool, materials: Materials) -> None:
+    check_material("table_material", name, (TABLE,), materials)
+    if has_rgb and materials[name]["rgb"] is not None:
+        raise SceneError(f"table_rgb: not together with table_material, {name} has rgb")
+
+
+def _part(path: str, value: Any, before: list[Part], materials: Materials) -> Part:
+    given = read_mapping(f"{path}.", value, fields.OBJECT)
     kinds, colors = given.pop("kind"), given.pop("color")
     for group in (fields.SHAPES, fields.FIXTURES, fields.GRAINS):
         if 0 < len(set(kinds) & set(group)) < len(set(kinds)):
@@ -104,11 +118,14 @@ def _part(path: str, value: Any, before: list[Part]) -> Part:
                 raise SceneError(f"{path}.{taken}: not together with place")
         place = _place(f"{path}.place", place, kinds, {part.name: part for part in before})
     x_m, y_m = given.pop("x_m"), given.pop("y_m")
+    given = {key: each for key, each in given.items() if each is not None}
+    if "material" in given:
+        check_material(f"{path}.material", given["material"], kinds, materials)
     return Part(path, name, kinds, colors, x_m, y_m, place, given)
 
 
 def _place(path: str, value: Any, kinds: tuple[str, ...], before: Mapping[str, Part]) -> Place:
-    given = _mapping(f"{path}.", value, fields.PLACE)
+    given = read_mapping(f"{path}.", value, fields.PLACE)
     relations = [name for name in fields.RELATIONS if given[name] is not None]
     if len(relations) != 1:
         choices = ", ".join(fields.RELATIONS)
@@ -140,7 +157,7 @@ def _plain_part(part: Part) -> dict[str, Any]:
 
 
 def _goal(path: str, value: Any, known: Mapping[str, Part]) -> Goal:
-    value = _keyed(value)
+    value = keyed(value)
     if not isinstance(value, dict) or len(value) != 1:
         choices = ", ".join(fields.PREDICATES)
         raise SceneError(
@@ -151,7 +168,7 @@ def _goal(path: str, value: Any, known: Mapping[str, Part]) -> Goal:
         raise SceneError(f"{path}: {expected_one_of(fields.PREDICATES, predicate)}")
     table = fields.PREDICATES[predicate]
     path = f"{path}.{predicate}"
-    values = _mapping(f"{path}.", given, table)
+    values = read_mapping(f"{path}.", given, table)
     named = []
     for name, field in table.items():
         if field.type == "object":
@@ -205,145 +222,3 @@ def _check_instruction(path: str, words: str, known: Mapping[str, Part]) -> None
         )
     if len(filled) > MAX_LENGTH:
         raise SceneError(f"{path}: expected at most {MAX_LENGTH} letters, got {len(filled)}")
-
-
-# --- single values --------------------------------------------------------------------------------
-
-
-def _mapping(prefix: str, value: Any, table: Table) -> dict[str, Any]:
-    """The fields of a mapping, defaults filled in. `prefix` is its path with a dot."""
-    value = _keyed(value)
-    where = prefix.removesuffix(".") or "file"
-    if not isinstance(value, dict):
-        raise SceneError(
-            f"{where}: expected fields, some of {', '.join(table)}; got {shortened(value)}"
-        )
-    for key in value:
-        if key not in table:
-            raise SceneError(f"{where}: unknown field, {expected_one_of(table, key)}")
-    read = {}
-    for name, field in table.items():
-        if name not in value:
-            if field.default == REQUIRED:
-                raise SceneError(f"{prefix}{name}: required, {field.about}")
-            if field.default is None or field.type == "mapping":
-                read[name] = field.default
-                continue
-        path = f"{prefix}{name}"
-        read[name] = READERS[field.type](path, value.get(name, field.default), field)
-    return read
-
-
-def _keyed(value: Any) -> Any:
-    """YAML reads the word "on" as True; here a key is always a word."""
-    if isinstance(value, dict):
-        return {"on" if key is True else key: each for key, each in value.items()}
-    return value
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _number(path: str, value: Any, field: Field) -> float:
-    if not _is_number(value):
-        raise SceneError(f"{path}: expected a number, got {shortened(value)}")
-    if not field.low <= value <= field.high:
-        raise SceneError(f"{path}: expected {field.low:g} to {field.high:g}, got {value:g}")
-    return float(value)
-
-
-def _count(path: str, value: Any, field: Field) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise SceneError(f"{path}: expected a whole number, got {shortened(value)}")
-    return int(_number(path, value, field))
-
-
-def _range(path: str, value: Any, field: Field) -> Range:
-    ends = value if isinstance(value, list) else [value]
-    if len(ends) not in (1, 2) or not all(_is_number(end) for end in ends):
-        raise SceneError(f"{path}: expected a number or [low, high], got {shortened(value)}")
-    low, high = _number(path, ends[0], field), _number(path, ends[-1], field)
-    if low > high:
-        raise SceneError(f"{path}: expected [low, high], got low {low:g} above high {high:g}")
-    return Range(low, high)
-
-
-def _numbers(count: int) -> Callable[[str, Any, Field], tuple[float, ...]]:
-    def read(path: str, value: Any, field: Field) -> tuple[float, ...]:
-        if not isinstance(value, list) or len(value) != count:
-            raise SceneError(f"{path}: expected {count} numbers in a list, got {shortened(value)}")
-        return tuple(_number(f"{path}[{i}]", each, field) for i, each in enumerate(value))
-
-    return read
-
-
-def _word(path: str, value: Any, field: Field) -> str:
-    if not isinstance(value, str) or value not in field.choices:
-        raise SceneError(f"{path}: {expected_one_of(field.choices, value)}")
-    return value
-
-
-def _words(path: str, value: Any, field: Field) -> tuple[str, ...]:
-    options = _listed(path, value) if isinstance(value, list) else [value]
-    return tuple(dict.fromkeys(_word(path, option, field) for option in options))
-
-
-def _text(path: str, value: Any, field: Field) -> str:
-    if not isinstance(value, str):
-        raise SceneError(f"{path}: expected text, got {shortened(value)}")
-    return value
-
-
-def _texts(path: str, value: Any, field: Field) -> tuple[str, ...]:
-    options = _listed(path, value) if isinstance(value, list) else [value]
-    texts = tuple(_text(f"{path}[{i}]", option, field) for i, option in enumerate(options))
-    for index, text in enumerate(texts):
-        if not text.strip():
-            raise SceneError(f"{path}[{index}]: expected some words, got none")
-    return texts
-
-
-def _name(path: str, value: Any, field: Field) -> str:
-    if not isinstance(value, str) or not NAME.fullmatch(value):
-        raise SceneError(
-            f"{path}: expected a word in small letters, at most 31, got {shortened(value)}"
-        )
-    return value
-
-
-def _reference(path: str, value: Any, field: Field) -> str:
-    if not isinstance(value, str):
-        raise SceneError(f"{path}: expected an object's name, got {shortened(value)}")
-    return value
-
-
-def _flag(path: str, value: Any, field: Field) -> bool:
-    if not isinstance(value, bool):
-        raise SceneError(f"{path}: expected true or false, got {shortened(value)}")
-    return value
-
-
-def _listed(path: str, value: Any, field: Field | None = None) -> list[Any]:
-    if not isinstance(value, list) or not 1 <= len(value) <= MAX_ENTRIES:
-        raise SceneError(f"{path}: expected a list of 1 to {MAX_ENTRIES}, got {shortened(value)}")
-    return value
-
-
-READERS: dict[str, Callable[[str, Any, Any], Any]] = {
-    "number": _number,
-    "count": _count,
-    "range": _range,
-    "pair": _numbers(2),
-    "vector": _numbers(3),
-    "rgb": _numbers(3),
-    "word": _word,
-    "words": _words,
-    "text": _text,
-    "texts": _texts,
-    "name": _name,
-    "object": _reference,
-    "flag": _flag,
-    "list": _listed,
-    "mapping": lambda path, value, field: value,
-}

@@ -2,6 +2,7 @@
 
 import colorsys
 import itertools
+from dataclasses import replace
 from functools import partial
 
 import mujoco
@@ -11,12 +12,13 @@ from scipy.spatial.transform import Rotation
 
 from sim import robot
 from sim.compile import compile_scene
-from sim.randomization import AXES, PRESETS
-from sim.randomization.assets import dress, pattern
+from sim.patterns import pattern
+from sim.randomization import AXES, PRESETS, Domain
+from sim.randomization.assets import dress
 from sim.randomization.draw import draw
 from sim.randomization.edits import ModelEditor, movable_bodies, shifted, size_factors
 from sim.randomization.world import RandomizedTabletop
-from sim.scene import COLORS, Item, Scene
+from sim.scene import COLORS, Item, Scene, Surface
 
 SCENE = Scene(
     items=(
@@ -25,6 +27,15 @@ SCENE = Scene(
         Item("ball", "blue", (0.42, 0.15), size_m=0.02),
         Item("bowl", "yellow", (0.56, 0.1)),
     )
+)
+SURFACED = replace(
+    SCENE,
+    front_fov_deg=50.0,
+    surfaces=(
+        Surface("table", "noise", 0.5, 3.0, specular=0.9, reflectance=0.2, friction=0.4),
+        Surface("red cube", "checker", 0.6, 2.0, shininess=0.8, friction=0.3, mass_kg=0.2),
+        Surface("yellow bowl", mass_kg=0.5),
+    ),
 )
 EDITING_AXES = ("lighting", "textures", "camera", "objects", "table", "joints", "actuators")
 EVERY_EDIT = PRESETS["hard"].restricted_to((*EDITING_AXES, "distractors"))
@@ -150,8 +161,8 @@ def scale_friction(geom, factor):
     geom.friction = friction
 
 
-def edited_and_fresh(domain, seed):
-    world = RandomizedTabletop(SCENE, domain, np.random.SeedSequence(seed))
+def edited_and_fresh(domain, seed, scene=SCENE):
+    world = RandomizedTabletop(scene, domain, np.random.SeedSequence(seed))
     world.place_distractors([])
     structure = draw(domain.restricted_to(("textures", "distractors")), world.draw.seeds)
     fresh = compile_scene(
@@ -160,12 +171,13 @@ def edited_and_fresh(domain, seed):
     return world, fresh
 
 
+@pytest.mark.parametrize("scene", [SCENE, SURFACED], ids=["usual", "surfaced"])
 @pytest.mark.parametrize("axis", [*EDITING_AXES, "distractors"])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_an_edit_of_each_axis_equals_a_fresh_compilation(axis, seed):
-    world, fresh = edited_and_fresh(PRESETS[axis], seed)
+def test_an_edit_of_each_axis_equals_a_fresh_compilation(axis, seed, scene):
+    world, fresh = edited_and_fresh(PRESETS[axis], seed, scene)
     assert_equal(world.model, fresh)
-    nominal = compile_scene(SCENE)
+    nominal = compile_scene(scene)
     ours, theirs = arrays(world.model), arrays(nominal)
     assert any(
         ours[name].shape != theirs[name].shape or not np.array_equal(ours[name], theirs[name])
@@ -173,10 +185,25 @@ def test_an_edit_of_each_axis_equals_a_fresh_compilation(axis, seed):
     ), "nothing was changed at all"
 
 
+@pytest.mark.parametrize("scene", [SCENE, SURFACED], ids=["usual", "surfaced"])
 @pytest.mark.parametrize("seed", range(5))
-def test_all_edits_together_equal_a_fresh_compilation(seed):
-    world, fresh = edited_and_fresh(EVERY_EDIT, seed)
+def test_all_edits_together_equal_a_fresh_compilation(seed, scene):
+    world, fresh = edited_and_fresh(EVERY_EDIT, seed, scene)
     assert_equal(world.model, fresh)
+
+
+def test_what_is_not_drawn_of_the_tables_surface_stays_the_scenes():
+    fields = ("item_hue_deg", "surface_hue")
+    axes = {"textures": {name: PRESETS["hard"].axes["textures"][name] for name in fields}}
+    model = RandomizedTabletop(SURFACED, Domain("some", "", axes), np.random.SeedSequence(0)).model
+    shades = pattern("noise", 0.5).reshape(-1)
+    start = int(model.tex("table").adr[0])
+    np.testing.assert_array_equal(model.tex_data[start : start + shades.size], shades)
+    drawn = model.mat("table")
+    assert list(drawn.texrepeat) == [3.0, 3.0]
+    assert (drawn.specular[0], drawn.reflectance[0]) == pytest.approx((0.9, 0.2))
+    cube = model.mat(int(model.geom_matid[model.body("red cube").geomadr[0]]))
+    assert cube.name == "red cube surface" and cube.shininess[0] == pytest.approx(0.8)
 
 
 def test_an_edited_model_moves_as_a_fresh_one():

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sim.scenes.fields import KINDS, REQUIRED, TABLES
-from sim.scenes.parse import READERS
+from sim.scenes.values import READERS
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "scenes.md"
@@ -22,6 +22,7 @@ WORDS = {
     "texts": "text or a list",
     "name": "small letters",
     "object": "an object's name",
+    "material": "a material's name",
     "flag": "true or false",
     "list": "list",
     "mapping": "fields",
@@ -80,6 +81,7 @@ def test_every_example_is_named():
         assert f"config/scenes/{file.name}" in text
 
 
-def test_the_page_shows_an_example_as_it_is():
-    example = (ROOT / "config" / "scenes" / "left_of_bowl.yaml").read_text()
+@pytest.mark.parametrize("name", ["left_of_bowl", "workbench"])
+def test_the_page_shows_an_example_as_it_is(name):
+    example = (ROOT / "config" / "scenes" / f"{name}.yaml").read_text()
     assert f"```yaml\n{example}```" in PAGE.read_text()
