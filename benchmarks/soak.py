@@ -102,14 +102,14 @@ def watch(rig: Rig, processes: Processes, duration_s: float, console: Console) -
 # --- an aged graph beside fresh ones --------------------------------------------------------------
 
 
-def latency_of(rig: Rig) -> tuple[float, list[str]]:
+def latency_of(rig: Rig, processes: Processes) -> tuple[float, list[str]]:
     """The median [ms] over a window, after a while; and commands beyond a limit."""
     rig.spin(SETTLE_S)
     before = rig.take_watch()
     rig.spin(WINDOW_S)
     seen = rig.take_watch()
     if not seen.latencies_ms:
-        raise GraphError("the arm did not move")
+        raise GraphError(f"the arm did not move: {processes.last_lines}")
     return float(np.median(seen.latencies_ms)), [str(e) for e in (*before.beyond, *seen.beyond)]
 
 
@@ -130,7 +130,7 @@ def measure_fresh(rate_hz: float) -> tuple[float, list[str]]:
         except subprocess.TimeoutExpired:
             raise GraphError(f"a fresh graph hung for {WINDOW_TIMEOUT_S:.0f} s") from None
         if done.returncode:
-            raise GraphError(f"a fresh graph failed: {done.stderr[-500:]}")
+            raise GraphError(f"a fresh graph failed: {done.stderr}")
         found = json.loads(file.read_text())
     return found["latency_ms"], found["violations"]
 
@@ -161,7 +161,7 @@ def compare_with_fresh(
             else:
                 if not wait_until_it_moves(rig, processes, START_S):
                     raise GraphError("the arm does not move again after a pause")
-                latency_ms, beyond = latency_of(rig)
+                latency_ms, beyond = latency_of(rig, processes)
                 record.aged_ms.append(latency_ms)
             record.violations += beyond
         console.print(
@@ -252,8 +252,11 @@ def main(
     """Run the graph."""
     console = Console(highlight=False, soft_wrap=True)
     if window is not None:  # half a pair: what `measure_fresh` asks for
-        with running_graph(rate_hz) as (rig, _):
-            latency_ms, beyond = latency_of(rig)
+        try:
+            with running_graph(rate_hz) as (rig, processes):
+                latency_ms, beyond = latency_of(rig, processes)
+        except GraphError as error:
+            sys.exit(str(error))
         window.write_text(json.dumps({"latency_ms": latency_ms, "violations": beyond}))
         return
     try:
