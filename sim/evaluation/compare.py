@@ -16,6 +16,7 @@ from sim.evaluation.intervals import (
     paired_difference_interval,
     wilson_interval,
 )
+from sim.evaluation.rates import rate_by_scenes
 from sim.evaluation.summary import groups
 
 # What makes an episode: it must agree. Whatever else differs is what is compared.
@@ -63,7 +64,7 @@ def compare(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     """The paired comparison of two results, A and B.
 
     By environment and variant, by variant over its environments, and of all: over several variants
-    by scenes, which they share (`clustered_difference`), with `sign_flip_p`.
+    by scenes, which they share (`clustered_difference`, `clustered_rate`), with `sign_flip_p`.
 
     `difference` is B's success rate less A's. Raises `ComparisonError` naming what differs.
     """
@@ -74,21 +75,21 @@ def compare(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
             raise ComparisonError(_differ(field, sorted(a_names), sorted(b_names)))
     rows: list[dict[str, Any]] = []
     of_variant: dict[str, list[Paired]] = {}
-    gains: dict[tuple[str, int], list[int]] = {}  # of each scene, one for each variant
+    scenes: dict[tuple[str, int], list[tuple[bool, bool]]] = {}  # of A and B in each variant
     for key, a_part in a_groups.items():
         if key not in b_groups:
             raise ComparisonError(f"env: A has {key[0]} with the variant {key[1]}, B has not")
         outcomes = _outcomes(a_part, b_groups[key])
         pair = _paired(outcomes)
-        for seed, (a_did, b_did) in outcomes.items():
-            gains.setdefault((key[0], seed), []).append(b_did - a_did)
+        for seed, outcome in outcomes.items():
+            scenes.setdefault((key[0], seed), []).append(outcome)
         of_variant.setdefault(key[1], []).append(pair)
         rows.append({"env": key[0], "variant": key[1], **_figures(pair)})
     a_about, b_about = ({name: result.get(name) for name in COMPARED_FIELDS}
                         for result in (first, second))  # fmt: skip
     total = _figures(_sum(pair for pairs in of_variant.values() for pair in pairs))
     if len(of_variant) > 1:
-        total |= _by_scenes(list(gains.values()))
+        total |= _by_scenes(list(scenes.values()))
     return {
         "a": a_about,
         "b": b_about,
@@ -143,13 +144,17 @@ def _outcomes(a_part: dict[str, Any], b_part: dict[str, Any]) -> dict[int, tuple
     return {seed: (a_success[seed], b_success[seed]) for seed in a_success}
 
 
-def _by_scenes(gains: list[list[int]]) -> dict[str, Any]:
+def _by_scenes(scenes: list[list[tuple[bool, bool]]]) -> dict[str, Any]:
     """What takes the place of figures for which every episode would have to be a scene."""
-    low, high, p = clustered_difference(
-        [sum(each) for each in gains], [len(each) for each in gains], np.random.default_rng(0)
-    )
+    episodes = [len(each) for each in scenes]
+    a_did = [sum(a for a, _ in each) for each in scenes]
+    b_did = [sum(b for _, b in each) for each in scenes]
+    gains = [b - a for a, b in zip(a_did, b_did, strict=True)]
+    low, high, p = clustered_difference(gains, episodes, np.random.default_rng(0))
     return {
-        "scenes": len(gains),
+        "scenes": len(scenes),
+        "a_success": rate_by_scenes(a_did, episodes),
+        "b_success": rate_by_scenes(b_did, episodes),
         "difference_low": low,
         "difference_high": high,
         "mcnemar_p": None,

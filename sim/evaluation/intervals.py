@@ -15,9 +15,12 @@ RESAMPLES = 10_000
 
 
 def wilson_interval(
-    successes: int, trials: int, confidence: float = CONFIDENCE
+    successes: float, trials: float, confidence: float = CONFIDENCE
 ) -> tuple[float, float]:
-    """The Wilson score interval of a success rate (E. B. Wilson 1927, JASA 22:209-212)."""
+    """The Wilson score interval of a success rate (E. B. Wilson 1927, JASA 22:209-212).
+
+    Trials are independent; effective numbers need not be whole.
+    """
     if not 0 <= successes <= trials or trials < 1:
         raise ValueError(f"expected 0 <= successes <= trials, got {successes} of {trials}")
     z = statistics.NormalDist().inv_cdf(0.5 + confidence / 2)
@@ -103,6 +106,34 @@ def _corrected_phi(paired: Paired) -> float:
     if product > 0:
         product = max(product - paired.episodes / 2, 0.0)
     return product / math.sqrt(margins)
+
+
+def clustered_rate(
+    successes: Sequence[int], episodes: Sequence[int], confidence: float = CONFIDENCE
+) -> tuple[float, float, float]:
+    """The interval of a success rate where episodes share their scenes, and of how many it is.
+
+    `successes` and `episodes` are of each scene. Returned are the ends of Wilson's interval and the
+    effective number of episodes that it counts: as many independent ones would vary as much as
+    these do from scene to scene (C. Franco, R. J. A. Little, T. A. Louis, E. V. Slud 2019, Journal
+    of Survey Statistics and Methodology 7:334-364). It is one a scene at least, and exactly that at
+    rates of 0 and 1, where nothing varies and a bootstrap over scenes would have no width.
+    """
+    success, size = np.asarray(successes, float), np.asarray(episodes, float)
+    if success.shape != size.shape or size.ndim != 1 or not len(size) or size.min() < 1:
+        raise ValueError("expected for each scene one episode or more")
+    if np.any((success < 0) | (success > size)):
+        raise ValueError("expected for each scene at most as many successes as episodes")
+    scenes, trials, total = len(size), float(size.sum()), float(success.sum())
+    rate = total / trials
+    residuals = success - rate * size
+    variance = scenes / max(scenes - 1, 1) * float(residuals @ residuals) / trials**2
+    if 0.0 < rate < 1.0:
+        effective = rate * (1 - rate) / variance if variance > 0 else trials
+        effective = min(max(effective, scenes), trials)
+    else:
+        effective = float(scenes)
+    return *wilson_interval(rate * effective, effective, confidence), effective
 
 
 def clustered_difference(

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sim.evaluation.intervals import wilson_interval
+from sim.evaluation.intervals import clustered_rate, wilson_interval
 
 
 class Measured(Protocol):
@@ -40,4 +40,20 @@ def rates(results: Sequence[Measured]) -> dict[str, Any]:
             "p50": float(np.percentile(latencies_ms, 50)),
             "p99": float(np.percentile(latencies_ms, 99)),
         },
+    }
+
+
+def rate_by_scenes(successes: Sequence[int], episodes: Sequence[int]) -> dict[str, Any]:
+    """A rate over conditions that share their scenes, of each scene's numbers.
+
+    Its interval takes the place of `wilson_low` and `wilson_high`, for which every episode would
+    have to be a scene.
+    """
+    low, high, effective = clustered_rate(successes, episodes)
+    return {
+        "success_rate": sum(successes) / sum(episodes),
+        "scenes": len(episodes),
+        "effective_episodes": effective,
+        "scene_wilson_low": low,
+        "scene_wilson_high": high,
     }

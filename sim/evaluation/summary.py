@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from sim.evaluation.episode import EpisodeResult
-from sim.evaluation.rates import rates
+from sim.evaluation.rates import rate_by_scenes, rates
 from sim.evaluation.settings import Evaluation
 
 # In the order of how far the robot got. Each follows from recorded facts alone.
@@ -104,7 +104,8 @@ def summarize_conditions(
 ) -> dict[str, Any]:
     """The JSON of several evaluations that differ in variant or timing, with `by_condition`.
 
-    Settings in which they differ are lists at the top, in the order of `by_condition`.
+    Settings in which they differ are lists at the top, in the order of `by_condition`. The rate
+    there is over conditions that share their scenes, and so is its interval (`rate_by_scenes`).
     """
     parts = [
         summarize_evaluation(evaluation, part)
@@ -118,9 +119,20 @@ def summarize_conditions(
         else [other[name] for other in settings]
         for name, value in settings[0].items()
     }  # fmt: skip
-    pooled = summarize([result for part in results for result in part])
-    del pooled["rows"]
+    pooled = _pooled([result for part in results for result in part])
     return {"env": parts[0]["env"], **common, **pooled, "by_condition": parts}
+
+
+def _pooled(results: Sequence[EpisodeResult]) -> dict[str, Any]:
+    """Over conditions, each of which has every scene (environment and seed)."""
+    of_scene: defaultdict[tuple[str, int], list[bool]] = defaultdict(list)
+    for result in results:
+        of_scene[result.env_id, result.seed].append(result.success)
+    successes = [sum(each) for each in of_scene.values()]
+    episodes = [len(each) for each in of_scene.values()]
+    figures = {**summarize(results), **rate_by_scenes(successes, episodes)}
+    dropped = ("rows", "wilson_low", "wilson_high")
+    return {name: value for name, value in figures.items() if name not in dropped}
 
 
 def condition_label(evaluation: Evaluation) -> str:

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from sim import robot
 from sim.bags import IMAGE_TYPES, open_bag, stamp_ns
 from sim.following import Trajectory, follow
+from sim.sim2real.clocks import image_stamps_ns, joint_stamps_ns
 from sim.sim2real.logs import Log, LogError, ordered_by_name
 
 Storage = Literal["mcap", "sqlite3"]
 STORAGES: tuple[Storage, ...] = ("mcap", "sqlite3")
 EPOCH_NS = 1_700_000_000 * 10**9  # when written logs begin
-MAX_CLOCK_OFFSET_S = 0.5  # between the stamp of any joint state and the recorder's clock
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class _Messages:
     positions: list[NDArray[np.float64]] = field(default_factory=list)  # (7,) [rad]
     fingers: list[NDArray[np.float64] | None] = field(default_factory=list)  # (2,) [m]
     commands: list[tuple[int, Any]] = field(default_factory=list)  # (received [ns], message)
-    images_ns: dict[str, list[int]] = field(default_factory=dict)
+    images_ns: dict[str, list[tuple[int, int]]] = field(default_factory=dict)  # (taken, received)
     instruction: str | None = None
     success: bool | None = None
 
@@ -66,7 +66,7 @@ def read_bag(path: Path, topics: BagTopics = TOPICS) -> Log:
         raise LogError(f"{name}: no joint states on {topics.joint_states}")
     if not messages.commands:
         raise LogError(f"{name}: no commands on {topics.command}")
-    stamps_ns = _joint_stamps(name, messages)
+    stamps_ns = joint_stamps_ns(name, messages.measured_ns, messages.received_ns)
     start_ns = int(stamps_ns[0])
     trajectories = [
         _trajectory(name, received_ns, message, start_ns)
@@ -85,8 +85,8 @@ def read_bag(path: Path, topics: BagTopics = TOPICS) -> Log:
         commands=commands,
         gripper_openings=openings,
         image_stamps_s={
-            topic: (np.array(stamps) - start_ns) / 1e9
-            for topic, stamps in messages.images_ns.items()
+            topic: (image_stamps_ns(name, topic, *zip(*rows, strict=True)) - start_ns) / 1e9
+            for topic, rows in messages.images_ns.items()
         },
         instruction=messages.instruction,
         success=messages.success,
@@ -173,7 +173,7 @@ def _sort_in(
 ) -> None:
     topic = connection.topic
     if connection.msgtype in IMAGE_TYPES:
-        messages.images_ns.setdefault(topic, []).append(stamp_ns(message) or received_ns)
+        messages.images_ns.setdefault(topic, []).append((stamp_ns(message), received_ns))
         return
     expected = {
         topics.joint_states: "sensor_msgs/msg/JointState",
@@ -208,26 +208,6 @@ def _sort_in(
         messages.instruction = str(message.data)
     else:
         messages.success = bool(message.data)
-
-
-def _joint_stamps(name: str, messages: _Messages) -> NDArray[np.int64]:
-    """When joints were measured (n,) [ns]; refuses two clocks, and one that jumps.
-
-    Commands without a stamp are placed by the recorder's clock, so that every joint state must say
-    that both clocks agree: a typical offset would not see a jump half-way.
-    """
-    measured, received = np.array(messages.measured_ns), np.array(messages.received_ns)
-    if not measured.any():
-        return received  # unstamped
-    offsets_s = (received - measured) / 1e9  # (n,)
-    worst = int(np.abs(offsets_s).argmax())
-    if abs(offsets_s[worst]) > MAX_CLOCK_OFFSET_S:
-        raise LogError(
-            f"{name}: joint state {worst} is stamped {offsets_s[worst]:.2f} s before it was "
-            f"recorded, at most {MAX_CLOCK_OFFSET_S} s expected: two clocks, or one that jumps, "
-            "and commands could not be placed"
-        )
-    return measured
 
 
 def _trajectory(name: str, received_ns: int, message: Any, start_ns: int) -> Trajectory:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from sim.evaluation.compare import ComparisonError, compare, read_result
+from sim.evaluation.intervals import wilson_interval
 
 
 def part(outcomes, env="VlaRos/Lift-v0", **changes):
@@ -88,6 +89,16 @@ def test_variants_share_their_scenes():
     assert result["mcnemar_p"] is None and result["sign_flip_p"] == pytest.approx(1.0)
     assert result["difference_low"] == 0.0 and 0.3 < result["difference_high"] <= 0.6
     assert all(row["mcnemar_p"] == 1.0 for row in result["by_variant"])
+    for name, successes in (("a_success", 3), ("b_success", 4)):
+        rate = result[name]
+        assert rate["success_rate"] == pytest.approx(successes / 6)
+        assert (rate["scenes"], rate["effective_episodes"]) == (6, 6)
+        interval = (rate["scene_wilson_low"], rate["scene_wilson_high"])
+        assert interval == pytest.approx(wilson_interval(successes, 6))
+        assert "wilson_low" not in rate and "wilson_high" not in rate
+        low, high = wilson_interval(successes, 6)
+        for row in result["by_variant"]:  # scenes of one variant are independent
+            assert (row[name]["wilson_low"], row[name]["wilson_high"]) == (low, high)
 
 
 def test_what_is_compared_may_differ():

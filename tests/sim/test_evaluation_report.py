@@ -7,8 +7,9 @@ import pytest
 
 from sim.evaluation import Evaluation, Timing, evaluate_all
 from sim.evaluation.episode import EpisodeResult
+from sim.evaluation.intervals import wilson_interval
 from sim.evaluation.report import FAILURES_KEPT, Report, ReportError
-from sim.evaluation.summary import OUTCOMES, outcome, summarize
+from sim.evaluation.summary import OUTCOMES, outcome, summarize, summarize_conditions
 
 LIFT = "VlaRos/Lift-v0"
 
@@ -49,6 +50,21 @@ def test_how_an_episode_ended_follows_from_what_was_recorded(changes, expected):
     summary = summarize([episode(**changes)])
     assert summary["outcomes"] == {name: int(name == expected) for name in OUTCOMES}
     assert summary["rows"][0]["outcome"] == expected
+
+
+def test_conditions_share_their_scenes_in_the_rate_over_them():
+    """The same failure in three worlds is one."""
+    variants = ("standard", "lighting", "textures")
+    evaluations = [Evaluation("expert", (LIFT,), episodes=5, variant=name) for name in variants]
+    results = [[episode(seed=seed, success=seed != 3) for seed in range(5)] for _ in variants]
+    summary = summarize_conditions(evaluations, results)
+    assert (summary["episodes"], summary["scenes"], summary["success_rate"]) == (15, 5, 0.8)
+    assert summary["effective_episodes"] == 5
+    interval = (summary["scene_wilson_low"], summary["scene_wilson_high"])
+    assert interval == pytest.approx(wilson_interval(4, 5))
+    assert not {"wilson_low", "wilson_high", "rows"} & set(summary)
+    for part in summary["by_condition"]:
+        assert (part["wilson_low"], part["wilson_high"]) == wilson_interval(4, 5)
 
 
 class Links(HTMLParser):

@@ -16,6 +16,7 @@ from sim.parallel import WorkerError
 from sim.randomization import PRESETS
 from sim.scene import CAMERAS
 from sim.variants import VARIANTS
+from vla_ros.cli._output import check_outside
 from vla_ros.errors import UserError
 
 
@@ -88,6 +89,7 @@ def command(
         variant=variant,
         randomization=randomize,
     )
+    check_outside(output)
     console = Console(stderr=True)
     columns = (
         TextColumn("collecting"),

@@ -11,7 +11,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from sim.episode_files import DatasetError
-from vla_ros.cli._output import check_writable, write_result
+from vla_ros.cli._output import check_outside, check_writable, write_result
 from vla_ros.errors import UserError
 from vla_ros.recording.convert import convert, find_bags
 from vla_ros.recording.mapping import read_mapping
@@ -31,6 +31,7 @@ def command(
     and skew, and what was left out and why. config/convert.yaml shows a mapping.
     """
     check_writable(json_file, others=[("mapping", mapping), ("BAG", bag), ("OUTPUT", output)])
+    check_outside(output, "OUTPUT", [("BAG", bag)])
     wanted = read_mapping(mapping)
     bags = find_bags(bag)
     console = Console(highlight=False)

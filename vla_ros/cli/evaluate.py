@@ -27,7 +27,7 @@ from sim.parallel import WorkerError
 from sim.policies import NOISY, SCRIPTED, split_noise
 from sim.variants import VARIANTS, variant_file
 from vla_ros.cli._evaluation import EpisodeBar, planning_line, result_table
-from vla_ros.cli._output import check_writable, made_with, write_result
+from vla_ros.cli._output import check_outside, check_writable, made_with, write_result
 from vla_ros.cli._worlds import measure, refuse
 from vla_ros.errors import UserError
 from vla_ros.planners import LEARNED_GAIN, MUJOCO, PLANNERS, PlannerChoice, choose_planner
@@ -169,6 +169,9 @@ def command(
         ("video", video),
     ]
     check_writable(json_file, others=others)
+    for option, folder in (("report", report), ("video", video)):
+        if folder is not None:
+            check_outside(folder, option)
     chosen = choose_planner(
         planner,
         world_model=world_model,

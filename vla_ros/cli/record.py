@@ -37,7 +37,7 @@ def command(
     """
     names = tuple(name.strip() for name in cameras.split(",") if name.strip())
     Settings(names, rate, max_gap)  # what is wrong is said before anything starts
-    check_folder(output if output.exists() else output.parent)
+    check_folder(output if output.exists() else output.parent, dataset=output.exists())
     for name, value in shared_environment().items():  # before rclpy reads them
         os.environ.setdefault(name, value)
     _run(output, names, rate, episodes, max_gap, robot_type)

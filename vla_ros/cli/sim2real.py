@@ -28,7 +28,7 @@ from sim.sim2real.logs import Log, outcomes
 from sim.sim2real.rates_file import read_rates
 from sim.sim2real.reading import read_logs
 from sim.sim2real.recording import MOTIONS, Recording, record
-from vla_ros.cli._output import check_writable, write_result
+from vla_ros.cli._output import check_outside, check_writable, write_result
 from vla_ros.errors import UserError
 
 command = typer.Typer(no_args_is_help=True)
@@ -237,6 +237,7 @@ def record_logs(
         raise UserError("camera: only rosbag2 logs have images; `vla-ros collect` writes datasets")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"output {output} already exists; choose another or remove it")
+    check_outside(output)
     recording = Recording(
         variant=variant, motion=motion, env_id=env, seed=seed, duration_s=duration_s,  # type: ignore[arg-type]
         rate_hz=rate_hz, cameras=tuple(camera or ()),

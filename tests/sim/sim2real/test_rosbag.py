@@ -88,6 +88,12 @@ class Bag:
         )
         self.rows.append((BagTopics().command, received_ns, message))
 
+    def image(self, stamp_ns, received_ns):
+        message = self.store.types["sensor_msgs/msg/Image"](
+            self.header(stamp_ns), 1, 1, "rgb8", 0, 3, np.zeros(3, np.uint8)
+        )
+        self.rows.append(("/front/image_raw", received_ns, message))
+
     def header(self, stamp_ns):
         time = self.store.types["builtin_interfaces/msg/Time"](stamp_ns // 10**9, stamp_ns % 10**9)
         return self.store.types["std_msgs/msg/Header"](time, "")
@@ -162,6 +168,49 @@ def test_a_recorder_whose_clock_jumps_is_refused(tmp_path, jump_s):
     message = f"joint state .* is stamped {jump_s}.00 s before it was .*one that jumps"
     with pytest.raises(LogError, match=message):
         read_bag(bag.write())
+
+
+def with_images(path, stamps_s, received_s):
+    bag = steady(path)
+    bag.command(START_NS)
+    for stamp_s, at_s in zip(stamps_s, received_s, strict=True):
+        bag.image(START_NS + round(1e9 * stamp_s), START_NS + round(1e9 * at_s))
+    return bag.write()
+
+
+@pytest.mark.parametrize(
+    ("first_s", "later_s", "message"),
+    [
+        (0.0, 60.0, "image 10 is stamped 60.00 s after it was recorded, expected at most 5 s "
+         "before and 0.5 s after: .* one that jumps"),
+        (0.0, 1e8, "image 10 is stamped 100000000.00 s after it was recorded"),
+        (-60.0, 0.0, "image 0 is stamped 60.00 s before it was recorded"),
+        (1.0, 1.0, "image 0 is stamped 1.00 s after it was recorded"),
+    ],
+)  # fmt: skip
+def test_a_camera_whose_clock_is_set_ahead_is_refused(tmp_path, first_s, later_s, message):
+    """Half-way, and for good: the stamps rise, and some of them fit the joint states'."""
+    taken_s = 0.1 * np.arange(20)
+    stamps_s = taken_s + np.where(np.arange(20) < 10, first_s, later_s)
+    path = with_images(tmp_path / "bag", stamps_s, taken_s)
+    with pytest.raises(LogError, match=f"bag: /front/image_raw: {message}"):
+        read_bag(path)
+
+
+def test_a_camera_may_pause_and_its_images_may_come_late(tmp_path):
+    taken_s = np.array([0.0, 0.1, 0.2, 9.0, 9.1, 70.0])
+    late_s = np.array([0.02, 0.0, 3.0, 2.9, 2.85, -0.04])
+    log = read_bag(with_images(tmp_path / "bag", taken_s, taken_s + late_s))
+    assert log.image_stamps_s["/front/image_raw"] == pytest.approx(taken_s)
+
+
+def test_unstamped_images_count_from_when_they_came(tmp_path):
+    bag = steady(tmp_path / "bag")
+    bag.command(START_NS)
+    for index in range(3):
+        bag.image(0, START_NS + index * 10**9)
+    stamps_s = read_bag(bag.write()).image_stamps_s["/front/image_raw"]
+    assert stamps_s == pytest.approx([0.0, 1.0, 2.0])
 
 
 def test_commands_of_another_robot_or_shape_are_refused(tmp_path):
