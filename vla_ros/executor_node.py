@@ -456,6 +456,10 @@ class ExecutorNode(Node):
         elif others > 0:  # one that was killed counts for a while: the arm is not stopped for it
             level = "WARN" if level == "OK" else level
             text += f"; {self._command_topic} has {1 + others} publishers"
+        listeners = self.count_subscribers(self._command_topic)
+        if listeners == 0:
+            level = "WARN" if level == "OK" else level
+            text += f"; nobody listens on {self._command_topic}: is the robot's controller active?"
         values = {
             "state": execution.state.value,
             "accepted": execution.accepted,
@@ -466,6 +470,7 @@ class ExecutorNode(Node):
             "latency_ms": f"{self._latency_ms:.1f}",
             "chunk_publishers": publishers,
             "command_publishers": 1 + others,
+            "command_subscribers": listeners,
             "executors": 1 + self._rivals.count(self._steady_ns()),
             "instruction": shortened(execution.instruction),
             "older_instruction": self._instructions.older,

@@ -273,6 +273,53 @@ def test_the_diagnostics_have_the_measured_pose_of_the_tool(make_node):
     assert (values["tool_m"], values["tool_roll_pitch_yaw_deg"]) == ("unknown", "unknown")
 
 
+def test_the_diagnostics_say_that_no_controller_listens(make_node):
+    import rclpy
+    from trajectory_msgs.msg import JointTrajectory
+
+    from vla_ros.runtime import RELIABLE
+
+    node = make_node()
+
+    def status():
+        node._diagnostics = Recorder()
+        node._publish_diagnostics()
+        return node._diagnostics.sent[0].status[0]
+
+    go(node, "fr3")
+    assert node._execution.state.value == "moving"
+    question = f"nobody listens on {node._command_topic}: is the robot's controller active?"
+    assert question in status().message and status().level == messages.LEVELS["WARN"]
+    node.create_subscription(JointTrajectory, node._command_topic, lambda _: None, RELIABLE)
+    for _ in range(200):
+        if diagnostics(node)["command_subscribers"] == "1":
+            break
+        rclpy.spin_once(node, timeout_sec=0.05)
+    assert question not in status().message and status().level == messages.LEVELS["OK"]
+
+
+@pytest.mark.parametrize(("text", "level"), [("", "OK"), ("stays", "WARN")])
+def test_who_holds_for_want_of_work_is_well_and_no_other(make_node, text, level):
+    """A reason that speaks of an instruction, too, may be one to look at."""
+    from trajectory_msgs.msg import JointTrajectory
+
+    from vla_ros.runtime import RELIABLE
+
+    node = make_node()
+    node.create_subscription(JointTrajectory, node._command_topic, lambda _: None, RELIABLE)
+    go(node, "fr3")
+    node._execution.on_instruction("", node._now_ns())
+    if text:
+        node._execution.reason = "joint a does not stay where it is told to: publish an instruction"
+    node._diagnostics = Recorder()
+    for _ in range(200):
+        if node.count_subscribers(node._command_topic):
+            break
+        time.sleep(0.05)
+    node._publish_diagnostics()
+    assert node._diagnostics.sent[0].status[0].level == messages.LEVELS[level]
+
+
 @pytest.mark.parametrize(
     ("poses", "reason"),
     [(100, ""), (101, "at most 100 poses, got 101"), (5000, "at most 65536 bytes, got")],

@@ -27,6 +27,7 @@ from vla_ros.processes import Processes, private_environment
 
 START_TIMEOUT_S = 120.0
 RECOVERY_TIMEOUT_S = 45.0  # a node that was killed starts within seconds on an idle machine
+LOOK_S = 2.0  # at a graph that starts, each time
 SETTLE_S = 0.5  # the arm moves for so long before a fault
 PATIENCE_S = 3.0  # beyond a fault's end, for an arm that has to hold
 WISHES = ((0.1, f"{WANDER} on"), (0.4, ""))  # (s, what): of faults of the instruction
@@ -53,9 +54,7 @@ def running_graph(
             rclpy.init(signal_handler_options=rclpy.SignalHandlerOptions.NO)
             rig = Rig()
             try:
-                rig.instruct(WANDER)
-                if not wait_until_it_moves(rig, processes, START_TIMEOUT_S):
-                    raise GraphError(f"the arm does not move: {processes.last_lines}")
+                _start(rig, processes)
                 yield rig, processes
             finally:
                 rig.destroy_node()
@@ -63,6 +62,25 @@ def running_graph(
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def _start(rig: Rig, processes: Processes) -> None:
+    """Let the arm move, and look twice.
+
+    The simulator may not hear the first commands yet, as the graph's nodes find each other one by
+    one: then the arm stands, and the executor is stopped for it. Raises `GraphError`.
+    """
+    deadline_s = time.monotonic() + START_TIMEOUT_S
+    rig.instruct(WANDER)
+    while time.monotonic() < deadline_s:
+        moved = wait_until_it_moves(rig, processes, LOOK_S)
+        rig.spin(LOOK_S)
+        if moved and wait_until_it_moves(rig, processes, LOOK_S):
+            return
+        if rig.stopped:
+            rig.reset()
+            rig.instruct(WANDER)
+    raise GraphError(f"the arm does not move: {processes.last_lines}")
 
 
 def wait_until_it_moves(rig: Rig, processes: Processes, timeout_s: float) -> bool:
