@@ -29,6 +29,8 @@ def load_from_factory(parameters: Mapping[str, Any]) -> Policy:
             device=parameters["device"],
         )
         choice.check_for_robot()  # before the weights are read
+        if parameters["compile"]:
+            raise UserError("compile: expected no planner: its numbers of samples vary")
     elif parameters["world_model"]:
         raise UserError("world_model: means nothing without a planner")
     policy = load_policy(
@@ -37,6 +39,7 @@ def load_from_factory(parameters: Mapping[str, Any]) -> Policy:
         unnorm_key=parameters["unnorm_key"] or None,
         dtype=parameters["dtype"],
         quantization=parameters["quantization"] or None,
+        compiled=parameters["compile"],
     )
     return policy if choice is None else choice.around(policy)
 

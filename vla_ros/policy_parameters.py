@@ -15,6 +15,7 @@ PARAMETERS = (
     Parameter("unnorm_key", "", "Data set whose statistics un-normalize; empty: the only one"),
     Parameter("dtype", "float32", f"What it computes in: {', '.join(DTYPES)}"),
     Parameter("quantization", "", f"Of its weights: {', '.join(QUANTIZATIONS)}; empty: none"),
+    Parameter("compile", False, "Decode faster token by token, after half a minute of compiling"),
     Parameter("cameras", [""], "Cameras to use; empty: those the policy looks at"),
     Parameter("image_size_px", 224, "Expected width and height of images; 0: any", 0, 4096),
     Parameter("least_contrast", 8.0, "Refuse darker images, of 255; 0: none", 0.0, 255.0),

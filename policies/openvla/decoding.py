@@ -17,7 +17,8 @@ from transformers import StaticCache
 from policies.openvla.attention import additive_mask, pad_prompts
 from policies.openvla.model import OpenVLA
 
-CAPACITY_STEP = 32  # caches are this much or a multiple long: few shapes, few compilations
+CAPACITY_STEP = 32  # caches are this much or a multiple long: few shapes
+COMPILED_STEP = 128  # each is compiled for
 
 
 def likeliest(logits: Tensor) -> Tensor:
@@ -54,6 +55,7 @@ class GreedyDecoder:
         self._count = count
         self._caches: dict[tuple[int, int], StaticCache] = {}  # (rows, capacity) -> cache
         self._step: Callable[..., Tensor] = self._plain_step
+        self._capacity_step = COMPILED_STEP if compiled else CAPACITY_STEP
         if compiled:
             on_gpu = next(model.parameters()).device.type == "cuda"
             self._step = torch.compile(
@@ -129,7 +131,7 @@ class GreedyDecoder:
 
     def _cache(self, rows: int, length: int) -> StaticCache:
         """An empty cache for at least `length` tokens; its memory is used again."""
-        capacity = -(-length // CAPACITY_STEP) * CAPACITY_STEP
+        capacity = -(-length // self._capacity_step) * self._capacity_step
         cache = self._caches.get((rows, capacity))
         if cache is None:
             cache = StaticCache(config=self._model.language_model.config, max_cache_len=capacity)

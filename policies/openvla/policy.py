@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +32,9 @@ from policies.openvla.state import STATE_DIM, observation_state
 from policies.openvla.statistics import ActionStatistics
 from policies.openvla.text import check_tokenizer, encode_prompt, load_tokenizer, words
 from policies.openvla.tokens import ActionTokenizer, from_unit, to_unit
+
+USUAL_LENGTH = "pick up the green cylinder and put it in the yellow bowl"
+UNSEEN_PX = 224  # of a picture that only stands for one
 
 
 class OpenVLAPolicy:
@@ -94,6 +99,31 @@ class OpenVLAPolicy:
         self.model = model
         self.config = model.config
         self._decoder = GreedyDecoder(model, self.config.numbers_per_action)
+
+    @torch.inference_mode()
+    def compile(self) -> None:
+        """Let `torch.compile` make one sequence of kernels of a decoding step: half a minute.
+
+        For sentences of usual length; one that needs a longer cache is compiled for when it comes.
+        Raises `CheckpointError` for a chunk head, which decodes nothing, and without a C++ compiler.
+        """
+        if self.model.chunk_head is not None:
+            raise CheckpointError(
+                "compile: expected a policy that answers token by token, got one with a chunk head, "
+                "which takes one pass"
+            )
+        compilers = (os.environ.get("CXX", "g++"), "clang++")
+        if not any(map(shutil.which, compilers)):
+            raise CheckpointError(
+                f"compile: expected {' or '.join(compilers)} on the PATH, got none"
+            )
+        model, size = self.model, (*[UNSEEN_PX] * 2, 3)
+        self._decoder = GreedyDecoder(model, self.config.numbers_per_action, compiled=True)
+        state = None if self.config.proprio is None else np.zeros(self.config.proprio.dim)
+        context = model.embed_context(
+            model_pixels(model, np.zeros(size, np.uint8)), model_state(model, state)
+        )
+        self._decoder.decode(context, [encode_prompt(self.tokenizer, USUAL_LENGTH)])
 
     def reset(self, seed: int | None = None) -> None:
         """Nothing is remembered between observations but what was last named."""

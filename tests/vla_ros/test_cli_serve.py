@@ -34,6 +34,8 @@ PATIENCE_S = 120
         (("--token-file", "/no/such/file"), "token: cannot read /no/such/file"),
         (("--batch", "0"), "max_batch: expected 1 or more"),
         (("--max-frame-mb", "0"), "max_frame_bytes: expected 1 or more"),
+        (("--compile",), "compile: expected a policy that answers token by token"),
+        (("--compile", "--batch", "2"), "compile: expected --batch 1, got 2"),
         (("--dtype", "float8"), "dtype: expected one of float32, bfloat16"),
     ],
 )

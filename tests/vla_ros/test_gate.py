@@ -151,6 +151,7 @@ def test_the_nodes_parameters_choose_numbers_and_weights():
         "unnorm_key": "",
         "dtype": "float32",
         "quantization": "int8",
+        "compile": False,
         "planner": "",
         "patience_s": 0.0,
         "world_model": "",

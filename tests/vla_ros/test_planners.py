@@ -189,6 +189,7 @@ def test_the_node_wraps_its_policy(monkeypatch, folder):
         ({"planner": "oracle"}, "sees the simulator's true state, which no robot has"),
         ({"planner": "icem", "world_model": "mujoco"}, "which no robot has"),
         ({"world_model": "x"}, "world_model: means nothing without a planner"),
+        ({"planner": "gate", "compile": True}, "compile: expected no planner"),
     ],
 )
 def test_a_robot_has_no_oracle(changes, message):

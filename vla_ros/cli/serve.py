@@ -42,6 +42,10 @@ def command(
     quantize: Annotated[
         str | None, typer.Option(help=f"The policy's weights: {', '.join(QUANTIZATIONS)}.")
     ] = None,
+    compiled: Annotated[
+        bool,
+        typer.Option("--compile", help="Decode token by token faster, after half a minute."),
+    ] = False,
     unnorm_key: Annotated[
         str | None, typer.Option(help="Data set whose statistics un-normalize.")
     ] = None,
@@ -78,6 +82,8 @@ def command(
     A robot uses it as `policy:=ws://HOST:PORT`; so do `vla-ros evaluate` and `vla-ros demo`. The
     policy passes its gate first. Ctrl-C ends it.
     """
+    if compiled and batch > 1:
+        raise UserError(f"compile: expected --batch 1, got {batch}: each size is compiled anew")
     if is_remote(policy):
         raise UserError(f"policy: expected one that this machine computes, got {policy!r}")
     settings = ServerSettings(
@@ -98,7 +104,7 @@ def command(
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("policies.serving").setLevel(logging.DEBUG if verbose else logging.INFO)
     console.print(f"Loading {policy} on {device}", style="dim")
-    loaded = load_policy(policy, device, unnorm_key, dtype, quantize)
+    loaded = load_policy(policy, device, unnorm_key, dtype, quantize, compiled)
     check_policy(loaded)
     server = PolicyServer(loaded, settings)
     if settings.token and not certificate and is_exposed(host):
