@@ -105,18 +105,16 @@ class OpenVLAPolicy:
         """Let `torch.compile` make one sequence of kernels of a decoding step: half a minute.
 
         For sentences of usual length; one that needs a longer cache is compiled for when it comes.
-        Raises `CheckpointError` for a chunk head, which decodes nothing, and without a C++ compiler.
+        Raises `CheckpointError` for a chunk head, which decodes nothing, or without a compiler.
         """
         if self.model.chunk_head is not None:
             raise CheckpointError(
-                "compile: expected a policy that answers token by token, got one with a chunk head, "
-                "which takes one pass"
+                "compile: expected a policy that answers token by token, got one with a chunk "
+                "head, which takes one pass"
             )
-        compilers = (os.environ.get("CXX", "g++"), "clang++")
-        if not any(map(shutil.which, compilers)):
-            raise CheckpointError(
-                f"compile: expected {' or '.join(compilers)} on the PATH, got none"
-            )
+        compiler = os.environ.get("CXX", "g++")
+        if not (shutil.which(compiler) or shutil.which("clang++")):
+            raise CheckpointError(f"compile: expected {compiler} or clang++ on the PATH, got none")
         model, size = self.model, (*[UNSEEN_PX] * 2, 3)
         self._decoder = GreedyDecoder(model, self.config.numbers_per_action, compiled=True)
         state = None if self.config.proprio is None else np.zeros(self.config.proprio.dim)

@@ -1,4 +1,4 @@
-"""`torch.compile` of a decoding step, as `vla-ros serve --compile` and the node's `compile` choose."""
+"""`torch.compile` of a decoding step: `vla-ros serve --compile`, `compile` of `policy_node`."""
 
 import gymnasium
 import numpy as np
