@@ -40,8 +40,11 @@ class Timeouts:
 
 LONGEST_REASON = 500  # characters, whatever a library or a sender has to say
 PRESS_NS = 1_000_000_000  # between two presses of a button that people press
+SOON_S = 2.0  # who waits longer is told
 STARTED, RESET = "started", "reset"  # after which it waits for an instruction
 ALONE = "the other executor has gone"  # likewise
+ELSEWHERE = "joint states came back elsewhere"  # likewise
+GOES_ON = "; it may still go, slowly, to where it was measured: only the robot's own stop ends that"
 STOOD = "the arm stood still though told to move (a stop of its own? an obstacle?)"
 GO_ON = "call /executor/reset to go on"
 EMERGENCY = f"emergency stop; {GO_ON}"
@@ -251,6 +254,9 @@ class Execution:
                 raise ActionError(self._too_old(age_ns))
             resting = self.state is not State.MOVING
             if resting and (self.command.end_ns > now_ns or self._motions.settles(now_ns)):
+                left_s = max(0, self.command.end_ns - now_ns) / 1e9
+                if left_s > SOON_S:
+                    self.reason = f"on its way to where it is held: {left_s:.0f} s left"
                 return  # it comes to rest first, and then begins softly
             if resting and self._motions.must_take_over(joints):
                 self._take_over(joints, now_ns)
@@ -452,14 +458,24 @@ class Execution:
         self._hold_pending = False
         if self.state is State.WAITING:
             self.state, self.reason = State.HOLDING, "joint states are back"
+            if self._came_back_elsewhere(joints):  # a driver started anew may have a default pose
+                self.wait_for_instruction(now_ns, ELSEWHERE)
         if self._motions.stops_anywhere(now_ns) and self._stays(joints):
             self._brake(now_ns)
             return
+        if self._motions.creeps(now_ns) and not self._motions.stops_anywhere(now_ns):
+            self.reason += GOES_ON
         # Stopped on its way to the measured joints it stays, and these are not held twice.
         settles = not (self._motions.creeps(now_ns) or self._motions.stands(now_ns))
         trajectory = self._motions.to_rest_in_time(joints, now_ns)
         self._settle_at_ns = trajectory.end_ns + self._pace.settle_ns if settles else None
         self._hold_along(trajectory)
+
+    def _came_back_elsewhere(self, joints: NDArray) -> bool:
+        """Whether nobody saw how the arm got far from its command."""
+        if self.command.running is None or self._motions.follows(joints):
+            return False
+        return self._joints.leapt and not self._joints.lies
 
     def _settle(self, now_ns: int) -> None:
         """The arm has come to rest: hold where it is measured, if that is not what it was told."""

@@ -20,6 +20,7 @@ WINDOW_NS = 100_000_000
 MARGIN_RAD = 0.1  # on top of what the arm can have moved
 LEAP_WORKING_NS = 2_000_000_000
 LEAP_RESTING_NS = 100_000_000
+STAYS_RAD = 0.02  # further, an arm was moved since its joint states leapt
 BEYOND_RAD = 0.05  # its range, a joint may be measured: noise, and what a calibration is off
 
 
@@ -50,6 +51,7 @@ class _Doubt:
     patience_ns: int
     last_ns: int
     positions: NDArray[np.float64]
+    paused: bool  # before the first of them
 
 
 class JointWatch:
@@ -67,10 +69,11 @@ class JointWatch:
         self._timeout_ns = timeout_ns
         self._known: tuple[int, NDArray[np.float64]] | None = None  # (arrival [ns], (n,) [rad])
         self._doubt: _Doubt | None = None
+        self._changed_ns = 0  # when what is known was last another: a driver may repeat itself
         self.stamp_ns = 0  # of the state that is known
         self._before: tuple[int, NDArray[np.float64]] | None = None  # (stamp [ns], (n,) [rad])
         self.leapt = False  # to what is known, since a motion was last made from what is
-        self.lies = False  # and did so in a stream without a pause, as no arm can
+        self._lie: NDArray[np.float64] | None = None  # where to, in a stream without a pause
         self.turning = False  # whether the arm moved within the last `WINDOW_NS`
         self.problem = ""
 
@@ -96,7 +99,10 @@ class JointWatch:
         self._look_whether_it_turns(positions, stamp_ns)
         if leaps:
             assert self._known is not None and self._doubt is not None
-            self.leapt, self.lies = True, self._doubt.since_ns - self._known[0] <= self._timeout_ns
+            self.leapt = True
+            self._lie = None if self._doubt.paused else positions
+        if self._known is None or np.any(positions != self._known[1]):
+            self._changed_ns = now_ns
         self._known, self._doubt, self.problem = (now_ns, positions), None, ""
         self.stamp_ns = stamp_ns
         return True
@@ -107,9 +113,16 @@ class JointWatch:
             return None
         return self._known[1]
 
+    @property
+    def lies(self) -> bool:
+        """Whether it leapt as no arm can to where it is, and has stayed there since."""
+        if self._lie is None or self._known is None:
+            return False
+        return bool(np.abs(self._known[1] - self._lie).max() <= STAYS_RAD)
+
     def trust(self) -> None:
         """A motion begins at what is known: where it came from counts no more."""
-        self.leapt = self.lies = False
+        self.leapt, self._lie = False, None
 
     def forget(self) -> None:
         """The clock was set: nothing is known of when anything was."""
@@ -138,7 +151,9 @@ class JointWatch:
         doubt = self._doubt
         if doubt is None or not self._follows(positions, now_ns, doubt.last_ns, doubt.positions):
             patience_ns = LEAP_WORKING_NS if working else LEAP_RESTING_NS
-            self._doubt = _Doubt(now_ns, patience_ns, now_ns, positions)
+            last_ns = self._changed_ns if doubt is None else doubt.last_ns
+            paused = now_ns - last_ns > self._timeout_ns or (doubt is not None and doubt.paused)
+            self._doubt = _Doubt(now_ns, patience_ns, now_ns, positions, paused)
             return False
-        self._doubt = _Doubt(doubt.since_ns, doubt.patience_ns, now_ns, positions)
+        self._doubt = _Doubt(doubt.since_ns, doubt.patience_ns, now_ns, positions, doubt.paused)
         return now_ns - doubt.since_ns >= doubt.patience_ns

@@ -199,7 +199,7 @@ class Motions:
             way = shaping.creeping(Phase.at_rest(begin), end, 0, slow)
             found = tool_violations(way, self._limits, self._body)
             if found:
-                return round(least_ns / (0.95 * min(each.slower for each in found)))
+                return round(way.unsent_ns / (0.95 * min(each.slower for each in found)))
         return least_ns
 
     def _within_range(self, joints: NDArray) -> NDArray[np.float64]:
@@ -212,11 +212,11 @@ class Motions:
     def brake(self, now_ns: int) -> Trajectory | None:
         """To rest from what is commanded, wherever the arm is; None: it rests."""
         running = self.command.running
-        if running is None or not running.known:
+        if running is None or not self.stops_anywhere(now_ns):
             return None
         phase = self.command.at(now_ns)
         if phase.resting:
-            if running.end_ns <= now_ns or not running.velocities.any():
+            if running.end_ns <= now_ns:
                 return None
             # What was sent has yet to begin, or comes to its end.
             return shaping.standing(phase.positions, now_ns, max(0, running.start_ns - now_ns))
@@ -245,7 +245,14 @@ class Motions:
     def stops_anywhere(self, now_ns: int) -> bool:
         """Whether it is known where the controller is, so that it can be told to stop there."""
         running = self.command.running
-        return running is not None and (running.known or not running.creeps(now_ns))
+        if running is None or running.known or not running.creeps(now_ns):
+            return running is not None
+        joints = self._watch.fresh(now_ns)
+        if joints is None:
+            return False
+        gap_rad = self._gap_rad(joints).max()  # seen on its way, it is where the model is
+        left_rad = np.abs(joints - running.positions[-1]).max()
+        return bool(gap_rad <= self._near_rad and 2 * gap_rad < left_rad)
 
     def stands(self, now_ns: int) -> bool:
         """Whether the arm's last motion is over, and it turns no more."""

@@ -44,8 +44,8 @@ def make_node(own_domain):
         yield lambda: domain.keep(Timeless())
 
 
-def tell(node):
-    """Joint states and a chunk; the fingers close at its fourth pose."""
+def tell(node, way_m=(0.0, -0.01, 0.01)):
+    """Joint states and a chunk of steps of `way_m`; the fingers close at its fourth pose."""
     home = FR3.arm.home_rad
     names = (*FR3.joint_names, *FR3.gripper.joints)
     values = np.append(home, [FR3.gripper.opened] * 2)
@@ -54,7 +54,7 @@ def tell(node):
     chunk = PoseChunk(
         node._now_ns() - 20 * MS,
         np.arange(1, 5) * 100 * MS,
-        tool + np.outer(np.arange(1, 5), [0.0, -0.01, 0.01]),
+        tool + np.outer(np.arange(1, 5), way_m),
         np.tile(rotation.as_quat(scalar_first=True), (4, 1)),
         np.array([1.0, 1.0, 1.0, 0.0]),
     )
@@ -95,6 +95,21 @@ def test_an_emergency_stop_takes_back_what_the_fingers_have_still_to_do(moving):
     moving.time_ns += 1000 * MS
     stop(moving)
     assert len(moving._gripper_command.sent) == 2
+
+
+def test_a_stop_without_joint_states_takes_it_back_where_only_fingers_move(make_node):
+    node = make_node()
+    node.time_ns += 600 * MS
+    node._execution.on_instruction("go", node._now_ns())
+    node.time_ns += 100 * MS
+    node._arm_command, node._gripper_command = Recorder(), Recorder()
+    tell(node, (0.0, 0.0, 0.0))
+    (motion,) = node._gripper_command.sent
+    assert opening(motion.points[-1]) == 0.0
+    node.time_ns += 250 * MS  # joint states are missing, and the fingers have still to close
+    stop(node)
+    held = [opening(point) for point in node._gripper_command.sent[-1].points]
+    assert held == [pytest.approx(0.7)]  # as far as they had been told by then
 
 
 @pytest.mark.parametrize("step_s", [-1, 10, -3600])
