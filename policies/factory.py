@@ -79,13 +79,11 @@ def load_policy(
     if is_remote(name_or_path):
         return _remote(name_or_path, unnorm_key, dtype, quantization, compiled)
     folder = policy_folder(name_or_path)
-    _check_numbers(folder, dtype, quantization)
+    _check_numbers(folder, dtype, quantization, compiled)
     import torch
 
     check_device(device)
     if checkpoint_kind(folder) == "lerobot":
-        if compiled:
-            raise CheckpointError("compile: only OpenVLA's decoding can be compiled")
         from policies.lerobot_adapter.policy import LeRobotPolicy
 
         return LeRobotPolicy(folder, device, unnorm_key)
@@ -127,8 +125,10 @@ def check_policy(
         plan_model(folder)
 
 
-def _check_numbers(folder: Path, dtype: str, quantization: str | None) -> None:
-    """What a policy computes in, and holds its weights in."""
+def _check_numbers(
+    folder: Path, dtype: str, quantization: str | None, compiled: bool = False
+) -> None:
+    """What a policy computes in, holds its weights in, and whether it can be compiled."""
     if dtype not in DTYPES:
         raise CheckpointError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
     if dtype != DTYPES[0] and checkpoint_kind(folder) == "lerobot":
@@ -142,6 +142,8 @@ def _check_numbers(folder: Path, dtype: str, quantization: str | None) -> None:
         )
     if quantization is not None and checkpoint_kind(folder) == "lerobot":
         raise CheckpointError("quantize: only OpenVLA's networks can be quantized")
+    if compiled and checkpoint_kind(folder) == "lerobot":
+        raise CheckpointError("compile: only OpenVLA's decoding can be compiled")
 
 
 def _remote(

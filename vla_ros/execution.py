@@ -460,10 +460,11 @@ class Execution:
             self.state, self.reason = State.HOLDING, "joint states are back"
             if self._came_back_elsewhere(joints):  # a driver started anew may have a default pose
                 self.wait_for_instruction(now_ns, ELSEWHERE)
-        if self._motions.stops_anywhere(now_ns) and self._stays(joints):
-            self._brake(now_ns)
-            return
-        if self._motions.creeps(now_ns) and not self._motions.stops_anywhere(now_ns):
+        if self._motions.stops_anywhere(now_ns):
+            if self._stays(joints):
+                self._brake(now_ns)
+                return
+        elif self._motions.creeps(now_ns):
             self.reason += GOES_ON
         # Stopped on its way to the measured joints it stays, and these are not held twice.
         settles = not (self._motions.creeps(now_ns) or self._motions.stands(now_ns))
@@ -494,8 +495,8 @@ class Execution:
         states that leapt may lie. One that something holds up did not leap: its command comes
         to it, or it would press on, and leap when it is let go.
         """
-        idle = not self._instruction or bool(self._waits_since or self._forbidden)
-        stopped = self.state is State.STOPPED or idle
+        at_work = self._instruction and not (self._waits_since or self._forbidden)
+        stopped = self.state is State.STOPPED or not at_work
         if not (stopped and self._joints.leapt) or self.command.running is None:
             return False
         if self._motions.follows(joints):

@@ -15,6 +15,12 @@ def test_a_chunk_head_has_no_steps_to_compile():
         load_policy("openvla-mini-oft", compiled=True)
 
 
+def test_lerobots_policies_are_not_compiled(tmp_path):
+    (tmp_path / "config.json").write_text('{"type": "act"}')
+    with pytest.raises(CheckpointError, match="compile: only OpenVLA's decoding can be compiled"):
+        load_policy(str(tmp_path), compiled=True)
+
+
 def test_a_compiler_is_needed(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setenv("CXX", "c++-of-mine")

@@ -166,15 +166,21 @@ def test_a_stop_on_the_slow_way_to_the_measured_joints_brakes_there(stop, blind)
     stops_on_its_way(arm, stop, blind, arm.measured)
 
 
-def held_up(stop):
-    """Something held it up in motion; it was stopped, and its command is on the way to the arm."""
+def strays(ms):
+    """Something holds it up in motion; its command goes on for so long. And where it is stuck."""
     arm = Arm(Pace(soft_start_s=0.0))
     arm.begin()
     arm.chunk([TOOL + [0, 0.08 * i, 0] for i in range(1, 5)])
     arm.step(250)
     stuck = arm.at
     arm.measured = lambda _: stuck
-    arm.step(150)
+    arm.step(ms)
+    return arm, stuck
+
+
+def held_up(stop):
+    """It strayed and was stopped, and its command is on the way to the arm."""
+    arm, stuck = strays(150)
     STOPS[stop](arm.execution, arm.now)
     for _ in range(1000):
         if arm.execution.command.running.creeps(arm.now):
@@ -515,14 +521,7 @@ def test_an_arm_that_sags_begins_its_first_motion_at_its_command(sag_rad):
 
 @pytest.mark.parametrize("stop", ["emergency", "chunk"])
 def test_an_arm_that_strays_in_motion_is_braked_within_the_limits(stop):
-    """Something holds it up; the command goes on until that is noticed."""
-    arm = Arm(Pace(soft_start_s=0.0))
-    arm.begin()
-    arm.chunk([TOOL + [0, 0.08 * i, 0] for i in range(1, 5)])
-    arm.step(250)
-    stuck = arm.at
-    arm.measured = lambda _: stuck
-    arm.step(240)
+    arm, stuck = strays(240)
     gap = np.abs(arm.at - stuck).max()
     begun = len(arm.path)
     assert gap > 0.2 and np.abs(arm.path[-1] - arm.path[-2]).max() > 1e-3

@@ -63,14 +63,18 @@ def tell(node, way_m=(0.0, -0.01, 0.01)):
     node._on_poses(poses)
 
 
-@pytest.fixture
-def moving(make_node):
-    node = make_node()
+def set_to_work(node, *way_m):
     node.time_ns += 600 * MS
     node._execution.on_instruction("go", node._now_ns())
     node.time_ns += 100 * MS
     node._arm_command, node._gripper_command = Recorder(), Recorder()
-    tell(node)
+    tell(node, *way_m)
+
+
+@pytest.fixture
+def moving(make_node):
+    node = make_node()
+    set_to_work(node)
     assert node._execution.state.value == "moving", node._execution.reason
     return node
 
@@ -99,11 +103,7 @@ def test_an_emergency_stop_takes_back_what_the_fingers_have_still_to_do(moving):
 
 def test_a_stop_without_joint_states_takes_it_back_where_only_fingers_move(make_node):
     node = make_node()
-    node.time_ns += 600 * MS
-    node._execution.on_instruction("go", node._now_ns())
-    node.time_ns += 100 * MS
-    node._arm_command, node._gripper_command = Recorder(), Recorder()
-    tell(node, (0.0, 0.0, 0.0))
+    set_to_work(node, (0.0, 0.0, 0.0))
     (motion,) = node._gripper_command.sent
     assert opening(motion.points[-1]) == 0.0
     node.time_ns += 250 * MS  # joint states are missing, and the fingers have still to close
