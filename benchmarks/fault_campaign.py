@@ -82,7 +82,9 @@ def main(
     console.print(table(rows))
     console.print(
         f"{summary['faults']} faults of {summary['kinds']} kinds, {summary['commands']} commands: "
-        f"{summary['violations']} beyond a limit; hold {summary['hold_ms_p99'] or 0:.0f} ms (p99); "
+        f"{summary['violations']} beyond a limit; hold {summary['hold_ms_p99'] or 0:.0f} ms (p99), "
+        f"{summary['holds_within_goal']} of {summary['holds']} within "
+        f"{summary['hold_goal_ms']:.0f} ms; "
         f"{summary['not_held']} did not hold, {summary['not_recovered']} did not recover"
     )
     write_result(json_file, summary)

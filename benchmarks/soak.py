@@ -34,7 +34,7 @@ from rich.table import Table
 
 from vla_ros.cli._output import check_writable, write_result
 from vla_ros.errors import UserError
-from vla_ros.faults.campaign import GraphError, running_graph, wait_until_it_moves
+from vla_ros.faults.campaign import GraphError, get_moving, running_graph
 from vla_ros.faults.rig import Rig
 from vla_ros.faults.trend import FLAT, Trend, compare_pairs, fit
 from vla_ros.processes import Processes
@@ -170,8 +170,7 @@ def compare_with_fresh(
                     latency_ms, beyond = measure_fresh(rate_hz, record.failures)
                 record.fresh_ms.append(latency_ms)
             else:
-                if not wait_until_it_moves(rig, processes, START_S):
-                    raise GraphError("the arm does not move again after a pause")
+                get_moving(rig, processes, START_S)
                 latency_ms, beyond = latency_of(rig, processes)
                 record.aged_ms.append(latency_ms)
             record.violations += beyond

@@ -124,6 +124,18 @@ def test_openvla_trains_from_the_shipped_checkpoint_and_its_folder_opens_everywh
     assert "step:3 " in resumed
 
 
+def test_a_chunk_head_trains_on_what_follows_each_frame(dataset, tmp_path):
+    """The dataset has disturbed steps, as `collect` makes them: those are no labels."""
+    folder = train(
+        dataset, tmp_path / "run", "--policy.type=openvla", "--policy.checkpoint=openvla-mini-oft",
+        OUR_POLICY,
+    )  # fmt: skip
+    policy, before = (load_policy(str(each)) for each in (folder, "openvla-mini-oft"))
+    assert policy.config.chunk == before.config.chunk  # type: ignore[attr-defined]
+    heads = [each.model.chunk_head.state_dict() for each in (policy, before)]  # type: ignore[attr-defined]
+    assert any(not heads[0][name].equal(heads[1][name]) for name in heads[0])
+
+
 def test_openvla_begins_anew_for_a_dataset(dataset, tmp_path):
     folder = train(dataset, tmp_path / "run", "--policy.type=openvla", OUR_POLICY)
     config = load_policy(str(folder)).config  # type: ignore[attr-defined]

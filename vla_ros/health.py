@@ -17,6 +17,7 @@ HELLO_TIMEOUT_S = 20.0
 CAMERA_DURATION_S = 5.0
 LEAST_RECEIVED = 0.9  # share of the images
 SETUP = "run `make setup`"
+DEFAULT_ROBOT = "fr3"
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,9 @@ def check_torch() -> Result:
     return Result(True, f"torch {torch.__version__}; {where}", figures={"gpus": gpus})
 
 
-def check_checkpoint(policy_name: str, device: str) -> Result:
+def check_checkpoint(
+    policy_name: str, device: str, robot_name: str = DEFAULT_ROBOT, description: str = ""
+) -> Result:
     """The policy loads, may move the robot, and acts on a picture from the simulator."""
     import gymnasium
 
@@ -130,18 +133,28 @@ def check_checkpoint(policy_name: str, device: str) -> Result:
     from policies.factory import load_policy
     from policies.interface import SelfChecking
     from sim.env import to_observation
-    from vla_ros.limits import FR3_LIMITS
+    from vla_ros.robots import RobotError, load_robot
 
+    try:
+        robot = load_robot(robot_name, description)
+    except RobotError as error:
+        raise CheckFailed(str(error), "check --robot and --description") from error
     start_s = time.perf_counter()
     try:
         policy = load_policy(policy_name, device=device)
-        if isinstance(policy, SelfChecking):
-            policy.check_fit(FR3_LIMITS.tool)
     except Exception as error:
         text = " ".join(str(error).split())
         raise CheckFailed(
             f"{policy_name}: {text}",
             "check the name or folder; for the one that ships here: git checkout -- policies",
+        ) from error
+    try:
+        if isinstance(policy, SelfChecking):
+            policy.check_fit(robot.limits.tool)
+    except Exception as error:
+        raise CheckFailed(
+            f"{policy_name} on {robot.name}: {' '.join(str(error).split())}",
+            "choose another policy, or train one for this robot: vla-ros finetune",
         ) from error
     load_s = time.perf_counter() - start_s
     environment = gymnasium.make("VlaRos/Lift-v0")
@@ -153,7 +166,8 @@ def check_checkpoint(policy_name: str, device: str) -> Result:
     start_s = time.perf_counter()
     chunk = policy.predict_chunk(observation)
     act_ms = (time.perf_counter() - start_s) * 1e3
-    text = f"{policy.name} loads in {load_s:.1f} s and acts in {act_ms:.0f} ms on {device}"
+    fits = f"fits {robot.name}, " if isinstance(policy, SelfChecking) else ""
+    text = f"{policy.name} {fits}loads in {load_s:.1f} s and acts in {act_ms:.0f} ms on {device}"
     figures = {"load_s": load_s, "act_ms": act_ms, "actions": len(chunk.actions)}
     return Result(True, text, figures=figures)
 

@@ -1,1 +1,1 @@
-"""Any LeRobot checkpoint (ACT, Diffusion, SmolVLA, ...) as one of our policies."""
+"""LeRobot's checkpoints (ACT, Diffusion, ...) as policies of ours; refusals: docs/lerobot.md."""

@@ -10,8 +10,9 @@ from lerobot.configs import NormalizationMode, PolicyFeature, PreTrainedConfig
 from lerobot.optim import AdamWConfig, CosineDecayWithWarmupSchedulerConfig
 from lerobot.utils.constants import ACTION, OBS_IMAGES, OBS_STATE
 
+from policies.factory import policy_folder
 from policies.interface import ACTION_DIM
-from policies.openvla.config import CheckpointError
+from policies.openvla.config import CheckpointError, read_config
 from policies.openvla.state import DATASET_STATE_NAMES
 
 PREPROCESSOR = "policy_preprocessor.json"
@@ -119,7 +120,17 @@ class OpenVLALeRobotConfig(PreTrainedConfig):
 
     @property
     def action_delta_indices(self) -> list[int]:
-        return [0]
+        """Which actions LeRobot's dataset gives with a frame: as many as a chunk head answers."""
+        return list(range(self.chunk_length))
+
+    @property
+    def chunk_length(self) -> int:
+        """Actions that the network answers at once. Raises `CheckpointError` for `checkpoint`s that
+        cannot be read."""
+        if not self.openvla and self.checkpoint:
+            chunk = read_config(policy_folder(self.checkpoint)).chunk
+            return chunk.length if chunk else 1
+        return int((self.openvla.get("chunk") or {"length": 1})["length"])
 
     @property
     def reward_delta_indices(self) -> None:

@@ -16,6 +16,7 @@ from policies.training.demonstrations import GOAL, TARGET
 from policies.training.examples import Examples
 
 Batch = dict[str, Any]
+PADDED = f"{ACTION}_is_pad"
 AXES = ("x", "y", "z")
 NO_STATE = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)  # as `DATASET_STATE_NAMES`; nobody reads it
 
@@ -60,15 +61,25 @@ def to_examples(
     image_size_px: int,
     grounding_names: tuple[str, ...] = (),
     with_state: bool = True,
+    unforeseen: NDArray[np.bool_] | None = None,
 ) -> Examples:
     """The rows of a training batch, one instruction each.
 
+    Of several actions a frame (`action`: (b, k, 7)) those behind the episode's end are unknown:
+    LeRobot repeats the last one there, and says so (`action_is_pad`: (b, k)). So are those that
+    `unforeseen` (dataset's rows, k) names for the row's `index`.
     `grounding_names`: what the model names before the action (`target_x`, `goal_y`, ...); known
     where the dataset has the column, not supervised elsewhere.
     """
     images = [resize(image, image_size_px) for image in to_images(batch[image_key])]
     states = to_states(batch, len(images), with_state)
     actions = batch[ACTION].detach().float().cpu().numpy().reshape(len(images), -1, ACTION_DIM)
+    later = None
+    if actions.shape[1] > 1:
+        unknown = batch[PADDED].detach().cpu().numpy().reshape(len(images), -1)
+        if unforeseen is not None:
+            unknown = unknown | unforeseen[batch["index"].detach().cpu().numpy().reshape(-1)]
+        later = np.where(unknown[..., None], np.float32(np.nan), actions)[:, None, 1:]
     named = [_position(batch, name, len(images)) for name in grounding_names]
     grounding = np.stack(named, axis=1) if named else np.zeros((len(images), 0), np.float32)
     return Examples(
@@ -77,6 +88,7 @@ def to_examples(
         instructions=[[text] for text in batch["task"]],
         grounding=grounding[:, None],
         actions=actions[:, :1],
+        later_actions=later,
     )
 
 

@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pyarrow.parquet
 import torch
 from lerobot.utils.constants import ACTION, OBS_STATE
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
 from policies.factory import policy_folder
@@ -17,6 +19,7 @@ from policies.openvla.config import CheckpointError
 from policies.openvla.model import OpenVLA
 from policies.openvla.state import DATASET_STATE_NAMES, state_vector
 from policies.openvla.text import load_tokenizer
+from policies.training.demonstrations import EXECUTED, later_actions
 from policies.training.examples import Examples
 from policies.training.initial import fit_tokenizer, fresh_model, mini_config, words_of
 
@@ -72,6 +75,32 @@ def from_dataset(dataset_meta: Any, camera: str) -> Parts:
         instruction_words=words_of(texts),
     )
     return fresh_model(config, torch.initial_seed()), fit_tokenizer(texts)
+
+
+def unforeseen(dataset_meta: Any, chunk_length: int) -> NDArray[np.bool_] | None:
+    """(n, chunk_length): which of the actions from a frame on nobody could foresee there.
+
+    Where the arm was told other things than its label (`executed_action`), what follows answers a
+    disturbance: `vla-ros train` leaves it out of a chunk, and so does this. By the column `index`.
+    None for a dataset that does not tell, or has none.
+    """
+    if EXECUTED not in dataset_meta.features or chunk_length == 1:
+        return None
+    tables = [
+        pyarrow.parquet.read_table(file, columns=["index", "episode_index", ACTION, EXECUTED])
+        for file in sorted((dataset_meta.root / "data").rglob("*.parquet"))
+    ]
+    table = pyarrow.concat_tables(tables).sort_by("index")
+    action, executed = (np.stack(table[key].to_numpy()) for key in (ACTION, EXECUTED))
+    followed = np.all(np.abs(executed - action) < 1e-6, axis=1)
+    if followed.all():
+        return None
+    index, episode = (table[key].to_numpy() for key in ("index", "episode_index"))
+    if not np.array_equal(index, np.arange(len(index))):
+        raise CheckpointError(f"{dataset_meta.root}: index: expected 0 to {len(index) - 1}")
+    starts = np.flatnonzero(np.diff(episode, prepend=-1))
+    later = later_actions(action, followed, starts, chunk_length)
+    return np.concatenate([np.zeros((len(index), 1), bool), np.isnan(later).any(2)], axis=1)
 
 
 def instructions(dataset_meta: Any) -> list[str]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from policies.interface import ACTION_DIM
 from policies.lerobot_plugin.configuration_openvla import OpenVLALeRobotConfig
 from policies.lerobot_plugin.convert import Batch, to_examples, to_observations
-from policies.lerobot_plugin.initial import Parts, from_checkpoint, from_dataset
+from policies.lerobot_plugin.initial import Parts, from_checkpoint, from_dataset, unforeseen
 from policies.openvla.checkpoint import load_model, save_checkpoint
 from policies.openvla.config import CheckpointError, OpenVLAConfig
 from policies.openvla.policy import OpenVLAPolicy
@@ -59,14 +59,15 @@ class OpenVLALeRobotPolicy(PreTrainedPolicy):
             )
         self.model, self.tokenizer = parts
         self.model.config = with_one_statistics(self.model.config, config.unnorm_key)
-        if dataset_meta is not None:
-            check_trains(self.model.config)
         config.openvla = self.model.config.to_dict()
         config.camera = self.model.config.camera
         config.validate_features()
         self._queue: deque[Tensor] = deque()
         self._actor: tuple[torch.device, OpenVLAPolicy] | None = None
         self._learner: list[Learner] = []  # a list: its parameters are those of `model`
+        self._unforeseen = None  # (n, k): which actions of a dataset's chunks are no labels
+        if dataset_meta is not None:
+            self._unforeseen = unforeseen(dataset_meta, config.chunk_length)
 
     # --- training ---------------------------------------------------------------------------
 
@@ -79,15 +80,20 @@ class OpenVLALeRobotPolicy(PreTrainedPolicy):
         """Next-token loss over the numbers of a batch, and its parts.
 
         Cross-entropy of the tokens that name the action (before them, for models with grounding,
-        where things are), teacher forcing. Noise and augmentation follow torch's seed.
+        where things are), teacher forcing; for chunk heads L1 over the chunk's numbers. Noise and
+        augmentation follow torch's seed.
         """
         config = self.config
         model = self.model.config
-        check_trains(model)
         learner = self._objective()
         names = model.grounding.names if model.grounding else ()
         examples = to_examples(
-            batch, config.image_key, model.image_sizes[0], names, config.with_state
+            batch,
+            config.image_key,
+            model.image_sizes[0],
+            names,
+            config.with_state,
+            self._unforeseen,
         )
         rng = np.random.default_rng(int(torch.randint(2**31, (1,))))
         rows = np.arange(len(examples))
@@ -194,13 +200,3 @@ def with_one_statistics(config: OpenVLAConfig, unnorm_key: str | None) -> OpenVL
     """
     key = ActionStatistics.from_norm_stats(config.norm_stats, unnorm_key, ACTION_DIM).key
     return replace(config, norm_stats={key: config.norm_stats[key]})
-
-
-def check_trains(config: OpenVLAConfig) -> None:
-    """Refuse a chunk head: here a frame comes with one action, and those after it would drift."""
-    if config.chunk is not None:
-        raise CheckpointError(
-            "openvla: expected a model that decodes token by token, such as openvla-mini; this one "
-            f"has a head for {config.chunk.length} actions at once, which lerobot-train cannot "
-            "train: use `vla-ros finetune` or `vla-ros train --initial`"
-        )

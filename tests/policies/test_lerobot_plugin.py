@@ -6,6 +6,8 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,7 +17,8 @@ from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 
 from policies.factory import checkpoint_kind, load_policy
 from policies.lerobot_plugin.configuration_openvla import OpenVLALeRobotConfig
-from policies.lerobot_plugin.convert import to_images, to_observations
+from policies.lerobot_plugin.convert import to_examples, to_images, to_observations
+from policies.lerobot_plugin.initial import unforeseen
 from policies.lerobot_plugin.modeling_openvla import OpenVLALeRobotPolicy
 from policies.openvla.checkpoint import save_checkpoint
 from policies.openvla.config import CheckpointError, ChunkConfig
@@ -25,6 +28,7 @@ from policies.openvla.text import encode_prompt
 from policies.openvla.tokens import ActionTokenizer, to_unit
 from policies.training.initial import fresh_model
 from policies.training.losses import number_targets
+from policies.training.objective import L1_WEIGHT
 
 FRONT = "observation.images.front"
 
@@ -247,23 +251,73 @@ def test_which_statistics_is_asked_when_it_opens(published, key, message):
         OpenVLALeRobotPolicy(config)
 
 
-def test_a_chunk_head_acts_but_is_not_trained_here(tmp_path, tiny_config, tiny_tokenizer, batch):
-    """A frame comes with one action: those after it would have no label, and drift."""
-    chunked = replace(tiny_config, chunk=ChunkConfig(4))
+@pytest.fixture
+def chunked(tmp_path, tiny_config, tiny_tokenizer) -> OpenVLALeRobotConfig:
+    """Of a model with a head for four actions."""
+    config = replace(tiny_config, chunk=ChunkConfig(4))
     folder = tmp_path / "chunked"
-    save_checkpoint(folder, fresh_model(chunked, seed=0).eval(), chunked, tiny_tokenizer)
-    config = OpenVLALeRobotConfig(device="cpu", checkpoint=str(folder), **features())
-    policy = OpenVLALeRobotPolicy(config).eval()
-    assert policy.predict_action_chunk(dict(batch)).shape == (3, 4, 7)
-    refused = "expected a model that decodes token by token.* 4 actions at once.*vla-ros finetune"
-    with pytest.raises(CheckpointError, match=refused):
-        policy.train()(batch)
-    policy.save_pretrained(tmp_path / "saved")
-    dataset = SimpleNamespace(tasks=SimpleNamespace(index=["push"]), fps=10)
-    with pytest.raises(CheckpointError, match=refused):  # before a step is done
-        OpenVLALeRobotPolicy(config, dataset_meta=dataset)
-    with pytest.raises(CheckpointError, match=refused):
-        OpenVLALeRobotPolicy.from_pretrained(tmp_path / "saved", dataset_meta=dataset)
+    save_checkpoint(folder, fresh_model(config, seed=0).eval(), config, tiny_tokenizer)
+    return OpenVLALeRobotConfig(device="cpu", checkpoint=str(folder), augment=False, **features())
+
+
+@pytest.fixture
+def chunks(batch) -> dict:
+    """A batch with four actions a row; the last row's episode ends after two."""
+    actions = np.random.default_rng(2).uniform(-0.04, 0.04, size=(3, 4, 7))
+    padded = torch.zeros(3, 4, dtype=torch.bool)
+    padded[2, 2:] = True
+    known = {"action": torch.from_numpy(actions).float(), "action_is_pad": padded}
+    return batch | known | {"index": torch.tensor([0, 1, 4])}
+
+
+def test_a_chunk_head_gets_as_many_actions_as_it_answers(chunked, policy, chunks, tmp_path):
+    assert policy.config.action_delta_indices == [0]
+    assert chunked.action_delta_indices == [0, 1, 2, 3]  # before there is a network
+    made = OpenVLALeRobotPolicy(chunked).eval()
+    assert made.predict_action_chunk(dict(chunks)).shape == (3, 4, 7)
+    made.save_pretrained(tmp_path / "saved")
+    assert PreTrainedConfig.from_pretrained(tmp_path / "saved").action_delta_indices == [0, 1, 2, 3]
+
+
+def test_the_loss_of_a_chunk_head_is_l1_of_all_that_is_known(chunked, chunks):
+    """Against a calculation from its own answers. What is unknown may be anything."""
+    made = OpenVLALeRobotPolicy(chunked).eval()
+    loss, figures = made(chunks)
+    actor = made._act()
+    wanted = actor.statistics.normalize(chunks["action"].double().numpy())
+    answers = actor._predict(to_observations(chunks, "front", FRONT))[:, -28:].reshape(3, 4, 7)
+    known = ~chunks["action_is_pad"].numpy()[..., None]
+    mean = (np.abs(answers - wanted) * known).sum(0) / known.sum(0)
+    assert figures["action"] == pytest.approx(L1_WEIGHT * mean.mean(), rel=1e-4)
+    changed = dict(chunks) | {"action": chunks["action"].clone()}
+    changed["action"][2, 2:] = 0.03
+    assert made(changed)[0].item() == loss.item()
+    changed["action"][2, 1] = 0.03
+    assert made(changed)[0].item() != loss.item()
+
+
+def test_what_answers_a_disturbance_is_no_label(chunked, chunks, tmp_path):
+    """Row 1 is where the arm was told something else: what follows it was foreseen by nobody."""
+    action = np.arange(42, dtype=np.float32).reshape(6, 7)
+    executed = action.copy()
+    executed[1] += 1
+    (tmp_path / "data").mkdir()
+    columns = {
+        "index": np.arange(6),
+        "episode_index": np.array([0, 0, 0, 0, 1, 1]),
+        "action": list(action),
+        "executed_action": list(executed),
+    }
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "data" / "file.parquet")
+    meta = SimpleNamespace(features=columns, root=tmp_path)
+    found = unforeseen(meta, 4)
+    expected = [[0, 0, 1, 1], [0, 1, 1, 1], [0, 0, 1, 1], [0, 1, 1, 1], [0, 0, 1, 1], [0, 1, 1, 1]]
+    np.testing.assert_array_equal(found, np.array(expected, bool))
+    assert unforeseen(meta, 1) is None
+    assert unforeseen(SimpleNamespace(features={"action"}, root=tmp_path), 4) is None
+    examples = to_examples(chunks, FRONT, 28, unforeseen=found)
+    labelled = ~np.isnan(examples.later_actions[:, 0, :, 0])
+    np.testing.assert_array_equal(labelled, [[1, 0, 0], [0, 0, 0], [1, 0, 0]])
 
 
 def test_with_nothing_to_begin_from_it_says_so():

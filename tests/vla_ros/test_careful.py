@@ -1,4 +1,4 @@
-"""`config/careful.yaml` makes every robot that ships slower, and takes none of its space."""
+"""`careful.yaml` and `first_motion.yaml` make every robot slower, and take none of its space."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -15,16 +15,23 @@ from vla_ros.planning import Begin, PoseChunk, plan
 from vla_ros.robots import known_robots, load_robot
 from vla_ros.trajectory import Phase
 
-CAREFUL = Path(__file__).parents[2] / "config" / "careful.yaml"
-GIVEN = yaml.safe_load(CAREFUL.read_text())["executor_node"]["ros__parameters"]
+CONFIG = Path(__file__).parents[2] / "config"
+FILES = {name: CONFIG / f"{name}.yaml" for name in ("careful", "first_motion")}
+GIVEN = {
+    name: yaml.safe_load(file.read_text())["executor_node"]["ros__parameters"]
+    for name, file in FILES.items()
+}
 DEFAULTS = {parameter.name: parameter.default for parameter in executor_node.PARAMETERS}
 LIMITS = {parameter.name for parameter in LIMIT_PARAMETERS}
 MS = 1_000_000
 DIRECTIONS = [sign * axis for axis in np.eye(3) for sign in (-1, 1)]
 
 
-def careful(robot):
-    return limits_of(DEFAULTS | GIVEN, robot.limits)
+each_file = pytest.mark.parametrize("file", FILES)
+
+
+def slowed(robot, file):
+    return limits_of(DEFAULTS | GIVEN[file], robot.limits)
 
 
 def possible(robot, limits, direction):
@@ -49,33 +56,42 @@ def possible(robot, limits, direction):
     return bool(np.linalg.norm(reached - (position + steps[-1])) < limits.reach_error_m)
 
 
+@each_file
 @pytest.mark.parametrize("name", known_robots())
-def test_the_arm_moves_about_its_home_wherever_its_own_file_lets_it(name):
+def test_the_arm_moves_about_its_home_wherever_its_own_file_lets_it(name, file):
     robot = load_robot(name)
     own = [possible(robot, robot.limits, direction) for direction in DIRECTIONS]
     assert sum(own) >= 3
-    assert [possible(robot, careful(robot), direction) for direction in DIRECTIONS] == own
+    assert [possible(robot, slowed(robot, file), direction) for direction in DIRECTIONS] == own
 
 
+@each_file
 @pytest.mark.parametrize("name", known_robots())
-def test_it_only_makes_slower_and_leaves_the_boxes_to_the_robots_file(name):
+def test_it_only_makes_slower_and_leaves_the_boxes_to_the_robots_file(name, file):
     own = load_robot(name).limits
-    slower = careful(load_robot(name))
+    slower = slowed(load_robot(name), file)
     for field in fields(own):
         if field.name in ("velocity_fraction", "speed_m_s"):
             assert getattr(slower, field.name) < getattr(own, field.name)
         else:
             np.testing.assert_equal(getattr(slower, field.name), getattr(own, field.name))
-    assert GIVEN["soft_start_s"] > DEFAULTS["soft_start_s"]
+    assert GIVEN[file]["soft_start_s"] > DEFAULTS["soft_start_s"]
 
 
-def test_what_it_gives_are_parameters_that_there_are():
-    assert set(GIVEN) <= set(DEFAULTS)
-    assert set(GIVEN) - LIMITS == {"soft_start_s"}
+@each_file
+def test_what_it_gives_are_parameters_that_there_are(file):
+    assert set(GIVEN[file]) <= set(DEFAULTS)
+    assert set(GIVEN[file]) - LIMITS == {"soft_start_s"}
 
 
+def test_the_first_motion_is_the_slowest():
+    for name in ("velocity_fraction", "speed_m_s"):
+        assert GIVEN["first_motion"][name] < GIVEN["careful"][name]
+
+
+@each_file
 @pytest.mark.parametrize("name", known_robots())
-def test_the_launch_file_takes_it_with_every_robot(name):
-    graph = robot_graph.describe({"robot": name, "config": str(CAREFUL)})
-    assert graph.parameter_files == (str(CAREFUL),)
-    assert not set(GIVEN) & set(graph.nodes[0].parameters)
+def test_the_launch_file_takes_it_with_every_robot(name, file):
+    graph = robot_graph.describe({"robot": name, "config": str(FILES[file])})
+    assert graph.parameter_files == (str(FILES[file]),)
+    assert not set(GIVEN[file]) & set(graph.nodes[0].parameters)

@@ -25,6 +25,12 @@ def command(
     ] = None,
     policy: Annotated[str, typer.Option(help="The checkpoint to try.")] = DEFAULT_POLICY,
     device: Annotated[str, typer.Option(help="Where to try it.")] = "cpu",
+    robot: Annotated[
+        str, typer.Option(help="What it is to move: fr3, ur5e, so101 or FILE.yaml.")
+    ] = health.DEFAULT_ROBOT,
+    description: Annotated[
+        str, typer.Option(help="A URDF in place of the one that the robot's file names.")
+    ] = "",
 ) -> None:
     """Check ROS, rendering, cameras, torch and the checkpoint, each with its mend."""
     # The user's own choice of discovery is part of what is checked; only the domain is ours.
@@ -34,7 +40,7 @@ def command(
         ("rendering", health.check_rendering),
         ("cameras", health.check_cameras),
         ("torch", health.check_torch),
-        ("checkpoint", lambda: health.check_checkpoint(policy, device)),
+        ("checkpoint", lambda: health.check_checkpoint(policy, device, robot, description)),
     )
     console = Console(highlight=False)
     report: dict[str, Any] = {}

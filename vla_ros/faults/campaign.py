@@ -54,7 +54,8 @@ def running_graph(
             rclpy.init(signal_handler_options=rclpy.SignalHandlerOptions.NO)
             rig = Rig()
             try:
-                _start(rig, processes)
+                rig.instruct(WANDER)
+                get_moving(rig, processes, START_TIMEOUT_S)
                 yield rig, processes
             finally:
                 rig.destroy_node()
@@ -64,14 +65,14 @@ def running_graph(
         os.environ.update(before)
 
 
-def _start(rig: Rig, processes: Processes) -> None:
-    """Let the arm move, and look twice.
+def get_moving(rig: Rig, processes: Processes, timeout_s: float) -> None:
+    """Wait until the arm moves, and look twice. Raises `GraphError`.
 
-    The simulator may not hear the first commands yet, as the graph's nodes find each other one by
-    one: then the arm stands, and the executor is stopped for it. Raises `GraphError`.
+    As the nodes find each other one by one, at the start or after all of them were frozen (20 s: by
+    then DDS has given the others up), the simulator may not hear the first commands: then the arm
+    stands, and the executor is stopped for it, and is reset here.
     """
-    deadline_s = time.monotonic() + START_TIMEOUT_S
-    rig.instruct(WANDER)
+    deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
         moved = wait_until_it_moves(rig, processes, LOOK_S)
         rig.spin(LOOK_S)

@@ -11,6 +11,8 @@ from rich.table import Table
 
 from vla_ros.faults.monitor import Measure, worst
 
+GOAL_MS = 100.0  # to hold, after the last input on which the arm may act could have arrived
+
 
 class Seen(Protocol):
     """What a row counts of a `vla_ros.faults.rig.Watch`."""
@@ -76,6 +78,9 @@ def summarize(rows: Sequence[Row], seed: int) -> dict[str, Any]:
         "hold_ms_p50": _percentile(holds_ms, 50),
         "hold_ms_p99": _percentile(holds_ms, 99),
         "hold_ms_max": max(holds_ms, default=None),
+        "hold_goal_ms": GOAL_MS,
+        "holds": len(holds_ms),
+        "holds_within_goal": sum(hold_ms <= GOAL_MS for hold_ms in holds_ms),
         "not_held": sum(bool(row.must_hold and not row.held) for row in rows),
         "wrong_answers": sum(bool(row.wrong) for row in rows),
         "not_recovered": sum(not row.recovered for row in rows),

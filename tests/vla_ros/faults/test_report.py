@@ -45,7 +45,12 @@ def test_a_row_counts_what_the_monitor_saw():
 
 def test_the_summary_has_every_row_and_the_issues_keys():
     rows = [
-        row(hold_ms=float(ms), kind=f"kind {ms % 3}", commands=10, violations=int(ms == 7))
+        row(
+            hold_ms=float(ms) + 20 * (ms > 97),
+            kind=f"kind {ms % 3}",
+            commands=10,
+            violations=int(ms == 7),
+        )
         for ms in range(100)
     ]
     rows.append(row(must_hold=False, hold_ms=5000.0))  # need not hold, so it does not count
@@ -53,7 +58,8 @@ def test_the_summary_has_every_row_and_the_issues_keys():
     assert summary["faults"] == len(summary["rows"]) == 101
     assert summary["kinds"] == 4
     assert summary["violations"] == 1
-    assert summary["hold_ms_p99"] == pytest.approx(98.01)
+    assert summary["hold_ms_p99"] == pytest.approx(118.01)
+    assert (summary["holds_within_goal"], summary["holds"]) == (98, 100)
     assert summary["commands"] == 1000
     assert summary["rows"][7]["failures"] == ["1 commands beyond a limit"]
     assert summarize([], 0)["hold_ms_p99"] is None

@@ -14,7 +14,7 @@ STATE = {"observation.state": {"topic": "/joint_states", "names": ["a"]}}
 def test_the_shipped_example_is_valid():
     mapping = read_mapping(ROOT / "config" / "convert.yaml")
     assert list(mapping.cameras) == ["observation.images.front"]
-    assert [len(parts) for parts in mapping.numbers.values()] == [2, 2]
+    assert [len(parts) for parts in mapping.numbers.values()] == [1, 2]
     assert mapping.episodes.topic == mapping.task.topic == "/instruction"
 
 
@@ -22,9 +22,12 @@ def test_the_shipped_example_names_the_topics_of_the_shipped_robot():
     """Not of the scaled controller: the executor sends that nothing."""
     mapping, robot = read_mapping(ROOT / "config" / "convert.yaml"), load_robot("ur5e")
     assert mapping.robot_type == robot.name
-    assert mapping.numbers["action"][0].topic == robot.topics["arm_command"]
-    assert mapping.numbers["action"][0].names == robot.joint_names
-    assert mapping.cameras["observation.images.front"].topic.startswith(robot.cameras["front"])
+    arm, fingers = mapping.numbers["action"]
+    assert (arm.topic, arm.names) == (robot.topics["arm_command"], robot.joint_names)
+    assert fingers.topic == robot.topics["gripper_command"]
+    assert fingers.names == robot.gripper.joints
+    assert mapping.numbers["observation.state"][0].names == (*arm.names, *fingers.names)
+    assert mapping.cameras["observation.images.front"].topic == robot.cameras["front"]
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,12 @@ def filled_state():
 
 
 @pytest.fixture
+def watched():
+    """What `serve` shows, to be added to."""
+    return filled_state()
+
+
+@pytest.fixture
 def serve():
     servers = []
 

@@ -86,6 +86,14 @@ def text(browser, name):
     return browser.value(f"document.getElementById('{name}')?.textContent")
 
 
+def test_an_imagined_frame_stands_beside_the_cameras(serve, browser, watched):
+    watched.add_image(time.monotonic() + 600, "imagined", np.full((24, 32, 3), 80, np.uint8))
+    address, _ = serve(state=watched)
+    browser.call("Page.navigate", url=f"{address}#token={TOKEN}")
+    wait(lambda: browser.value("document.getElementById('image-imagined')?.naturalWidth") == 32)
+    assert not browser.value("document.getElementById('image-imagined').parentElement.hidden")
+
+
 def test_the_page_shows_the_state_and_commands(serve, browser):
     address, commands = serve()
     browser.call("Page.navigate", url=f"{address}#token={TOKEN}")
