@@ -79,7 +79,7 @@ def load_policy(
     if is_remote(name_or_path):
         return _remote(name_or_path, unnorm_key, dtype, quantization, compiled)
     folder = policy_folder(name_or_path)
-    _check_numbers(folder, dtype, quantization, compiled)
+    check_numbers(folder, dtype, quantization, compiled)
     import torch
 
     check_device(device)
@@ -110,7 +110,7 @@ def check_policy(
         parse_remote(name_or_path)
         return
     folder = policy_folder(name_or_path)
-    _check_numbers(folder, dtype, quantization)
+    check_numbers(folder, dtype, quantization)
     if checkpoint_kind(folder) == "lerobot":
         from policies.lerobot_adapter.checkpoint import check_folder
 
@@ -125,7 +125,7 @@ def check_policy(
         plan_model(folder)
 
 
-def _check_numbers(
+def check_numbers(
     folder: Path, dtype: str, quantization: str | None, compiled: bool = False
 ) -> None:
     """What a policy computes in, holds its weights in, and whether it can be compiled."""

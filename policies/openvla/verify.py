@@ -100,14 +100,22 @@ class Report:
         return sum(figure.name == name for figure in self.figures)
 
 
-def verify(folder: Path, device: str = "cpu") -> Report:
-    """Load a checkpoint folder in float32 and replay the expectations it comes with.
+def verify(
+    folder: Path, device: str = "cpu", dtype: str = "float32", quantization: str | None = None
+) -> Report:
+    """Load a checkpoint folder and replay the expectations it comes with, see `replay`.
 
-    Raises `CheckpointError` for a folder that has none or does not load.
+    `dtype` and `quantization`: as of `policies.factory.load_policy`. Raises `CheckpointError` for a
+    folder that has none or does not load.
     """
     expectations = read_expectations(folder)
     tokenizer = load_tokenizer(folder) if (folder / "tokenizer.json").is_file() else None
-    return replay(load_model(folder, device=device), expectations, tokenizer)
+    model = load_model(folder, getattr(torch, dtype), device)
+    if quantization is not None:
+        from policies.openvla.quantization import quantize  # needs torchao, which takes a second
+
+        quantize(model, quantization)
+    return replay(model, expectations, tokenizer)
 
 
 def replay(

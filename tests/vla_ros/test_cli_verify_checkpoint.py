@@ -52,6 +52,19 @@ def test_the_reference_passes_with_status_0(run, tmp_path):
     assert all(figure["deviation"] <= figure["tolerance"] for figure in written["figures"])
 
 
+@pytest.mark.parametrize("how", [("--dtype", "bfloat16"), ("--quantize", "int8")])
+def test_less_than_float32_is_compared_as_far_as_it_reaches(run, tmp_path, how):
+    result = run(REFERENCE, *how, "--json", tmp_path / "figures.json")
+    assert result.exit_code == 0, result.output
+    assert "generated_ids" in result.output.split("not checked: ")[1]
+    written = json.loads((tmp_path / "figures.json").read_text())
+    assert (written["dtype"], written["quantization"]) == (
+        ("bfloat16", None) if how[0] == "--dtype" else ("float32", "int8")
+    )
+    (worst, *_) = sorted(f["tolerance"] for f in written["figures"] if f["name"] == "logits")
+    assert worst > 0.01
+
+
 def test_a_difference_is_named_with_status_1(run, tmp_path):
     folder = tmp_path / "reference"
     shutil.copytree(REFERENCE, folder)
@@ -77,6 +90,12 @@ def test_what_the_user_can_mend_is_said(run, mini):
     assert "found none; `vla-ros verify-checkpoint DIR --write`" in str(error(mini))
     assert "expected a checkpoint folder or one of" in str(error("no-such-policy"))
     assert "device: 'abacus' cannot be used here" in str(error(mini, "--device", "abacus"))
+    assert "dtype: expected one of float32, bfloat16, got 'float8'" in str(
+        error(mini, "--dtype", "float8")
+    )
+    assert "quantize: expected one of int8, int8-dynamic, int4, got 'int3'" in str(
+        error(mini, "--quantize", "int3")
+    )
     assert isinstance(error(mini, "--image", "a.png"), UserError)
     assert "not an image" in str(error(mini, "--write", "--image", "a.png", "--instruction", "x"))
 

@@ -13,7 +13,13 @@ from PIL import Image, UnidentifiedImageError
 from rich.console import Console
 from rich.table import Table
 
-from policies.factory import check_device, policy_folder
+from policies.factory import (
+    DTYPES,
+    QUANTIZATIONS,
+    check_device,
+    check_numbers,
+    policy_folder,
+)
 from policies.openvla.verify import Figure, Report, verify
 from vla_ros.cli._output import check_writable, write_result
 from vla_ros.errors import UserError
@@ -29,6 +35,12 @@ def command(
         Path | None, typer.Option("--json", help="Also write every figure to this file.")
     ] = None,
     device: Annotated[str, typer.Option(help="Where to compute: cpu or cuda.")] = "cpu",
+    dtype: Annotated[str, typer.Option(help=f"What to compute in: {', '.join(DTYPES)}.")] = DTYPES[
+        0
+    ],
+    quantize: Annotated[
+        str | None, typer.Option(help=f"The weights: {', '.join(QUANTIZATIONS)}.")
+    ] = None,
     write: Annotated[
         bool,
         typer.Option(
@@ -47,17 +59,19 @@ def command(
     """Replay a checkpoint's expected outputs and print how far each figure is off.
 
     They are `expected.safetensors` (and `expected.json`, `image_<i>.png`) beside the weights or in
-    `golden/`. Everything is computed in float32. The status is 0 when all agree, 1 when one does
-    not, 2 when nothing can be compared.
+    `golden/`. In bfloat16 (half the memory) or with quantized weights they are compared as far as
+    these reach; tokens, actions and training are left out. The status is 0 when all agree, 1 when
+    one does not, 2 when nothing can be compared.
     """
     path = policy_folder(folder)
     check_device(device)
+    check_numbers(path, dtype, quantize)
     check_writable(json_file, others=[("image", each) for each in image or []])
     if write:
         _write(path, image or [], instruction or [], device)
     elif image or instruction:
         raise UserError("--image and --instruction: expected together with --write")
-    report = verify(path, device)
+    report = verify(path, device, dtype, quantize)
     console = Console(highlight=False)
     console.print(_table(path, report))
     for figure in report.failed:
@@ -68,16 +82,24 @@ def command(
     if report.not_given:
         names = ", ".join(report.not_given)
         console.print(f"not among what is expected: {names}", markup=False, soft_wrap=True)
-    write_result(json_file, as_json(path, device, report))
+    write_result(json_file, as_json(path, device, report, dtype, quantize))
     if not report.ok:
         raise typer.Exit(EXIT_DIFFERENT)
 
 
-def as_json(folder: Path, device: str, report: Report) -> dict[str, Any]:
+def as_json(
+    folder: Path,
+    device: str,
+    report: Report,
+    dtype: str = DTYPES[0],
+    quantization: str | None = None,
+) -> dict[str, Any]:
     """The whole report in plain values; a deviation that is not finite is null."""
     return {
         "folder": str(folder),
         "device": device,
+        "dtype": dtype,
+        "quantization": quantization,
         "ok": report.ok,
         "figures": [
             {
