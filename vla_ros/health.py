@@ -11,6 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from policies.interface import Observation, Policy
 from vla_ros.processes import ROOT
 
 HELLO_TIMEOUT_S = 20.0
@@ -18,6 +21,7 @@ CAMERA_DURATION_S = 5.0
 LEAST_RECEIVED = 0.9  # share of the images
 SETUP = "run `make setup`"
 DEFAULT_ROBOT = "fr3"
+TRIES = 5  # of a policy
 
 
 @dataclass(frozen=True)
@@ -133,12 +137,9 @@ def check_checkpoint(
     from policies.factory import load_policy
     from policies.interface import SelfChecking
     from sim.env import to_observation
-    from vla_ros.robots import RobotError, load_robot
+    from vla_ros.robots import load_robot
 
-    try:
-        robot = load_robot(robot_name, description)
-    except RobotError as error:
-        raise CheckFailed(str(error), "check --robot and --description") from error
+    robot = load_robot(robot_name, description)
     start_s = time.perf_counter()
     try:
         policy = load_policy(policy_name, device=device)
@@ -162,14 +163,18 @@ def check_checkpoint(
     environment.close()
     observation = to_observation(values)
     policy.reset(seed=0)
-    policy.predict_chunk(observation)
-    start_s = time.perf_counter()
-    chunk = policy.predict_chunk(observation)
-    act_ms = (time.perf_counter() - start_s) * 1e3
+    chunk = policy.predict_chunk(observation)  # takes longer than the others
+    act_ms = float(np.median([_timed_ms(policy, observation) for _ in range(TRIES)]))
     fits = f"fits {robot.name}, " if isinstance(policy, SelfChecking) else ""
     text = f"{policy.name} {fits}loads in {load_s:.1f} s and acts in {act_ms:.0f} ms on {device}"
     figures = {"load_s": load_s, "act_ms": act_ms, "actions": len(chunk.actions)}
     return Result(True, text, figures=figures)
+
+
+def _timed_ms(policy: Policy, observation: Observation) -> float:
+    start_s = time.perf_counter()
+    policy.predict_chunk(observation)
+    return (time.perf_counter() - start_s) * 1e3
 
 
 def _exchange(what: str, timeout_s: float) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from vla_ros.pacing import Pacer
 from vla_ros.planning import PoseChunk
 from vla_ros.robots import FR3, Gripper
 from vla_ros.synchronizer import Snapshot
+from vla_ros.texts import said
 
 LONGEST_S = 600.0  # of a chunk
 RECENT = 10  # answers whose latency counts
@@ -173,7 +174,7 @@ class InferenceLoop:
                 self._publish(poses, chunk.actions)
                 self._report("OK", "running")
         except Exception as error:  # a policy may be anybody's code: its failure must not end us
-            self._report("ERROR", f"{type(error).__name__}: {error}")
+            self._report("ERROR", said(error))
 
     def _is_due(self, observation: Observation) -> bool:
         """Whether the answer to a later observation could come too late."""

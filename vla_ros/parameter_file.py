@@ -6,7 +6,7 @@ Whether a node has a parameter the node itself says (`vla_ros.runtime.declare`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,40 @@ def read_parameter_file(path: Path) -> dict[str, dict[str, Any]]:
         for node in nodes:
             given[node] |= values
     return given
+
+
+def check_sections(path: Path, node: str) -> None:
+    """Refuse a file whose values for `node` (its name with its namespace) ROS would pass over: a
+    section of a misspelled node, or of this one in another namespace. Raises `UserError`."""
+    try:
+        content = read_yaml(path, "parameters")
+    except YamlError as error:
+        raise UserError(str(error)) from error
+    own = node.rsplit("/", 1)[-1]
+    for section in _sections(content, ""):
+        name = section.rsplit("/", 1)[-1]
+        if "*" in section:
+            continue
+        if name not in (own, *NODES):
+            known = expected_one_of([*NODES, *EVERY_NODE], name)
+            raise UserError(f"parameters: {path}: node: {known}")
+        if name == own and section != node:
+            raise UserError(
+                f"parameters: {path}: node: expected {node} or /**, for so this node is called, "
+                f"got {section}"
+            )
+
+
+def _sections(content: Any, prefix: str) -> Iterator[str]:
+    """Names of the nodes that a file has values for, from "/" on; namespaces may be nested."""
+    if not isinstance(content, dict):
+        return
+    for key, value in content.items():
+        name = f"{prefix}/{str(key).strip('/')}"
+        if isinstance(value, dict) and PARAMETERS not in value:
+            yield from _sections(value, name)
+        else:
+            yield name
 
 
 def _parameters(path: Path, section: str, content: Any) -> dict[str, Any]:

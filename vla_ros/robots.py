@@ -113,6 +113,10 @@ def load_robot(name: str, description: str = "") -> Robot:
     """The robot of a name in `config/robots/` or of a file; `description` is a URDF or MJCF file
     in place of the one named there. Raises `RobotError`."""
     path = known_robots().get(name, Path(name))
+    if path.is_dir():
+        raise RobotError(f"robot: {path}: expected a file, it is a folder")
+    if not path.is_file() and len(Path(name).parts) + len(path.suffix) > 1:
+        raise RobotError(f"robot: {path}: no such file")
     if not path.is_file():
         raise RobotError(f"robot: {expected_one_of([*known_robots(), 'FILE.yaml'], name)}")
     try:

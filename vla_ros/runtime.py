@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import rclpy
@@ -24,9 +26,11 @@ from rclpy.qos import (
 )
 from rclpy.signals import uninstall_signal_handlers
 from rclpy.subscription import Subscription
+from rclpy.utilities import remove_ros_args
 from std_msgs.msg import String
 
 from vla_ros.errors import UserError
+from vla_ros.parameter_file import check_sections
 from vla_ros.runtime_clock import keep_time_source
 
 RELIABLE = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
@@ -166,9 +170,13 @@ def run_node(make_node: Callable[[], Any], arguments: list[str] | None = None) -
     """
     node = None
     status = 0
+    given = sys.argv[1:] if arguments is None else arguments
     try:
         _init(arguments)
+        check_arguments(given)
         node = make_node()
+        for path in parameter_files(given):
+            check_sections(path, node.get_fully_qualified_name())
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         before_shutdown = getattr(node, "before_shutdown", None)
@@ -185,6 +193,21 @@ def run_node(make_node: Callable[[], Any], arguments: list[str] | None = None) -
             node.destroy_node()
         rclpy.try_shutdown()
     sys.exit(status)
+
+
+def check_arguments(given: Sequence[str]) -> None:
+    """Refuse what ROS would pass over: `--robot ur5e` would start with another arm's limits."""
+    own = remove_ros_args(["", *given])[1:]  # the first is the program
+    if own:
+        raise UserError(
+            f"arguments: expected --ros-args -p NAME:=VALUE ... or --ros-args --params-file FILE, "
+            f"got {' '.join(own)}"
+        )
+
+
+def parameter_files(given: Sequence[str]) -> list[Path]:
+    """What `--params-file` names."""
+    return [Path(path) for word, path in pairwise(given) if word == "--params-file"]
 
 
 def _init(arguments: list[str] | None) -> None:

@@ -215,7 +215,8 @@ class SimNode(Node):
         )
 
     def destroy_node(self) -> None:
-        self.simulation.close()
+        if hasattr(self, "simulation"):  # not after a parameter that was refused
+            self.simulation.close()
         super().destroy_node()
 
 

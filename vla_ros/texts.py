@@ -6,6 +6,15 @@ from collections.abc import Sequence
 
 SHOWN = 8  # of a list
 LONGEST = 60  # characters of a text
+PACKAGES = ("policies", "sim", "world_models", "vla_ros")
+
+
+def said(error: Exception) -> str:
+    """An error's text. This package's own say what is wrong by themselves; of others the kind of
+    error is told, too ("KeyError: 'x'")."""
+    kind, text = type(error), str(error)
+    own = kind.__module__.split(".")[0] in PACKAGES
+    return text if own and text else f"{kind.__name__}: {text}"
 
 
 def shortened(value: object) -> str:

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from policies import factory
 from policies.interface import ACTION_DIM, ActionChunk
 from vla_ros import health
+from vla_ros.cli import build_app
+from vla_ros.errors import RobotError
 from vla_ros.health import CheckFailed
 
 
@@ -39,7 +42,16 @@ def test_a_policy_without_a_gate_is_not_said_to_fit(monkeypatch):
     assert health.check_checkpoint("still", "cpu").text.startswith("still loads in")
 
 
-def test_a_robot_that_there_is_not():
-    with pytest.raises(CheckFailed, match="expected one of fr3, so101, ur5e, FILE.yaml") as caught:
-        health.check_checkpoint("openvla-mini-oft", "cpu", "fr4")
-    assert "--robot" in caught.value.mend
+@pytest.mark.parametrize(
+    ("robot", "message"),
+    [
+        ("fr4", "robot: expected one of fr3, so101, ur5e, FILE.yaml, got 'fr4'"),
+        ("mine.yaml", "robot: mine.yaml: no such file"),
+        ("/", "robot: /: expected a file, it is a folder"),
+    ],
+)
+def test_a_robot_that_there_is_not_is_said_before_any_check(robot, message):
+    result = CliRunner().invoke(build_app("doctor"), ["doctor", "--robot", robot])
+    assert isinstance(result.exception, RobotError)
+    assert message in str(result.exception)
+    assert "checking" not in result.output

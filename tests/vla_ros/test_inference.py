@@ -185,7 +185,7 @@ def test_a_failing_policy_is_reported_and_publishes_nothing(it):
     it.newest = observation(10 * PERIOD_NS)
     it.loop.step()
     assert it.published == []
-    assert it.reports == [("ERROR", "ActionError: actions: expected finite numbers, got nan")]
+    assert it.reports == [("ERROR", "actions: expected finite numbers, got nan")]
 
 
 def test_what_cannot_be_published_does_not_end_the_work(it):

@@ -54,6 +54,8 @@ def check_folder(folder: Path, dataset: bool = False) -> None:
     `dataset`: it may be a dataset, which is continued.
     """
     check_outside(folder, itself=not dataset)
+    if folder.is_file():
+        raise UserError(f"output: expected a folder, {folder} is a file")
     _probe(folder, f"output: cannot write into {folder}")
 
 

@@ -61,10 +61,12 @@ def command(
 
 
 def _topics(report: dict[str, Any]) -> Table:
-    table = Table(title=f"{report['name']}: topics")
-    table.add_column("topic", no_wrap=True)
+    table = Table(title=f"{report['name']}: topics", box=None, header_style="bold", pad_edge=False)
+    table.add_column("topic", overflow="fold", min_width=14)
     for heading in ("messages", "Hz", "largest gap, ms", "gaps", "late", "delay, ms", "jitter, ms"):
-        table.add_column(heading, justify="right")
+        table.add_column(
+            heading, justify="right", min_width=6, max_width=8
+        )  # 80 columns are enough
     for topic, found in report["topics"].items():
         keys = (
             "messages", "rate_hz", "largest_gap_ms", "gaps", "late", "delay_ms", "jitter_ms",

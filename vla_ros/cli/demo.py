@@ -98,7 +98,7 @@ def choose_tasks(task: str) -> Sequence[str]:
     try:
         find_task(task)
     except ValueError as error:
-        raise UserError(f"{error}; or all") from error
+        raise UserError(f"{error} (or all)") from error
     return (task,)
 
 

@@ -15,6 +15,7 @@ from policies.factory import DEFAULT_POLICY
 from vla_ros import health
 from vla_ros.graph import shared_environment
 from vla_ros.processes import private_domain
+from vla_ros.robots import load_robot
 
 EXIT_UNHEALTHY = 1
 
@@ -33,6 +34,7 @@ def command(
     ] = "",
 ) -> None:
     """Check ROS, rendering, cameras, torch and the checkpoint, each with its mend."""
+    load_robot(robot, description)  # before the checks, which take seconds
     # The user's own choice of discovery is part of what is checked; only the domain is ours.
     os.environ.update(shared_environment() | {"ROS_DOMAIN_ID": str(private_domain())})
     checks: tuple[tuple[str, Callable[[], health.Result]], ...] = (

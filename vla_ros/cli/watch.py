@@ -88,7 +88,8 @@ def read_token(token: str | None, path: Path | None) -> str | None:
         try:
             token = path.read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"token-file: cannot read {path}: {error}") from error
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"token-file: cannot read {path}: {reason}") from error
     if token is None:
         return None
     # Letters and digits: it stands in an address and in a header.
