@@ -50,8 +50,8 @@ def check_sections(path: Path, node: str) -> None:
     section of a misspelled node, or of this one in another namespace. Raises `UserError`."""
     try:
         content = read_yaml(path, "parameters")
-    except YamlError as error:
-        raise UserError(str(error)) from error
+    except YamlError:
+        return  # ROS has read it: its launch writes Python's tuples into files of its own
     own = node.rsplit("/", 1)[-1]
     for section in _sections(content, ""):
         name = section.rsplit("/", 1)[-1]

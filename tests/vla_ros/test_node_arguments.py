@@ -32,6 +32,7 @@ def test_only_arguments_for_ros_are_taken(capsys):
         f"/**: {VALUES}",
         f"policy_node: {VALUES}",  # one file for all of a graph's nodes
         f"sim_node: {VALUES}\nexecutor_node: {VALUES}",
+        "/**: {ros__parameters: {cameras: !!python/tuple [front]}}",  # as launch_ros writes it
     ],
 )
 def test_files_that_name_nodes_as_they_are(tmp_path, content):
