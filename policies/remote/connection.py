@@ -16,6 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 from policies.remote.answers import MAX_REASON
 from policies.remote.errors import ConnectionLostError, RemoteError
 from policies.remote.settings import TOKEN_FILE_VARIABLE, TOKEN_VARIABLE, RemoteSettings
+from policies.remote.tls_socket import share
 
 MAX_ANSWER_BYTES = 8 * 2**20  # a chunk takes kilobytes
 # While nothing is asked, a machine that is gone is noticed after both; one that is only busy must
@@ -138,7 +139,7 @@ def _tls(settings: RemoteSettings) -> ssl.SSLContext | None:
     if not settings.uri.startswith("wss:"):
         return None
     try:
-        return ssl.create_default_context(cafile=settings.ca_file)
+        return share(ssl.create_default_context(cafile=settings.ca_file))
     except OSError as error:
         raise RemoteError(f"ca: {settings.ca_file} is no certificate: {error}") from error
 
