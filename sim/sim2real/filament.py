@@ -11,12 +11,16 @@ import os
 import subprocess
 import sys
 from functools import lru_cache
+from typing import TYPE_CHECKING, ClassVar
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.rendering import RenderingError
+
+if TYPE_CHECKING:
+    from mujoco.rendering.filament.model_scene import ModelScene
 
 APT_LINE = "apt-get install -y libvulkan1 mesa-vulkan-drivers"
 PROBE_TIMEOUT_S = 60.0
@@ -65,16 +69,20 @@ def _context():
 
 
 class FilamentCamera:
-    """Pictures of one model."""
+    """Pictures of one model.
+
+    The engine draws one model at a time: with a second one's resources it fails ("Caught an unknown
+    exception!", MuJoCo 4.0). So whoever renders takes the place of who did before; by turns that
+    costs each time what a new model costs.
+    """
+
+    _at_work: ClassVar[FilamentCamera | None] = None
 
     def __init__(self, model: mujoco.MjModel) -> None:
-        from mujoco.rendering.filament.model_scene import ModelScene
-
         check_available()
         self._model = model
-        self._renderer = _context()
         self._name = f"scene {id(self)}"
-        self._scene = ModelScene(self._renderer.context, model, self._renderer.scene(self._name))
+        self._scene: ModelScene | None = None
         self._view_scene = mujoco.MjvScene(model, 1)
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
@@ -85,17 +93,34 @@ class FilamentCamera:
         """(height, width, 3) uint8 RGB."""
         from mujoco.rendering.filament.renderer import View
 
+        renderer = _context()
         self._camera.fixedcamid = self._model.camera(camera).id
         mujoco.mjv_updateCamera(self._model, data, self._camera, self._view_scene)
-        self._scene.update(data)
+        self._open().update(data)
         image = np.zeros((height, width, 3), np.uint8)
         target = f"image {height} {width}"
-        self._renderer.target(target, image)
+        renderer.target(target, image)
         eye = mujoco.mjv_averageCamera(self._view_scene.camera[0], self._view_scene.camera[1])
-        self._renderer.render([View(self._name, target, camera=eye)])
+        renderer.render([View(self._name, target, camera=eye)])
         return image
 
+    def _open(self) -> ModelScene:
+        """The scene, in the place of another camera's."""
+        from mujoco.rendering.filament.model_scene import ModelScene
+
+        if self._scene is None:
+            before = FilamentCamera._at_work
+            if before is not None:
+                before.close()
+            renderer = _context()
+            self._scene = ModelScene(renderer.context, self._model, renderer.scene(self._name))
+            FilamentCamera._at_work = self
+        return self._scene
+
     def close(self) -> None:
-        """Free the scene; the engine stays."""
-        self._renderer._scenes.pop(self._name, None)
-        del self._scene
+        """Free the scene, until it is asked for again; the engine stays."""
+        if self._scene is None:
+            return
+        _context()._scenes.pop(self._name, None)
+        self._scene = None
+        FilamentCamera._at_work = None

@@ -232,13 +232,14 @@ def test_compare_names_every_variant_at_80_columns(vla_ros, tmp_path, monkeypatc
     """The row of a variant over its environments is what docs/randomization.md prints."""
     monkeypatch.setenv("COLUMNS", "80")
     variants = ("shifted-camera", "distractors", "observation", "stand-in-filament")
+    of_a_file = "identified:/home/somebody/logs/of/the/lab/arm.json"
     for policy in ("before", "after"):
         parts = [
             {
                 "env": env, "variant": variant, "policy": policy, "seed": 0, "episodes": 100,
                 "rows": [{"seed": seed, "success": policy == "after"} for seed in range(100)],
             }
-            for variant in variants
+            for variant in (*variants, of_a_file)
             for env in ("VlaRos/Lift-v0", "VlaRos/PlaceRelative-v0", "config/scenes/bowl.yaml")
         ]  # fmt: skip
         text = json.dumps({"policy": policy, "env": "several", "by_condition": parts})
@@ -249,6 +250,8 @@ def test_compare_names_every_variant_at_80_columns(vla_ros, tmp_path, monkeypatc
     for variant in variants:
         (row,) = (line for line in out.splitlines() if line.split()[:2] == ["all", variant])
         assert row.split()[2] == "300" and "+100.0" in row
+    assert out.count("identified:") == out.count("arm.json") == 4 and "/home" not in out
+    assert sum(line.rstrip().endswith(" <0.001") for line in out.splitlines()) == 21  # none is cut
 
 
 def test_compare(vla_ros, tmp_path):

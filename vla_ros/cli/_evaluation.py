@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -56,7 +57,7 @@ def result_table(policy: str, summary: dict[str, Any]) -> Table:
     table = Table(title=f"policy {policy}", box=None, padding=(0, 1))  # fits 80 columns
     table.add_column("environment", no_wrap=True)
     for heading in columns.values():
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for heading in ("n", "success", "95 %", "1st touch", "p50/p99 ms"):
         table.add_column(heading, justify="right", no_wrap=True)
     for condition in conditions:
@@ -83,8 +84,14 @@ def planning_line(summary: dict[str, Any]) -> str:
     )
 
 
+def short_variant(variant: str) -> str:
+    """`identified:/long/way/arm.json` -> `identified: arm.json`: numbers need the room."""
+    kind, colon, file = variant.partition(":")
+    return f"{kind}: {Path(file).name}" if colon else variant
+
+
 def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else short_variant(str(value))
 
 
 def _figures(row: dict[str, Any]) -> tuple[str, ...]:

@@ -10,7 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from sim.evaluation.compare import compare, read_result
+from vla_ros.cli._evaluation import short_variant
 from vla_ros.cli._output import check_writable, write_result
+
+MAX_WORD = 17  # characters of a variant that are not broken: stand-in-filament
 
 
 def command(
@@ -40,8 +43,10 @@ def command(
 def _table(result: dict[str, Any]) -> Table:
     table = Table(title="B against A", box=None, padding=(0, 1, 0, 0))  # fits 80 columns
     table.add_column("env", overflow="fold")  # a long one goes on in the next line
-    table.add_column("variant", no_wrap=True)
-    for heading in ("n", "A %", "B %", "only A", "only B", "B - A", "95 %", "p"):
+    words = (word for row in result["by_group"] for word in short_variant(row["variant"]).split())
+    longest = max((len(word) for word in words), default=0)
+    table.add_column("variant", overflow="fold", min_width=min(longest, MAX_WORD))
+    for heading in ("n", "A %", "B %", "only A/B", "B - A", "95 %", "p"):
         table.add_column(heading, justify="right", no_wrap=True)
     rows = [(_short(row["env"]), row["variant"], row) for row in result["by_group"]]
     variants = result["by_variant"]
@@ -52,18 +57,23 @@ def _table(result: dict[str, Any]) -> Table:
     for env, variant, row in rows:
         table.add_row(
             env,
-            variant,
+            short_variant(variant),
             str(row["episodes"]),
             f"{100 * row['a_success']['success_rate']:.1f}",
             f"{100 * row['b_success']['success_rate']:.1f}",
-            str(row["only_a"]),
-            str(row["only_b"]),
+            f"{row['only_a']}/{row['only_b']}",
             f"{100 * row['difference']:+.1f}",
-            f"{100 * row['difference_low']:+.0f} to {100 * row['difference_high']:+.0f}",
-            f"{row.get('sign_flip_p', row['mcnemar_p']):.2g}",
+            f"{100 * row['difference_low']:+.0f}..{100 * row['difference_high']:+.0f}",
+            _probability(row.get("sign_flip_p", row["mcnemar_p"])),
         )
     return table
 
 
 def _short(env: str) -> str:
-    return env.removeprefix("VlaRos/").removesuffix("-v0")
+    """`VlaRos/Lift-v0` -> `Lift`, `config/scenes/bowl.yaml` -> `bowl.yaml`."""
+    return env.removeprefix("VlaRos/").removesuffix("-v0").rpartition("/")[2]
+
+
+def _probability(p: float) -> str:
+    """As it is printed; `--json` has it in full."""
+    return f"{p:.3f}" if p >= 0.001 else "<0.001"

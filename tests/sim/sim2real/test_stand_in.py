@@ -17,6 +17,7 @@ from sim.tabletop import Tabletop
 from sim.variants import find_variant
 
 SCENE = Scene(items=(Item("cube", "red", (0.5, 0.1)), Item("bowl", "blue", (0.5, -0.1))))
+OTHER_SCENE = Scene(items=(Item("cylinder", "green", (0.55, -0.1)),))
 
 
 def test_with_nominal_parameters_it_is_the_tabletop():
@@ -121,12 +122,32 @@ def test_without_vulkan_filament_says_what_to_install(monkeypatch):
         StandIn(SCENE, renderer="filament")
 
 
-@pytest.mark.slow
-def test_filament_draws_the_same_scene_otherwise():
+def needs_filament():
     try:
         filament.check_available()
     except RenderingError as error:
         pytest.skip(str(error))
+
+
+@pytest.mark.slow
+def test_filament_draws_several_worlds_by_turns():
+    """An evaluation keeps the worlds of several tasks; the engine draws one model at a time."""
+    needs_filament()
+    worlds = [StandIn(scene, renderer="filament") for scene in (SCENE, OTHER_SCENE)]
+    pictures = []
+    for _ in range(2):
+        for world in worlds:
+            pictures.append(world._filament.render(world.data, "front", 96, 96).astype(int))
+    for world in worlds:
+        world.close()
+    assert np.abs(pictures[0] - pictures[1]).mean() > 2.0
+    for first, again in zip(pictures[:2], pictures[2:], strict=True):
+        assert np.abs(again - first).mean() < 1.0  # the engine dithers, differently every time
+
+
+@pytest.mark.slow
+def test_filament_draws_the_same_scene_otherwise():
+    needs_filament()
     views = []
     for renderer in ("classic", "filament"):
         world = StandIn(SCENE, renderer=renderer)
