@@ -57,7 +57,7 @@ setup(
     extras_require={
         name: requirements(name)
         # "ros" is an extra because a ROS distribution brings rclpy itself.
-        for name in ("ros", "dev", "diffusion", "menagerie", "ray")
+        for name in ("ros", "dev", "diffusion", "menagerie", "ray", "smolvla")
     },
     entry_points={
         "console_scripts": [

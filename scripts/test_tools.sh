@@ -1,14 +1,20 @@
 #!/bin/sh
 # What some tests are skipped without, and few users need: a browser (the page of `vla-ros watch`),
-# openpi's own client (`vla-ros serve`), which asks for an older NumPy but runs with ours, Ray, other
-# people's worlds (LIBERO and SO-101, 350 MB) and Vulkan in software (Filament). Never fails: without
-# them the tests say that they were skipped. Run it after `make setup`.
+# openpi's own client (`vla-ros serve`), which asks for an older NumPy but runs with ours, num2words
+# (LeRobot's SmolVLA), Ray, other people's worlds (LIBERO and SO-101, 350 MB) and Vulkan in software
+# (Filament). Never fails: without them the tests say that they were skipped. Run it after `make
+# setup`.
 set -u
 case $0 in */*) cd "${0%/*}/.." || exit 1 ;; *) cd .. || exit 1 ;; esac
 
 if ! .venv/bin/python -c 'import openpi_client' 2>/dev/null; then
     .venv/bin/python -m pip install --quiet --no-deps openpi-client==0.1.2 ||
         echo "openpi-client could not be installed; its tests are skipped" >&2
+fi
+
+if ! .venv/bin/python -c 'import num2words' 2>/dev/null; then
+    .venv/bin/python -m pip install --quiet -r requirements/smolvla.txt -c constraints.txt ||
+        echo "num2words could not be installed; SmolVLA's tests are skipped" >&2
 fi
 
 if ! .venv/bin/python -c 'import ray' 2>/dev/null; then

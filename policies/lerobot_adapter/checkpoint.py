@@ -1,7 +1,7 @@
 """A LeRobot checkpoint folder: `config.json`, weights, and the two processors beside them.
 
 Only what cannot run code is read: JSON and safetensors. LeRobot itself would import any class that
-a processor file names, and fetch ImageNet weights to overwrite them at once; neither happens here.
+a processor file names, and fetch ImageNet weights, VLMs and tokenizers; none of it happens here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import lerobot.policies  # noqa: F401  registers LeRobot's own types
 import torch
-from lerobot.configs import PreTrainedConfig
+from lerobot.configs import PolicyFeature, PreTrainedConfig
 from lerobot.policies.factory import get_policy_class
 from lerobot.policies.pretrained import PreTrainedPolicy
 from lerobot.processor import PolicyProcessorPipeline, ProcessorStepRegistry
@@ -28,11 +28,18 @@ from lerobot.processor.converters import (
     transition_to_batch,
     transition_to_policy_action,
 )
+from lerobot.utils.constants import OBS_IMAGES
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from policies.interface import ACTION_DIM
 from policies.lerobot_adapter.features import FeatureMap
+from policies.lerobot_adapter.language import (
+    TOKENIZER_STEP,
+    nothing_fetched,
+    use_local_tokenizer,
+    use_local_vlm,
+)
 from policies.openvla.config import CheckpointError
 from policies.openvla.json_file import read_object
 from policies.openvla.weights import WEIGHTS, refuse_pickled
@@ -40,6 +47,8 @@ from policies.openvla.weights import WEIGHTS, refuse_pickled
 PREPROCESSOR, POSTPROCESSOR = "policy_preprocessor.json", "policy_postprocessor.json"
 DEFAULT_RATE_HZ = 10.0
 TRUST = "trust_remote_code"  # an option of some steps, which LeRobot turns on by default
+VLAS = ("smolvla", "pi0", "pi05")
+RELATIVE = ("relative_actions_processor", "absolute_actions_processor")
 # LeRobot builds these with Python that another repository brings, whatever their files say.
 RUN_CODE = ("gaussian_actor", "groot", "pi0_fast", "wall_x")
 
@@ -54,6 +63,7 @@ class LeRobotCheckpoint:
     features: FeatureMap  # what of an observation it takes
     rate_hz: float  # actions per second
     statistics_hash: str  # of what un-normalizes its actions
+    reads_words: bool  # whether the instruction reaches the network
 
 
 def load_checkpoint(folder: Path, device: str = "cpu") -> LeRobotCheckpoint:
@@ -71,9 +81,7 @@ def load_checkpoint(folder: Path, device: str = "cpu") -> LeRobotCheckpoint:
         )
     before, before_state = read_processor(folder, PREPROCESSOR, config)
     after, after_state = read_processor(folder, POSTPROCESSOR, config)
-    features = FeatureMap.of(
-        config.input_features or {}, _rename_map(before), config.type, str(folder)
-    )
+    features = FeatureMap.of(supplied(config), _rename_map(before), config.type, str(folder))
     preprocessor = _pipeline(
         folder, before, before_state, device, batch_to_transition, transition_to_batch
     )
@@ -87,6 +95,7 @@ def load_checkpoint(folder: Path, device: str = "cpu") -> LeRobotCheckpoint:
         features=features,
         rate_hz=find_rate_hz(folder),
         statistics_hash=_hash(after_state),
+        reads_words=TOKENIZER_STEP in _step_names(before),
     )
 
 
@@ -96,7 +105,9 @@ def check_folder(folder: Path, unnorm_key: str | None = None) -> None:
         raise CheckpointError(
             f"unnorm_key: {folder} has one set of statistics, LeRobot's; got {unnorm_key!r}"
         )
-    _check_network(folder, read_config(folder, "cpu"))
+    config = read_config(folder, "cpu")
+    _check_network(folder, config)
+    read_processor(folder, PREPROCESSOR, config)
 
 
 def _check_network(folder: Path, config: PreTrainedConfig) -> None:
@@ -111,7 +122,12 @@ def _load_network(folder: Path, config: PreTrainedConfig) -> PreTrainedPolicy:
     _check_network(folder, config)
     try:
         policy_class = get_policy_class(config.type)
-        with contextlib.redirect_stdout(io.StringIO()):  # LeRobot prints what it does
+        # LeRobot prints what it does
+        with nothing_fetched(), contextlib.redirect_stdout(io.StringIO()):
+            if config.type in VLAS:
+                from policies.lerobot_adapter.vla_networks import build
+
+                return build(policy_class, folder, config).eval()
             return policy_class.from_pretrained(folder, config=config, strict=True).eval()
     except SafetensorError as error:
         raise CheckpointError(f"{folder}: not a whole safetensors file ({error})") from None
@@ -139,7 +155,18 @@ def read_config(folder: Path, device: str) -> PreTrainedConfig:
         raise CheckpointError(f"{folder / 'config.json'}: LeRobot refuses it: {error}") from error
     if hasattr(config, "pretrained_backbone_weights"):
         config.pretrained_backbone_weights = None  # the folder has all weights
+    if hasattr(config, "compile_model"):
+        config.compile_model = False  # a setting of training's: minutes, and torch's for everybody
+    if config.type == "smolvla":
+        use_local_vlm(config, folder)
     return config
+
+
+def supplied(config: PreTrainedConfig) -> dict[str, PolicyFeature]:
+    """The inputs that somebody must give: all but the cameras that a policy leaves empty."""
+    empty = {f"{OBS_IMAGES}.empty_camera_{i}" for i in range(getattr(config, "empty_cameras", 0))}
+    inputs = config.input_features or {}
+    return {name: feature for name, feature in inputs.items() if name not in empty}
 
 
 def read_processor(
@@ -173,6 +200,13 @@ def read_processor(
             option.name for option in dataclasses.fields(step_class)
         }:
             options[TRUST] = False
+        if name in RELATIVE and options.get("enabled"):
+            raise CheckpointError(
+                f"{path}: step {name!r}: enabled: expected false, for actions are displacements "
+                "here and not relative to the state; got True"
+            )
+        if name == TOKENIZER_STEP:
+            use_local_tokenizer(options, folder)
         state_file = step.get("state_file")
         if state_file is None:
             continue
@@ -207,18 +241,22 @@ def find_rate_hz(folder: Path) -> float:
 def _pipeline(
     folder: Path, values: dict, state: dict, device: str, to_transition: Any, to_output: Any
 ) -> PolicyProcessorPipeline:
-    names = {step["registry_name"] for step in values.get("steps", [])}
-    overrides = {"device_processor": {"device": device}} if "device_processor" in names else {}
+    has_device = "device_processor" in _step_names(values)
     try:
-        return PolicyProcessorPipeline.from_config(
-            values,
-            state_dict=state,
-            overrides=overrides,
-            to_transition=to_transition,
-            to_output=to_output,
-        )
-    except (ImportError, ValueError, KeyError, OSError, RuntimeError) as error:
+        with nothing_fetched():
+            return PolicyProcessorPipeline.from_config(
+                values,
+                state_dict=state,
+                overrides={"device_processor": {"device": device}} if has_device else {},
+                to_transition=to_transition,
+                to_output=to_output,
+            )
+    except Exception as error:  # tokenizers know no narrower one
         raise CheckpointError(f"{folder}: {values.get('name')}: {error}") from error
+
+
+def _step_names(values: dict[str, Any]) -> set[str]:
+    return {step["registry_name"] for step in values.get("steps", [])}
 
 
 def _rename_map(values: dict[str, Any]) -> dict[str, str]:

@@ -79,12 +79,13 @@ class LeRobotPolicy:
     def check_fit(self, limits: ToolLimits) -> None:
         """Its steps are within the limits, and other pictures give other actions.
 
-        Whether it listens is not asked, since most of LeRobot's policies take no words, nor
-        whether it computes what it should: its folder does not say. Raises `UnfitPolicyError`.
+        Policies with a tokenizer are also asked whether they listen. Whether it computes what it
+        should is not asked: its folder does not say. Raises `UnfitPolicyError`.
         """
         check_statistics(self._statistics(), self.rate_hz, limits)
         if self.cameras:
-            check_answers_differ(self._first_answer, self.cameras, words=False)
+            words = self._checkpoint.reads_words
+            check_answers_differ(self._first_answer, self.cameras, words)
             self.reset()
 
     def _first_answer(self, observation: Observation) -> ActionChunk:
