@@ -20,9 +20,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from sim.evaluation import Evaluation, evaluate_all, write_json
+from sim.evaluation import Evaluation, evaluate_kept, write_json
 from sim.evaluation.compare import compare
-from sim.evaluation.journal import Journal, checkpoint_of
+from sim.evaluation.journal import checkpoint_of
 from sim.evaluation.provenance import fingerprint, machine, versions
 from sim.evaluation.summary import groups
 from vla_ros.errors import UserError
@@ -46,6 +46,8 @@ def evaluation_of(condition: str, options: argparse.Namespace) -> Evaluation:
             iterations=options.iterations,
             least_gain=options.least_gain,
             patience_s=options.patience_s,
+            decode_steps=None if simulated else options.decode_steps,
+            autoregressive=options.autoregressive and not simulated,
             device=options.device,
         )
     return Evaluation(
@@ -58,18 +60,6 @@ def evaluation_of(condition: str, options: argparse.Namespace) -> Evaluation:
         variant=options.variant,
         planner=choice,
     )
-
-
-def measure(name: str, evaluation: Evaluation, file: Path) -> dict[str, Any]:
-    """Run it, or what an earlier run left of it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    journal = Journal.begin(file.with_name(f"{file.name}.{name}"), [evaluation], resume=True)
-    try:
-        summary = evaluate_all([evaluation], journal=journal)
-    finally:
-        journal.close()
-    journal.remove()
-    return summary
 
 
 def rows_of(results: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -151,6 +141,8 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=PlannerChoice.iterations)
     parser.add_argument("--least-gain", type=float, help="none: the planner's own")
     parser.add_argument("--patience-s", type=float, default=PlannerChoice.patience_s)
+    parser.add_argument("--decode-steps", type=int, help="none: 1 in search, then 4")
+    parser.add_argument("--autoregressive", action="store_true", help="token by token instead")
     parser.add_argument("--planner", action="append", choices=PLANNERS, help="not all of them")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1)
@@ -164,6 +156,7 @@ def main() -> None:
         parser.error(str(error))
 
     file: Path = options.json
+    file.parent.mkdir(parents=True, exist_ok=True)
     done: dict[str, Any] = (
         json.loads(file.read_text()) if file.exists() else {"settings": settings, "results": {}}
     )
@@ -172,7 +165,8 @@ def main() -> None:
     for name, evaluation in evaluations.items():
         if name not in done["results"]:
             print(f"{name} ...", flush=True)
-            done["results"][name] = measure(name, evaluation, file)
+            part = file.with_name(f"{file.name}.{name}")
+            done["results"][name] = evaluate_kept(evaluation, part)
             done["results"] = {
                 each: done["results"][each] for each in CONDITIONS if each in done["results"]
             }
@@ -186,7 +180,8 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     """What the results depend on, but for the planner."""
     names = (
         "policy", "world_model", "env", "episodes", "seed", "variant", "deadline_ms", "candidates",
-        "iterations", "least_gain", "patience_s", "device", "workers",
+        "iterations", "least_gain", "patience_s", "decode_steps", "autoregressive",
+        "device", "workers",
     )  # fmt: skip
     model = options.world_model
     return {

@@ -44,6 +44,8 @@ class PlannerChoice:
     iterations: int = PlannerSettings.iterations
     least_gain: float | None = None  # None: `LEARNED_GAIN`, on MuJoCo 0
     patience_s: float = PlannerSettings.patience_s  # 0: a policy that is stuck is left alone
+    decode_steps: int | None = None  # of every imagined frame; None: 1 in search, then 4
+    autoregressive: bool = False  # token by token instead
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -53,6 +55,11 @@ class PlannerChoice:
             raise UserError(
                 f"world-model: the oracle plans on MuJoCo itself, got {self.world_model!r}; "
                 f"expected none, or one of {', '.join(MODES)} as the planner"
+            )
+        if self.simulated and (self.decode_steps is not None or self.autoregressive):
+            raise UserError(
+                "decode-steps, autoregressive: MuJoCo decodes nothing; expected a world model's "
+                f"folder, got {MUJOCO}"
             )
         self.settings()
 
@@ -77,6 +84,8 @@ class PlannerChoice:
             "iterations": self.iterations,
             "least_gain": self._gain,
             "patience_s": self.patience_s,
+            "decode_steps": self.decode_steps,
+            "autoregressive": self.autoregressive,
         }
 
     def settings(self) -> PlannerSettings:
@@ -93,6 +102,9 @@ class PlannerChoice:
                 iterations=self.iterations,
                 least_gain=self._gain,
                 patience_s=self.patience_s or math.inf,
+                search_steps=_or(self.decode_steps, PlannerSettings.search_steps),
+                final_steps=_or(self.decode_steps, PlannerSettings.final_steps),
+                autoregressive=self.autoregressive,
             )
         except ValueError as error:
             raise UserError(str(error)) from error
@@ -154,6 +166,10 @@ class PlannerChoice:
 
     def _config(self) -> WorldModelConfig:
         return config_for_this_robot(self._model)
+
+
+def _or(chosen: int | None, usual: int) -> int:
+    return usual if chosen is None else chosen
 
 
 def choose_planner(planner: str | None, **options: Any) -> PlannerChoice | None:

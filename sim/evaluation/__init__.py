@@ -6,7 +6,7 @@
 
 from sim.evaluation.episode import EpisodeResult, another_item, run_episode
 from sim.evaluation.intervals import wilson_interval
-from sim.evaluation.runner import evaluate, evaluate_all
+from sim.evaluation.runner import evaluate, evaluate_all, evaluate_kept
 from sim.evaluation.settings import Evaluation
 from sim.evaluation.summary import summarize
 from sim.evaluation.timing import Timing
@@ -19,6 +19,7 @@ __all__ = [
     "another_item",
     "evaluate",
     "evaluate_all",
+    "evaluate_kept",
     "run_episode",
     "summarize",
     "wilson_interval",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from gymnasium.utils import seeding
@@ -33,6 +34,19 @@ def evaluate(
     Raises what `load_policy` raises for an unknown or broken policy.
     """
     return evaluate_all([evaluation], lambda done: on_episode(done.result))
+
+
+def evaluate_kept(evaluation: Evaluation, file: Path) -> dict[str, Any]:
+    """`evaluate`, with every episode kept in a journal beside `file` until all are over: the same
+    call goes on with those of an interrupted one.
+    """
+    journal = Journal.begin(file, [evaluation], resume=True)
+    try:
+        summary = evaluate_all([evaluation], journal=journal)
+    finally:
+        journal.close()
+    journal.remove()
+    return summary
 
 
 def evaluate_all(

@@ -35,6 +35,7 @@ def test_a_choice_travels_to_workers_and_is_described(folder):
     assert choice.described() == {
         "planner": "icem", "world_model": folder, "deadline_ms": 50.0, "horizon_actions": 4,
         "candidates": 32, "iterations": 3, "least_gain": 2.0, "patience_s": 1.5,
+        "decode_steps": None, "autoregressive": False,
     }  # fmt: skip
     assert PlannerChoice("oracle").described()["least_gain"] == 0.0
     assert PlannerChoice("icem", folder, least_gain=0.0).described()["least_gain"] == 0.0
@@ -67,6 +68,9 @@ def test_an_oracle_plans_around_any_policy():
         ({"planner": None, "deadline_ms": 4.0}, "deadline-ms: means nothing without --planner"),
         ({"planner": "icem", "world_model": "/nowhere"}, "expected a world model's folder"),
         ({"planner": "oracle", "candidates": 2}, "candidates: expected 4 or more, got 2"),
+        ({"planner": "oracle", "decode_steps": 4}, "MuJoCo decodes nothing; expected a world"),
+        ({"planner": "icem", "decode_steps": 0}, "search_steps: expected 1 or more, got 0"),
+        ({"planner": None, "autoregressive": True}, "autoregressive: means nothing without"),
         ({"planner": "oracle", "deadline_ms": -1.0}, "deadline_ms: expected a number of ms"),
     ],
 )

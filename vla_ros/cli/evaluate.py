@@ -149,6 +149,17 @@ def command(
             show_default=f"{PlannerChoice.patience_s:g}",
         ),
     ] = None,
+    decode_steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Passes over each frame that a planner imagines.",
+            show_default="1 in search, then 4",
+        ),
+    ] = None,
+    autoregressive: Annotated[
+        bool, typer.Option("--autoregressive", help="A planner imagines token by token instead.")
+    ] = False,
     variant: Annotated[
         list[str], typer.Option(help=f"A changed world: {', '.join(VARIANTS)}; repeat to compare.")
     ] = [Evaluation.variant],  # noqa: B006
@@ -181,6 +192,8 @@ def command(
         iterations=iterations,
         least_gain=least_gain,
         patience_s=patience_s,
+        decode_steps=decode_steps,
+        autoregressive=autoregressive or None,
         device=device,
     )
     if world is not None:

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from policies.imagination import Judgement
 from policies.interface import Observation
-from world_models.dynamics import Decoding
+from world_models.dynamics import Decoding, DecodingMode
 from world_models.model import ImaginationModel, Imagined
+from world_models.planning.planner import PlannerError
 from world_models.state import context_of
 
 TRAINED_STDS = 2.0  # standard deviations about the mean of the actions in training
@@ -18,8 +19,15 @@ MOST_STEPS = 16  # of decoding that bring anything
 class LearnedDynamics:
     """Imagines from the present frame alone: what was done before it is not known to a policy."""
 
-    def __init__(self, model: ImaginationModel) -> None:
+    def __init__(self, model: ImaginationModel, autoregressive: bool = False) -> None:
+        """Token by token if `autoregressive`: raises `PlannerError` for a kind without tokens."""
+        if autoregressive and model.config.dynamics.kind != "masked":
+            raise PlannerError(
+                "autoregressive: expected a world model of kind 'masked', which has tokens, "
+                f"got {model.config.dynamics.kind!r}"
+            )
         self.model = model
+        self._mode: DecodingMode = "autoregressive" if autoregressive else "parallel"
         self.actions_per_frame = model.actions_per_frame
         self.rate_hz = model.config.rate_hz
         # Beyond it every frame looked back on would be imagined, which was never trained.
@@ -46,7 +54,7 @@ class LearnedDynamics:
     def next(
         self, situations: Imagined, actions: NDArray[np.float64], decode_steps: int
     ) -> Imagined:
-        return self.model.next(situations, actions, Decoding(decode_steps))
+        return self.model.next(situations, actions, Decoding(decode_steps, self._mode))
 
 
 class LearnedObjective:

@@ -34,6 +34,7 @@ class PlannerSettings:
     search_steps: int = 1  # of decoding a frame during the search
     final_steps: int = 4  # the best are judged once more with these
     finalists: int = 4
+    autoregressive: bool = False  # token by token in search and second look, whatever the steps
     # Share by which a score must exceed that of the policy's chunk: a model is uncertain, and the
     # best of many candidates is the one that it is most wrong about. The gate asks for none.
     least_gain: float = 0.0

@@ -38,16 +38,17 @@ class WorldModelPlanner(Planner):
         settings: PlannerSettings | None = None,
         clock: Clock = time.perf_counter_ns,
     ) -> None:
-        """Raises `PlannerError` for a horizon beyond the model's context."""
+        """Raises `PlannerError` for a horizon beyond the model's context, and for tokens in turn of
+        a model without tokens.
+        """
         if settings is None:
             frames = world_model.config.dynamics.context_frames
             settings = PlannerSettings(horizon_frames=frames, min_frames=max(1, frames // 2))
         self._model = world_model
         self._last: tuple[Observation, ActionChunk] | None = None
         self._expectation: Expectation | None = None
-        super().__init__(
-            policy, LearnedDynamics(world_model), LearnedObjective(world_model), settings, clock
-        )
+        dynamics = LearnedDynamics(world_model, settings.autoregressive)
+        super().__init__(policy, dynamics, LearnedObjective(world_model), settings, clock)
 
     def reset(self, seed: int | None = None) -> None:
         super().reset(seed)

@@ -9,6 +9,7 @@ import torch
 from policies.interface import ActionChunk, Observation
 from policies.training.loop import LoopConfig
 from world_models.config import TINY
+from world_models.dynamics import Decoding
 from world_models.planning.learned import LearnedDynamics, LearnedObjective
 from world_models.planning.planner import PlannerError
 from world_models.planning.settings import PlannerSettings
@@ -75,6 +76,27 @@ def test_scores_are_those_of_the_models_own_verbs(make_model):
     np.testing.assert_allclose(judged.value, model.value(imagined))
     expected = model.value(imagined) / 0.95 ** model.steps_to_goal(imagined)
     np.testing.assert_allclose(judged.eventually, np.clip(expected, 0, 1), rtol=1e-4)
+
+
+def test_token_by_token_is_the_models_own_way_to_decode(make_model):
+    model = make_model("masked")
+    actions = np.random.default_rng(0).normal(0, 0.1, size=(1, 2, 7))
+    begun = LearnedDynamics(model).begin(observe())
+    found = LearnedDynamics(model, autoregressive=True).next(begun, actions, 1)
+    expected = model.next(begun, actions, Decoding(1, "autoregressive"))
+    at_once = model.next(begun, actions, Decoding(1))
+    assert torch.equal(found.contents, expected.contents)
+    assert not torch.equal(found.contents, at_once.contents)
+    settings = PlannerSettings(autoregressive=True, **SMALL)
+    planner = WorldModelPlanner(Left(), model, settings)
+    assert np.isfinite(planner.predict_chunk(observe()).actions).all()
+
+
+@pytest.mark.parametrize("kind", ["flow", "latent"])
+def test_what_has_no_tokens_is_not_decoded_token_by_token(make_model, kind):
+    settings = PlannerSettings(autoregressive=True, **SMALL)
+    with pytest.raises(PlannerError, match=f"expected a world model of kind 'masked'.*'{kind}'"):
+        WorldModelPlanner(Left(), make_model(kind), settings)
 
 
 def test_the_default_settings_fit_the_model(make_model):
