@@ -34,9 +34,12 @@ STEPS = (1, 2, 4, 8, 16)
 
 def evaluations(options: argparse.Namespace) -> dict[str, Evaluation]:
     """The policy alone, and the planner for every way to decode."""
-    ways = {f"K = {steps}": {"decode_steps": steps} for steps in options.steps or STEPS}
+    ways: dict[str, dict[str, Any]] = {
+        f"K = {steps}": {"decode_steps": steps} for steps in options.steps or STEPS
+    }
+    ways[IN_TURN] = {"autoregressive": True}
     planners: dict[str, PlannerChoice | None] = {ALONE: None}
-    for name, way in {**ways, IN_TURN: {"autoregressive": True}}.items():
+    for name, way in ways.items():
         planners[name] = PlannerChoice(
             options.planner,
             world_model=options.world_model,
