@@ -13,6 +13,9 @@ Clock = Callable[[], int]  # [ns], rising
 MARGIN = 1.2  # of predicted times: a computer has other things to do
 SLOWER, FASTER = 1.0, 0.3  # weight of a measurement above, below what was expected
 FORGOTTEN = 0.1  # share of the times, whenever they left no time to measure again
+LATE = 0.005  # share of decisions that may be late in the long run
+STEP = 0.02  # of the reserve, after one that was
+LEAST_RESERVE, MOST_RESERVE = 0.05, 0.5  # of a deadline: a computer stops for a moment
 
 
 class OutOfTime(Exception):
@@ -43,6 +46,23 @@ class Budget:
         return self._limit_ns is not None and self.spent_ns > self._limit_ns
 
 
+class Reserve:
+    """The share of a deadline that is not planned with, so that few decisions are late anywhere.
+
+    Adaptive conformal inference (Gibbs and Candes, arXiv 2106.00170, eq. 2): a late decision raises
+    the share by `STEP` (1 - `LATE`), one in time lowers it by `STEP` `LATE`. So in the long run a
+    share of `LATE` is late at most, however times are distributed, while the most still helps.
+    """
+
+    def __init__(self) -> None:
+        self.share = LEAST_RESERVE
+
+    def note(self, late: bool) -> None:
+        """A decision was late, or was not."""
+        share = self.share + STEP * (late - LATE)
+        self.share = min(MOST_RESERVE, max(LEAST_RESERVE, share))
+
+
 class Costs:
     """Time of imagining a frame, by rows times decoding steps.
 
@@ -55,9 +75,9 @@ class Costs:
         self._frame_ns: dict[int, float] = {}  # units -> time
         self.begin_ns = 0.0  # of taking in what is seen, the last time
 
-    @property
-    def known(self) -> bool:
-        return bool(self._frame_ns)
+    def known(self, rows: int, decode_steps: int) -> bool:
+        """Whether a frame of exactly so many has been measured."""
+        return rows * decode_steps in self._frame_ns
 
     def record(self, rows: int, decode_steps: int, frame_ns: float) -> None:
         """A frame of so many rows took so long."""
@@ -105,16 +125,27 @@ class Effort:
     final_steps: int  # of decoding the finalists once more; 0: they are not
 
 
+def least_search_ns(settings: PlannerSettings, costs: Costs) -> float:
+    """Time of the smallest search: `min_candidates` over `min_frames`."""
+    frame_ns = costs.frame_ns(settings.min_candidates, settings.search_steps)
+    return settings.min_frames * frame_ns
+
+
 def choose_effort(
-    settings: PlannerSettings, costs: Costs, left_ns: float, rounds: int, final_steps: int
+    settings: PlannerSettings,
+    costs: Costs,
+    left_ns: float,
+    rounds: int,
+    final_steps: int,
+    rows: int | None = None,
 ) -> Effort | None:
     """The most that fits: first the rounds go, then judging once more, then the horizon.
 
-    None: not even `min_candidates` over `min_frames` fit.
+    None: not even `rows` (None: `min_candidates`) over `min_frames` fit.
     """
     if left_ns == float("inf"):
         return Effort(settings.horizon_frames, rounds, final_steps)
-    least_ns = costs.frame_ns(settings.min_candidates, settings.search_steps)
+    least_ns = costs.frame_ns(rows or settings.min_candidates, settings.search_steps)
     for frames in range(settings.horizon_frames, settings.min_frames - 1, -1):
         for steps in dict.fromkeys((final_steps, 0)):
             finals_ns = frames * costs.frame_ns(settings.finalists, steps) if steps else 0.0

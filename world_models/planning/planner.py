@@ -30,14 +30,15 @@ from world_models.planning.effort import (
     Clock,
     Costs,
     OutOfTime,
+    Reserve,
     choose_effort,
+    least_search_ns,
 )
 from world_models.planning.recovery import Recovery
 from world_models.planning.search import Search
 from world_models.planning.settings import PlannerSettings
 from world_models.planning.solvers import ICEM, BestOfN, Ranking, Seeds, drawn_out
 
-RESERVE = 0.05  # share of a deadline that is not planned with: a computer stops for a moment
 SAMPLING_SHARE = 0.3  # of the time left that drawing from the policy may take
 
 
@@ -94,12 +95,12 @@ class Planner:
         self._instead = BestOfN(settings)  # of what a policy that is stuck does
         self._recovery = Recovery(settings.patience_s)
         self._final_steps = min(settings.final_steps, dynamics.max_decode_steps)
-        self._costs = Costs()
+        self._costs, self._reserve = Costs(), Reserve()
         self._sampling_ns = 0.0  # what a sample of the policy took last; 0: not known
         self.reset()
 
     def reset(self, seed: int | None = None) -> None:
-        """Forget the last episode; measured costs are kept."""
+        """Forget the last episode; measured costs and the reserve are kept."""
         self.policy.reset(seed)
         self._rng = np.random.default_rng([0x91A7, seed or 0])
         self._memory: _Memory | None = None
@@ -120,7 +121,7 @@ class Planner:
 
     def predict_chunk(self, observation: Observation) -> ActionChunk:
         """The policy's chunk, or a better one. Raises what the policy and the model raise."""
-        budget = Budget(self._clock, self.settings.deadline_ms, RESERVE)
+        budget = Budget(self._clock, self.settings.deadline_ms, self._reserve.share)
         if (rest := self._recovery.rest(observation)) is not None:
             self._imagined = None
             nothing = dict.fromkeys(("policy_ms", "deadline_missed", "recovered", "imagined"), 0.0)
@@ -140,6 +141,7 @@ class Planner:
         fell_back = math.isnan(decision.score) and not decision.held
         if fell_back:
             self._costs.forget()
+        self._reserve.note(budget.missed and search is not None)  # the policy alone may be too slow
         self._gripper = float(decision.actions[-1, 6])
         self._holds = self._holds + 1 if decision.held else 0
         self._imagined = decision.imagined
@@ -176,13 +178,9 @@ class Planner:
         left_ns = budget.left_ns - MARGIN * self._costs.begin_ns
         if left_ns <= 0:
             return None
-        effort = choose_effort(
-            self.settings,
-            self._costs,
-            left_ns,
-            self._solver.rounds,
-            self._worthwhile_final_steps(),
-        )
+        looks_first = self.settings.mode == "gate" and not self._recovery.needed(observation)
+        rows = 1 if looks_first else self.settings.min_candidates
+        effort = choose_effort(self.settings, self._costs, left_ns, 1, 0, rows)
         if effort is None:
             return None
         begin_ns = budget.spent_ns
@@ -199,31 +197,35 @@ class Planner:
     def _decide(
         self, search: Search, chunk: ActionChunk, observation: Observation, budget: Budget
     ) -> _Decision:
-        own = drawn_out(np.asarray(chunk.actions), self._actions(search))
-        gate = self.settings.mode == "gate"
-        own_failure = math.nan
         if self._recovery.needed(observation):
-            return self._recover(search, own, chunk, observation, budget)
-        timed = self.settings.deadline_ms is not None
-        if gate or (timed and not self._costs.known):  # measured before anything is promised
-            rows = 1 if gate else self.settings.min_candidates  # what a search costs at least
-            looked = search.score(np.repeat(own[None], rows, axis=0), self.settings.search_steps)
+            return self._recover(search, chunk, observation, budget)
+        gate, steps = self.settings.mode == "gate", self.settings.search_steps
+        own_failure = math.nan
+        measured = self._costs.known(self.settings.min_candidates, steps)
+        first = self.settings.deadline_ms is not None and not measured
+        if gate or first:  # before anything is promised, what a search costs at least is measured
+            rows = self.settings.min_candidates if first else 1
+            own = self._own(search, chunk)
+            looked = search.score(np.repeat(own[None], rows, axis=0), steps)
             own_failure = float(looked.failure[0])
             if gate:
                 self._recovery.note(observation, float(looked.score[0]))
             if gate and own_failure <= self.settings.gate_threshold:
                 score, seen = float(looked.score[0]), (looked.situations, 0)
                 return _Decision(chunk.actions, True, score, own_failure, own_failure, False, seen)
-        seeds = self._seeds(search, own, chunk, observation, budget)
-        ranking = self._solver.solve(search, seeds, self._rng)
-        if not len(ranking.score):
+        try:
+            seeds = self._seeds(search, chunk, observation, budget)
+            ranking = self._solver.solve(search, seeds, self._rng)
+            if not len(ranking.score):
+                raise OutOfTime
+        except OutOfTime:
             if gate and self._holds < self.settings.max_holds:
                 return self._hold(chunk, own_failure)  # expected to fail, no time for another
-            raise OutOfTime
+            raise
         if not gate and ranking.own is not None:
             self._recovery.note(observation, ranking.own[0])
         self._memory = _Memory(observation.stamp_ns, ranking.candidates)
-        decision = self._judge_once_more(search, ranking, chunk, own, own_failure)
+        decision = self._judge_once_more(search, ranking, chunk, seeds.own, own_failure)
         fails = decision.failure > self.settings.gate_threshold
         if gate and fails and self._holds < self.settings.max_holds:
             return self._hold(chunk, own_failure, decision.failure)
@@ -232,15 +234,16 @@ class Planner:
     def _recover(
         self,
         search: Search,
-        own: NDArray[np.float64],
         chunk: ActionChunk,
         observation: Observation,
         budget: Budget,
     ) -> _Decision:
         """The best of what was not tried since it got stuck, whatever its own chunk promises."""
+        drawn = self._samples(observation, chunk, self.settings.policy_samples, budget)
+        search.fit(self._instead.rounds, 0)
+        own = self._own(search, chunk)
         gripper = float(own[0, 6]) if self._gripper is None else self._gripper
         others = self._recovery.untried(search.within(recoveries(own, gripper)))
-        drawn = self._samples(observation, chunk, self.settings.policy_samples, budget)
         drawn = search.within(drawn_out(drawn, len(own)))
         seeds = Seeds(own, np.concatenate([others, drawn]), np.zeros((0, *own.shape)))
         ranking = self._instead.solve(search, seeds, self._rng)
@@ -269,20 +272,23 @@ class Planner:
     def _seeds(
         self,
         search: Search,
-        own: NDArray[np.float64],
         chunk: ActionChunk,
         observation: Observation,
         budget: Budget,
     ) -> Seeds:
-        actions, settings = len(own), self.settings
+        """The policy's samples, and as far ahead as there is time for once they are drawn."""
+        settings = self.settings
+        count = settings.policy_samples if settings.mode != "best-of-n" else settings.candidates - 1
+        samples = self._samples(observation, chunk, count, budget)
+        search.fit(self._solver.rounds, self._worthwhile_final_steps())
+        own = self._own(search, chunk)
+        actions = len(own)
         elites: NDArray[np.float64] = np.zeros((0, actions, 7))
         if self._memory is not None:
             passed = round((observation.stamp_ns - self._memory.stamp_ns) * 1e-9 / chunk.dt_s)
             if 0 < passed < self._memory.elites.shape[1]:  # as far ahead as it looked then
                 kept = self._memory.elites[: max(1, int(settings.kept_elites * settings.elites))]
                 elites = drawn_out(kept[:, passed:], actions)
-        count = settings.policy_samples if settings.mode != "best-of-n" else settings.candidates - 1
-        samples = self._samples(observation, chunk, count, budget)
         return Seeds(own, search.within(drawn_out(samples, actions)), elites)
 
     def _samples(
@@ -293,7 +299,9 @@ class Planner:
         if isinstance(self.policy, SamplingPolicy) and self.policy.can_sample:
             # Before it has been measured, a sample takes as long as an answer.
             each_ns = self._sampling_ns or budget.spent_ns
-            drawn = int(min(count, SAMPLING_SHARE * budget.left_ns / each_ns)) if each_ns else count
+            spare_ns = budget.left_ns - least_search_ns(self.settings, self._costs)
+            may_ns = max(0.0, min(SAMPLING_SHARE * budget.left_ns, spare_ns))
+            drawn = int(min(count, may_ns / each_ns)) if each_ns else count
         noise = colored_noise(self._rng, count - drawn, len(chunk.actions))
         samples = np.asarray(chunk.actions) + np.array(NOISE) * noise
         if drawn > 0:
@@ -347,8 +355,10 @@ class Planner:
         still[:, 6] = chunk.actions[0, 6] if self._gripper is None else self._gripper
         return _Decision(still, False, math.nan, failure, own_failure, held=True)
 
-    def _actions(self, search: Search) -> int:
-        return search.effort.frames * self._dynamics.actions_per_frame
+    def _own(self, search: Search, chunk: ActionChunk) -> NDArray[np.float64]:
+        """The policy's chunk as far ahead as is imagined."""
+        actions = search.effort.frames * self._dynamics.actions_per_frame
+        return drawn_out(np.asarray(chunk.actions), actions)
 
     def _check(self, chunk: ActionChunk) -> None:
         check_plannable(chunk)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.imagination import Dynamics, Objective
-from world_models.planning.effort import Budget, Costs, Effort, OutOfTime
+from world_models.planning.effort import Budget, Costs, Effort, OutOfTime, choose_effort
 from world_models.planning.settings import PlannerSettings
 
 
@@ -40,6 +40,15 @@ class Search:
         self._situation = situation
         self._budget, self._costs = budget, costs
         self.imagined = 0  # candidates scored so far
+
+    def fit(self, rounds: int, final_steps: int) -> None:
+        """Choose the effort anew, of the time left by now. Raises `OutOfTime` if nothing fits."""
+        effort = choose_effort(
+            self.settings, self._costs, self._budget.left_ns, rounds, final_steps
+        )
+        if effort is None:
+            raise OutOfTime
+        self.effort = effort
 
     def affordable(self, rounds_left: int, limit: int) -> int:
         """Candidates of the next round, so that what comes after it still fits."""

@@ -1,8 +1,22 @@
 import math
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 
-from world_models.planning.effort import MARGIN, Budget, Costs, choose_effort
+from world_models.planning.effort import (
+    LATE,
+    LEAST_RESERVE,
+    MARGIN,
+    MOST_RESERVE,
+    STEP,
+    Budget,
+    Costs,
+    Reserve,
+    choose_effort,
+    least_search_ns,
+)
 from world_models.planning.settings import PlannerSettings
 
 
@@ -19,9 +33,10 @@ def test_a_budget_counts_down_on_the_clock_it_is_given(clock):
 
 def test_costs_between_two_sizes_lie_on_a_line_and_beyond_them_are_not_underestimated():
     costs = Costs()
-    assert not costs.known and costs.frame_ns(5, 1) == 0
+    assert not costs.known(4, 1) and costs.frame_ns(5, 1) == 0
     costs.record(4, 1, 100)
     costs.record(2, 4, 180)  # 8 units
+    assert costs.known(4, 1) and costs.known(8, 1) and not costs.known(2, 1)
     assert costs.frame_ns(4, 1) == pytest.approx(MARGIN * 100)
     assert costs.frame_ns(6, 1) == pytest.approx(MARGIN * 140)
     assert costs.frame_ns(1, 1) == pytest.approx(MARGIN * 100)
@@ -67,3 +82,36 @@ def test_less_time_takes_rounds_then_the_second_look_then_the_horizon_then_every
         (3, 1, 0),
         None,
     ]
+
+
+def test_a_look_at_one_chunk_fits_where_a_search_does_not():
+    costs = Costs()
+    costs.record(1, 1, 1e6)
+    costs.record(4, 1, 3e6)
+    assert least_search_ns(SETTINGS, costs) == pytest.approx(2 * MARGIN * 3e6)
+    assert choose_effort(SETTINGS, costs, 5e6, rounds=1, final_steps=0) is None
+    look = choose_effort(SETTINGS, costs, 5e6, rounds=1, final_steps=0, rows=1)
+    assert look is not None and look.frames == 4
+
+
+@given(some.lists(some.booleans(), max_size=400))
+def test_the_reserve_bounds_how_many_decisions_are_late_while_it_can_grow(late):
+    reserve = Reserve()
+    shares = [reserve.share]
+    for each in late:
+        reserve.note(each)
+        shares.append(reserve.share)
+    assert all(LEAST_RESERVE <= share <= MOST_RESERVE for share in shares)
+    if max(shares) < MOST_RESERVE:  # summing up the rule
+        assert sum(late) <= LATE * len(late) + (MOST_RESERVE - LEAST_RESERVE) / STEP
+
+
+@pytest.mark.parametrize("jitter", [0.02, 0.08, 0.12])
+def test_few_decisions_are_late_however_much_times_vary(jitter):
+    rng, reserve, late = np.random.default_rng(3), Reserve(), []
+    for _ in range(8000):
+        took = (1.0 - reserve.share) * (1.0 + jitter * rng.exponential())
+        reserve.note(took > 1.0)
+        late.append(took > 1.0)
+    assert np.mean(late[2000:]) <= 2 * LATE
+    assert jitter < 0.08 or any(late)  # it does not hide behind the largest reserve

@@ -228,6 +228,45 @@ def test_a_gate_without_time_for_an_alternative_holds(toy, clock, seen):
     assert chunk.diagnostics["fell_back"] == 0.0
 
 
+def test_a_gate_needs_no_time_for_a_search_to_look_at_one_chunk(toy, clock, seen, goal):
+    there = {"step": goal / 2, "actions": 2}
+    planner, policy, dynamics = planner_of(
+        toy, clock, ms_per_row=2.0, policy=there, mode="gate", deadline_ms=20.0
+    )  # two frames of one candidate: 4.8 ms, of four: 19.2
+    chunks = [planner.predict_chunk(seen(index)) for index in range(12)]
+    assert [chunk.diagnostics["fell_back"] for chunk in chunks[1:]] == [0.0] * 11
+    assert [chunk.diagnostics["deadline_missed"] for chunk in chunks] == [0.0] * 12
+    assert dynamics.calls[-1] == (1, 1)
+
+
+def test_the_horizon_follows_from_the_time_that_drawing_samples_has_left(toy, clock, seen):
+    planner, policy, _ = planner_of(
+        toy,
+        clock,
+        ms_per_row=1.0,
+        mode="best-of-n",
+        deadline_ms=32.0,
+        candidates=8,
+        elites=4,
+        final_steps=1,
+    )
+    policy.can_sample = True
+
+    def draw(observation, count, temperature, seed):
+        clock.cost(2.0 * count)
+        return np.tile(policy.actions, (count, 1, 1))
+
+    policy.sample_chunks = draw
+    planner._costs.record(4, 1, 4e6)
+    planner._sampling_ns = 2e6
+    chunk = planner.predict_chunk(seen())
+    # 30.4 ms of 32 may be used; 4 samples take 8 of them, so that three frames of four candidates
+    # (14.4 ms) fit and four (19.2) do as well; eight would not.
+    assert chunk.diagnostics["fell_back"] == 0.0
+    assert chunk.diagnostics["horizon_frames"] == 4
+    assert chunk.diagnostics["imagined"] == 4
+
+
 # --- what does not fit --------------------------------------------------------------------------
 
 
