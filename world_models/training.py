@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from world_models.dynamics import Decoding
 from world_models.fsq import to_index
 from world_models.metrics import psnr
 from world_models.model import ImaginationModel
+from world_models.places import UNIT_M, PlaceReader, Places
 from world_models.recordings import Recordings
 from world_models.sampling import ClipSampler, scales_of
 from world_models.tokenizer import Tokenizer, Usual, motion_weights, reconstruction_loss
@@ -48,6 +50,8 @@ class TrainConfig:
     tokenizer_share: float = 0.35  # of the steps
     tokenizer_learning_rate: float = 1e-3
     motion_emphasis: float = 8.0  # weight of a pixel that changes fully; a still, usual one has 1
+    place_weight: float = 0.0  # of keeping where the named items are in the tokens; see `places`
+    class_names: tuple[str, ...] = ()  # of these items, as instructions word them
     all_hidden_share: float = 0.15  # of the steps hide parts of every frame (if the kind can)
     causal_share: float = 0.2  # of the steps predict in reading order (if the kind can)
     full_context_share: float = 0.5  # of the steps show all context frames, the others 1 to all
@@ -73,6 +77,8 @@ class TrainConfig:
             )
         if not self.motion_emphasis >= 0:
             raise ValueError(f"motion_emphasis: expected 0 or more, got {self.motion_emphasis}")
+        if not 0 <= self.place_weight < math.inf:
+            raise ValueError(f"place_weight: expected 0 or more, got {self.place_weight}")
 
 
 Report = Callable[[int, dict[str, float]], None]
@@ -143,6 +149,8 @@ def train_world_model(
                 output / "tokenizer",
                 config.motion_emphasis,
                 config.preset.dynamics.actions_per_frame,
+                config.place_weight,
+                Places.of(training, config.class_names) if config.place_weight else None,
             ),
             tokenizer_config,
             device,
@@ -193,6 +201,8 @@ class TokenizerSettings:
     folder: Path
     motion_emphasis: float
     stride: int  # rows between a frame and the neighbor that shows what moves
+    place_weight: float = 0.0
+    places: Places | None = None  # None: not asked for
 
 
 def _train_tokenizer(
@@ -208,6 +218,12 @@ def _train_tokenizer(
     neighbors = neighbor_rows(training, settings.stride)
     some = training.images[:: max(1, len(training.images) // USUAL_FRAMES)]
     usual = Usual.of(to_unit_range(some).to(device))
+    places, reader = settings.places, None
+    trained: nn.Module = tokenizer
+    if places is not None:
+        reader = PlaceReader(tokenizer.config, places).to(device)
+        trained = nn.ModuleDict({"tokenizer": tokenizer, "places": reader})
+        begun_with = {**begun_with, "place weight": repr(settings.place_weight)}
 
     def loss(rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         rows = rng.integers(len(training.images), size=loop.rows_per_step)
@@ -219,12 +235,17 @@ def _train_tokenizer(
         with torch.no_grad():
             error = (decoded.clamp(0, 1) - images).square().mean()
         figures = {"reconstruction_psnr": -10 * torch.log10(error + 1e-10).item()}
-        return reconstruction_loss(images, decoded.float(), weights), figures
+        total = reconstruction_loss(images, decoded.float(), weights)
+        if reader is not None and places is not None:
+            away = reader.loss(codes, places, rows)
+            figures["place_error_cm"] = 100 * UNIT_M * away.item()
+            total = total + settings.place_weight * away
+        return total, figures
 
     def validate(step: int) -> None:
         report(step, {f"held_out_{k}": v for k, v in check_tokenizer(tokenizer, held_out).items()})
 
-    loop = Loop(tokenizer, loss, loop_config, settings.folder, device, begun_with)
+    loop = Loop(trained, loss, loop_config, settings.folder, device, begun_with)
     loop.resume()
     loop.run(report, validate)
 

@@ -91,6 +91,13 @@ def train(
             show_default=f"{TrainConfig.tokenizer_share:g}; with --initial 0",
         ),
     ] = None,
+    place_weight: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            help="The tokenizer also learns to keep where the named items are; 0.1 is usual.",
+        ),
+    ] = TrainConfig.place_weight,
     rollout_share: Annotated[
         float, typer.Option(help="Of the dynamics' steps, the last: they look back on imagination.")
     ] = TrainConfig.rollout_share,
@@ -122,9 +129,20 @@ def train(
         sizes, camera = Preset(known.tokenizer, known.dynamics), known.camera
     if tokenizer_share is None:
         tokenizer_share = TrainConfig.tokenizer_share if initial is None else 0.0
+    if place_weight and not tokenizer_share:
+        raise UserError(
+            "place-weight: only a tokenizer that learns can keep places; with --initial give it a "
+            "--tokenizer-share, too"
+        )
+    if place_weight and sizes.dynamics.kind == "latent":
+        raise UserError(
+            "place-weight: expected a kind with a tokenizer, masked or flow; got latent"
+        )
     config = TrainConfig(
         sizes,
         tokenizer_share=tokenizer_share,
+        place_weight=place_weight,
+        class_names=CLASS_NAMES,
         rollout_share=rollout_share,
         validation_share=held_out,
     )
