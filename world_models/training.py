@@ -94,20 +94,24 @@ def train_world_model(
     report: Report,
     config: TrainConfig,
     initial: ImaginationModel | None = None,
+    tokenizer: Tokenizer | None = None,
 ) -> ImaginationModel:
     """Train both parts and write a checkpoint folder; resumes what was begun in `output`.
 
     `report(step, figures)` counts the steps of both parts together; figures of held-out episodes
     are named `held_out_...`. `initial` is a model to go on from: its sizes, scales, words, camera
-    and discount stay in place of those of `config`, `training` and `camera`.
+    and discount stay in place of those of `config`, `training` and `camera`. `tokenizer` is one
+    that new dynamics are to learn on: its sizes and weights are taken.
 
-    Raises `DatasetError` for data of another rate or robot than `initial` knows, and
-    `words.InstructionError` for words that it does not.
+    Raises `ValueError` where neither can be; `DatasetError` for data of another rate or robot than
+    `initial` knows, and `words.InstructionError` for words that it does not.
     """
     torch.manual_seed(loop_config.seed)
+    if tokenizer is not None and (initial is not None or config.preset.dynamics.kind == "latent"):
+        raise ValueError("tokenizer: expected none with a model to go on from, or of kind latent")
     if initial is None:
         about = WorldModelConfig(
-            tokenizer=config.preset.tokenizer,
+            tokenizer=config.preset.tokenizer if tokenizer is None else tokenizer.config,
             dynamics=config.preset.dynamics,
             scales=scales_of(training),
             words=vocabulary((*training.instructions, *held_out.instructions)),
@@ -118,6 +122,8 @@ def train_world_model(
             validation_share=config.validation_share,
         )
         model = ImaginationModel(about)
+        if tokenizer is not None:
+            model.tokenizer.load_state_dict(tokenizer.state_dict())
     else:
         _check_alike(training, initial.config)
         about = replace(initial.config, validation_share=config.validation_share)
@@ -131,7 +137,9 @@ def train_world_model(
     if initial is not None:
         begun_with["initial weights"] = _fingerprint(initial)
     first = round(loop_config.steps * config.tokenizer_share) if model.generative else 0
-    if not first and model.generative and initial is None:
+    if tokenizer is not None:
+        begun_with["tokenizer weights"] = _fingerprint(tokenizer)
+    if not first and model.generative and initial is None and tokenizer is None:
         raise ValueError(
             "tokenizer_share: expected enough for a step of the tokenizer, "
             f"got {config.tokenizer_share:g} of {loop_config.steps}; only a model that is gone on "
@@ -183,7 +191,7 @@ def _check_alike(recordings: Recordings, known: WorldModelConfig) -> None:
             )
 
 
-def _fingerprint(model: ImaginationModel) -> str:
+def _fingerprint(model: nn.Module) -> str:
     """Of all weights."""
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):

@@ -82,6 +82,10 @@ def test_training_goes_on_from_a_model(vla_ros, dataset, tmp_path):
         (("--camera", "wrist", "--kind", "flow", "--seed", 1), ""),
         (("--tokenizer-share", "2"), "tokenizer_share: expected a share"),
         (("--tokenizer-share", "0"), "tokenizer_share: expected enough for a step"),
+        (("--place-weight", "0.1", "--kind", "latent"), "place-weight: expected a kind with"),
+        (("--place-weight", "0.1", "--tokenizer-share", "0"), "place-weight: only a tokenizer"),
+        (("--tokenizer", "world-mini", "--kind", "latent"), "tokenizer: the kind latent has none"),
+        (("--tokenizer", "world-maxi"), "world-maxi"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(vla_ros, dataset, tmp_path, words, reason):

@@ -22,7 +22,10 @@ from world_models.words import InstructionError
 CPU = torch.device("cpu")
 
 
-def train(recordings, output, kind="masked", steps=20, initial=None, tokenizer_share=0.4, **loop):
+def train(
+    recordings, output, kind="masked", steps=20, initial=None, tokenizer_share=0.4, tokenizer=None,
+    **loop,
+):  # fmt: skip
     reports = []
     training, held_out = recordings.split(0.15)
     model = train_world_model(
@@ -40,6 +43,7 @@ def train(recordings, output, kind="masked", steps=20, initial=None, tokenizer_s
             TINY.with_kind(kind), tokenizer_share=tokenizer_share, tokenizer_learning_rate=3e-3
         ),
         initial,
+        tokenizer,
     )  # fmt: skip
     return model, reports
 
@@ -84,6 +88,22 @@ def test_going_on_with_other_data_than_a_model_knows_is_refused(recordings, tmp_
     ):
         with pytest.raises(error, match=reason):
             train(replace(recordings, **change), tmp_path / "after", initial=model)
+
+
+def test_new_dynamics_of_another_kind_learn_on_a_tokenizer_that_stays(recordings, tmp_path):
+    masked, _ = train(recordings, tmp_path / "masked", steps=8)
+    taken = masked.tokenizer
+    go_on = {"kind": "flow", "steps": 4, "tokenizer_share": 0.0}
+    flow, _ = train(recordings, tmp_path / "flow", **go_on, tokenizer=taken)
+    for name, value in taken.state_dict().items():
+        torch.testing.assert_close(flow.tokenizer.state_dict()[name], value, rtol=0, atol=0)
+    assert flow.config.dynamics.kind == "flow"
+    others, _ = train(recordings, tmp_path / "others", steps=4, seed=1)
+    with pytest.raises(TrainingError, match="tokenizer weights"):
+        train(recordings, tmp_path / "flow", **go_on, tokenizer=others.tokenizer)
+    for refused in ({"kind": "latent"}, {"initial": masked}):
+        with pytest.raises(ValueError, match="tokenizer: expected none"):
+            train(recordings, tmp_path / "no", **{**go_on, **refused}, tokenizer=taken)
 
 
 def test_a_tokenizer_that_would_never_learn_is_refused(recordings, tmp_path):

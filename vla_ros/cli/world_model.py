@@ -44,6 +44,7 @@ from world_models.metrics import TowerDistance
 from world_models.plots import draw_evaluation
 from world_models.recordings import read_kept, split_all
 from world_models.timing import TimingConfig, compare_decodings
+from world_models.tokenizer import Tokenizer
 from world_models.training import TrainConfig, train_world_model
 
 command = typer.Typer(no_args_is_help=True)
@@ -68,6 +69,13 @@ def train(
             "words and camera stay.",
         ),
     ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            help="World model whose tokenizer new dynamics learn on; it stays as it is unless "
+            "--tokenizer-share says otherwise.",
+        ),
+    ] = None,
     preset: Annotated[
         str | None,
         typer.Option(help=f"Sizes: one of {', '.join(PRESETS)}.", show_default="two-core"),
@@ -88,7 +96,7 @@ def train(
         float | None,
         typer.Option(
             help="Of the steps.",
-            show_default=f"{TrainConfig.tokenizer_share:g}; with --initial 0",
+            show_default=f"{TrainConfig.tokenizer_share:g}; with --initial or --tokenizer 0",
         ),
     ] = None,
     place_weight: Annotated[
@@ -118,8 +126,15 @@ def train(
     experts, policies and random actions: a model that has seen only success cannot predict failure.
     """
     known = None if initial is None else read_config(initial)
+    if tokenizer is not None:
+        if initial is not None:
+            raise UserError(f"tokenizer: {initial} has its own; leave it out with --initial")
+        if kind == "latent":
+            raise UserError("tokenizer: the kind latent has none; expected --kind masked or flow")
     if known is None:
         sizes = _sizes(preset, kind, actions_per_frame)
+        if tokenizer is not None:
+            sizes = replace(sizes, tokenizer=read_config(tokenizer).tokenizer)
         camera = camera or "front"
     else:
         chosen = {"preset": preset, "kind": kind, "actions-per-frame": actions_per_frame}
@@ -128,7 +143,8 @@ def train(
                 raise UserError(f"{name}: {initial} has its own; leave it out with --initial")
         sizes, camera = Preset(known.tokenizer, known.dynamics), known.camera
     if tokenizer_share is None:
-        tokenizer_share = TrainConfig.tokenizer_share if initial is None else 0.0
+        begins = initial is None and tokenizer is None
+        tokenizer_share = TrainConfig.tokenizer_share if begins else 0.0
     if place_weight and not tokenizer_share:
         raise UserError(
             "place-weight: only a tokenizer that learns can keep places; with --initial give it a "
@@ -157,7 +173,9 @@ def train(
         seed=seed,
         precision=precision,
     )
-    learn(processes, _world_model, output, loop, device, dataset, camera, config, initial)
+    learn(
+        processes, _world_model, output, loop, device, dataset, camera, config, initial, tokenizer
+    )
     typer.echo(
         f"wrote {output}; measure it with: vla-ros world-model evaluate --model {output} "
         f"--dataset {dataset[0]}"
@@ -174,6 +192,7 @@ def _world_model(
     camera: str,
     config: TrainConfig,
     initial: Path | None,
+    tokenizer: Path | None,
 ) -> None:
     """What each process does."""
     console = Console(stderr=True)
@@ -197,7 +216,10 @@ def _world_model(
 
     where = own_device(device)
     begin = None if initial is None else load(initial, "cpu")
-    train_world_model(training, held_out, camera, output, loop, where, tell, config, begin)
+    taken = None if tokenizer is None else load(tokenizer, "cpu").tokenizer
+    if taken is not None and not isinstance(taken, Tokenizer):
+        raise UserError(f"tokenizer: {tokenizer} is of kind latent and has none")
+    train_world_model(training, held_out, camera, output, loop, where, tell, config, begin, taken)
 
 
 def _sizes(preset: str | None, kind: str | None, actions_per_frame: int | None) -> Preset:
