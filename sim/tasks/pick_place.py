@@ -16,6 +16,9 @@ CARRY_HEIGHT_M = 0.13  # tool height on the way to the bowl
 SINK_HEIGHT_M = 0.08  # where the tool sinks to over the bowl ...
 RELEASE_HEIGHT_M = 0.12  # ... letting go as soon as it is below this
 RELEASE_RADIUS_M = 0.035  # the item still falls inside the wall, which is at 0.062
+BESIDE_M = 0.033  # from the bowl's middle, where something else lies in it already
+BESIDE_RADIUS_M = 0.008
+SPOTS = 16
 RIM_CLEARANCE_M = 0.085  # an item held lower than this would strike the rim
 
 PHRASES = (
@@ -68,15 +71,34 @@ class PickPlace(Task):
     def expert(self, world: Tabletop, episode: Episode) -> NDArray[np.float64]:
         tool = world.ee_position
         bowl = self.goal_position(world, episode)
-        distance = float(np.linalg.norm(bowl[:2] - tool[:2]))
         if world.is_held(episode.target):
-            if distance < RELEASE_RADIUS_M:
+            spot, radius = self._spot(world, episode, bowl)
+            distance = float(np.linalg.norm(spot - tool[:2]))
+            if distance < radius:
                 gripper = base.OPEN if tool[2] < RELEASE_HEIGHT_M else base.CLOSED
-                return base.servo(world, np.array([*bowl[:2], SINK_HEIGHT_M]), gripper)
+                return base.servo(world, np.array([*spot, SINK_HEIGHT_M]), gripper)
             if tool[2] < RIM_CLEARANCE_M:
                 return base.servo(world, np.array([*tool[:2], CARRY_HEIGHT_M]), base.CLOSED)
-            return base.servo(world, np.array([*bowl[:2], CARRY_HEIGHT_M]), base.CLOSED)
+            return base.servo(world, np.array([*spot, CARRY_HEIGHT_M]), base.CLOSED)
         assert episode.destination is not None
         if checks.in_bowl(world, episode.target, episode.destination):
             return base.servo(world, np.array([*tool[:2], CARRY_HEIGHT_M]), base.OPEN)
         return base.grasp(world, episode.target)
+
+    def _spot(
+        self, world: Tabletop, episode: Episode, bowl: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], float]:
+        """(2,) where to let go, and how near: the bowl's middle, or beside what lies there."""
+        assert episode.destination is not None
+        others = [
+            world.item_position(item.name)[:2]
+            for item in world.scene.items
+            if item.name not in (episode.target, episode.destination)
+            and checks.in_bowl(world, item.name, episode.destination)
+        ]
+        if not others:
+            return bowl[:2], RELEASE_RADIUS_M
+        angles = np.linspace(0.0, 2.0 * np.pi, SPOTS, endpoint=False)
+        spots = bowl[:2] + BESIDE_M * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        apart = np.linalg.norm(spots[:, None] - np.array(others), axis=2).min(axis=1)
+        return spots[int(apart.argmax())], BESIDE_RADIUS_M
