@@ -36,10 +36,9 @@ def labelled_views(
     seed: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, count: None,
 ) -> Labelled:
-    """Views with all their items; made first where the folder has none."""
-    if not any(folder.glob("views-*.npz")):
-        for done in make_views(folder, count, seed, size_px, workers=1):
-            on_progress(done, count)
+    """Views with all their items; what the folder lacks of `count` is drawn first."""
+    for done in make_views(folder, count, seed, size_px, workers=1):
+        on_progress(done, count)
     views = load_views(folder)
     images = np.stack([resize(image, size_px) for image in views["image"][:count]])
     classes, places = views["item_classes"][:count], views["item_positions"][:count]

@@ -27,9 +27,10 @@ from world_models.clips import Clip
 from world_models.config import Preset, WorldModelConfig
 from world_models.dynamics import Decoding
 from world_models.fsq import to_index
+from world_models.identity import Labelled
 from world_models.metrics import psnr
 from world_models.model import ImaginationModel
-from world_models.places import UNIT_M, PlaceReader, Places
+from world_models.places import PlaceReader
 from world_models.recordings import Recordings
 from world_models.sampling import ClipSampler, scales_of
 from world_models.tokenizer import Tokenizer, Usual, motion_weights, reconstruction_loss
@@ -50,8 +51,7 @@ class TrainConfig:
     tokenizer_share: float = 0.35  # of the steps
     tokenizer_learning_rate: float = 1e-3
     motion_emphasis: float = 8.0  # weight of a pixel that changes fully; a still, usual one has 1
-    place_weight: float = 0.0  # of keeping where the named items are in the tokens; see `places`
-    class_names: tuple[str, ...] = ()  # of these items, as instructions word them
+    place_weight: float = 0.1  # of keeping what is where in the tokens, where views say it
     all_hidden_share: float = 0.15  # of the steps hide parts of every frame (if the kind can)
     causal_share: float = 0.2  # of the steps predict in reading order (if the kind can)
     full_context_share: float = 0.5  # of the steps show all context frames, the others 1 to all
@@ -95,13 +95,15 @@ def train_world_model(
     config: TrainConfig,
     initial: ImaginationModel | None = None,
     tokenizer: Tokenizer | None = None,
+    labelled: Labelled | None = None,
 ) -> ImaginationModel:
     """Train both parts and write a checkpoint folder; resumes what was begun in `output`.
 
     `report(step, figures)` counts the steps of both parts together; figures of held-out episodes
     are named `held_out_...`. `initial` is a model to go on from: its sizes, scales, words, camera
     and discount stay in place of those of `config`, `training` and `camera`. `tokenizer` is one
-    that new dynamics are to learn on: its sizes and weights are taken.
+    that new dynamics are to learn on: its sizes and weights are taken. Of `labelled` views the
+    tokenizer learns half of its time, to keep what is where; see `world_models.places`.
 
     Raises `ValueError` where neither can be; `DatasetError` for data of another rate or robot than
     `initial` knows, and `words.InstructionError` for words that it does not.
@@ -158,7 +160,7 @@ def train_world_model(
                 config.motion_emphasis,
                 config.preset.dynamics.actions_per_frame,
                 config.place_weight,
-                Places.of(training, config.class_names) if config.place_weight else None,
+                labelled,
             ),
             tokenizer_config,
             device,
@@ -209,8 +211,8 @@ class TokenizerSettings:
     folder: Path
     motion_emphasis: float
     stride: int  # rows between a frame and the neighbor that shows what moves
-    place_weight: float = 0.0
-    places: Places | None = None  # None: not asked for
+    place_weight: float
+    labelled: Labelled | None
 
 
 def _train_tokenizer(
@@ -226,17 +228,25 @@ def _train_tokenizer(
     neighbors = neighbor_rows(training, settings.stride)
     some = training.images[:: max(1, len(training.images) // USUAL_FRAMES)]
     usual = Usual.of(to_unit_range(some).to(device))
-    places, reader = settings.places, None
+    labelled, reader = settings.labelled, None
     trained: nn.Module = tokenizer
-    if places is not None:
-        reader = PlaceReader(tokenizer.config, places).to(device)
+    if labelled is not None:
+        reader = PlaceReader(tokenizer.config, labelled).to(device)
         trained = nn.ModuleDict({"tokenizer": tokenizer, "places": reader})
-        begun_with = {**begun_with, "place weight": repr(settings.place_weight)}
+        begun_with = {**begun_with, "labelled views": len(labelled.images)}
+        begun_with["place weight"] = repr(settings.place_weight)
 
     def loss(rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        rows = rng.integers(len(training.images), size=loop.rows_per_step)
-        images = to_unit_range(training.images[rows]).to(device)
-        beside = to_unit_range(training.images[neighbors[rows]]).to(device)
+        count = loop.rows_per_step
+        viewed = 0 if labelled is None else count // 2
+        rows = rng.integers(len(training.images), size=count - viewed)
+        seen, before = training.images[rows], training.images[neighbors[rows]]
+        views: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        if labelled is not None:
+            views = rng.integers(len(labelled.images), size=viewed)
+            seen = np.concatenate([seen, labelled.images[views]])
+            before = np.concatenate([before, labelled.images[views]])  # nothing moves in them
+        images, beside = to_unit_range(seen).to(device), to_unit_range(before).to(device)
         codes, _ = tokenizer.encode(images)
         decoded = tokenizer.decode(codes)
         weights = motion_weights(images, beside, usual, settings.motion_emphasis)
@@ -244,10 +254,10 @@ def _train_tokenizer(
             error = (decoded.clamp(0, 1) - images).square().mean()
         figures = {"reconstruction_psnr": -10 * torch.log10(error + 1e-10).item()}
         total = reconstruction_loss(images, decoded.float(), weights)
-        if reader is not None and places is not None:
-            away = reader.loss(codes, places, rows)
-            figures["place_error_cm"] = 100 * UNIT_M * away.item()
-            total = total + settings.place_weight * away
+        if reader is not None and labelled is not None and viewed:
+            place, away_m = reader.loss(codes[-viewed:], labelled.positions[views])
+            figures["place_error_cm"] = 100 * away_m.item()
+            total = total + settings.place_weight * place
         return total, figures
 
     def validate(step: int) -> None:

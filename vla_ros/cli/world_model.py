@@ -37,6 +37,7 @@ from vla_ros.cli._world_model import (
     side_by_side,
 )
 from vla_ros.errors import UserError
+from vla_ros.grounding import labelled_views
 from world_models.config import KINDS, PRESETS, Preset
 from world_models.dynamics import Decoding
 from world_models.evaluation import EvaluationConfig, evaluate_world_model
@@ -50,6 +51,7 @@ from world_models.training import TrainConfig, train_world_model
 command = typer.Typer(no_args_is_help=True)
 command.command("play")(play)
 command.command("evaluate-policies")(evaluate_policies)
+VIEWS, VIEWS_CAMERA = "views", "front"  # folder, and what they are seen with
 TOWER_POLICY = "openvla-mini"  # whose tower sees how alike two frames are
 
 Autoregressive = Annotated[
@@ -99,13 +101,14 @@ def train(
             show_default=f"{TrainConfig.tokenizer_share:g}; with --initial or --tokenizer 0",
         ),
     ] = None,
-    place_weight: Annotated[
-        float,
+    views: Annotated[
+        int,
         typer.Option(
-            min=0.0,
-            help="The tokenizer also learns to keep where the named items are; 0.1 is usual.",
+            min=0,
+            help="Labelled views of the simulation on which the tokenizer also learns to keep what "
+            "is where; 15000 take some minutes to draw.",
         ),
-    ] = TrainConfig.place_weight,
+    ] = 0,
     rollout_share: Annotated[
         float, typer.Option(help="Of the dynamics' steps, the last: they look back on imagination.")
     ] = TrainConfig.rollout_share,
@@ -145,20 +148,18 @@ def train(
     if tokenizer_share is None:
         begins = initial is None and tokenizer is None
         tokenizer_share = TrainConfig.tokenizer_share if begins else 0.0
-    if place_weight and not tokenizer_share:
+    if views and not tokenizer_share:
         raise UserError(
-            "place-weight: only a tokenizer that learns can keep places; with --initial give it a "
-            "--tokenizer-share, too"
+            "views: only a tokenizer that learns can keep what is where; give it a share of the "
+            "steps, too: --tokenizer-share"
         )
-    if place_weight and sizes.dynamics.kind == "latent":
-        raise UserError(
-            "place-weight: expected a kind with a tokenizer, masked or flow; got latent"
-        )
+    if views and sizes.dynamics.kind == "latent":
+        raise UserError("views: the kind latent has no tokenizer; expected --kind masked or flow")
+    if views and camera != VIEWS_CAMERA:
+        raise UserError(f"views: they are of the camera {VIEWS_CAMERA!r}, not of {camera!r}")
     config = TrainConfig(
         sizes,
         tokenizer_share=tokenizer_share,
-        place_weight=place_weight,
-        class_names=CLASS_NAMES,
         rollout_share=rollout_share,
         validation_share=held_out,
     )
@@ -173,9 +174,11 @@ def train(
         seed=seed,
         precision=precision,
     )
-    learn(
-        processes, _world_model, output, loop, device, dataset, camera, config, initial, tokenizer
-    )
+    if views:
+        check_folder(output)
+        _draw(output / VIEWS, views, sizes.tokenizer.image_size_px, seed)
+    about = (dataset, camera, config, initial, tokenizer, views)
+    learn(processes, _world_model, output, loop, device, *about)
     typer.echo(
         f"wrote {output}; measure it with: vla-ros world-model evaluate --model {output} "
         f"--dataset {dataset[0]}"
@@ -193,6 +196,7 @@ def _world_model(
     config: TrainConfig,
     initial: Path | None,
     tokenizer: Path | None,
+    views: int,
 ) -> None:
     """What each process does."""
     console = Console(stderr=True)
@@ -219,7 +223,22 @@ def _world_model(
     taken = None if tokenizer is None else load(tokenizer, "cpu").tokenizer
     if taken is not None and not isinstance(taken, Tokenizer):
         raise UserError(f"tokenizer: {tokenizer} is of kind latent and has none")
-    train_world_model(training, held_out, camera, output, loop, where, tell, config, begin, taken)
+    seen = None
+    if views:
+        size = config.preset.tokenizer.image_size_px
+        seen = labelled_views(output / VIEWS, views, size, loop.seed)
+    train_world_model(
+        training, held_out, camera, output, loop, where, tell, config, begin, taken, seen
+    )
+
+
+def _draw(folder: Path, count: int, size_px: int, seed: int) -> None:
+    """Labelled views, with a bar; those that exist already are kept."""
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("drawing views", total=count)
+        labelled_views(
+            folder, count, size_px, seed, lambda done, total: bar.update(task, completed=done)
+        )
 
 
 def _sizes(preset: str | None, kind: str | None, actions_per_frame: int | None) -> Preset:
