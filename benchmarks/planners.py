@@ -157,6 +157,7 @@ def main() -> None:
 
     file: Path = options.json
     file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, done)  # what is begun with other settings is refused from now on
     done: dict[str, Any] = (
         json.loads(file.read_text()) if file.exists() else {"settings": settings, "results": {}}
     )

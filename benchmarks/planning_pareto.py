@@ -152,6 +152,7 @@ def main() -> None:
     if done["settings"] != settings:
         parser.error(f"{file} was made with {done['settings']}; choose another --json")
     file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, done)  # what is begun with other settings is refused from now on
     for name, evaluation in planned.items():
         if name in done["results"]:
             continue
