@@ -157,12 +157,12 @@ def main() -> None:
 
     file: Path = options.json
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_json(file, done)  # what is begun with other settings is refused from now on
     done: dict[str, Any] = (
         json.loads(file.read_text()) if file.exists() else {"settings": settings, "results": {}}
     )
     if done["settings"] != settings:
         parser.error(f"{file} was made with {done['settings']}; choose another --json")
+    write_json(file, done)  # what is begun with other settings is refused from now on
     for name, evaluation in evaluations.items():
         if name not in done["results"]:
             print(f"{name} ...", flush=True)
