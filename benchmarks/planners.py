@@ -161,7 +161,10 @@ def main() -> None:
         json.loads(file.read_text()) if file.exists() else {"settings": settings, "results": {}}
     )
     if done["settings"] != settings:
-        parser.error(f"{file} was made with {done['settings']}; choose another --json")
+        others = {name: done["settings"].get(name) for name in settings}
+        differ = [name for name, value in settings.items() if others[name] != value]
+        told = "; ".join(f"{name} {others[name]}, not {settings[name]}" for name in differ)
+        parser.error(f"{file} was made with {told or 'other settings'}; choose another --json")
     write_json(file, done)  # what is begun with other settings is refused from now on
     for name, evaluation in evaluations.items():
         if name not in done["results"]:

@@ -105,16 +105,18 @@ def draw(file: Path, rows: list[dict[str, Any]]) -> None:
             [time_ms], [rate], [[rate - low], [high - rate]], fmt="o", capsize=3, color="#0072b2"
         )
         axes.annotate(
-            row["decoding"], (time_ms, rate), (5, 6), textcoords="offset points", fontsize=8
-        )
+            row["decoding"], (time_ms, rate), (1, 6), textcoords="offset points", fontsize=8,
+            rotation=35,
+        )  # fmt: skip
     front = pareto_front(times, rates)
     axes.plot(
         [times[index] for index in front], [rates[index] for index in front], color="#7f7f7f", lw=1
     )
     axes.set(xscale="log", xlabel="time of a decision, p50 [ms]", ylabel="success [%]")
-    axes.set_ylim(top=102)
     axes.margins(x=0.15)
     axes.spines[["top", "right"]].set_visible(False)
+    axes.set_ylim(top=112)  # room for the names
+    axes.set_yticks([tick for tick in axes.get_yticks() if tick <= 100])
     axes.grid(color="#ddd", linewidth=0.6)
     figure.savefig(file)
 
@@ -150,7 +152,10 @@ def main() -> None:
         json.loads(file.read_text()) if file.exists() else {"settings": settings, "results": {}}
     )
     if done["settings"] != settings:
-        parser.error(f"{file} was made with {done['settings']}; choose another --json")
+        others = {name: done["settings"].get(name) for name in settings}
+        differ = [name for name, value in settings.items() if others[name] != value]
+        told = "; ".join(f"{name} {others[name]}, not {settings[name]}" for name in differ)
+        parser.error(f"{file} was made with {told or 'other settings'}; choose another --json")
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, done)  # what is begun with other settings is refused from now on
     for name, evaluation in planned.items():
