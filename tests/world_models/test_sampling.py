@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from world_models.conditioning import Outcome, OutcomeTargets
 from world_models.config import TINY, WorldModelConfig
 from world_models.recordings import Recordings
 from world_models.sampling import ClipSampler, goal_rows, scales_of
@@ -124,3 +125,20 @@ def test_draws_follow_the_generator(context):
     )
     assert torch.equal(first.contents, second.contents)
     assert torch.equal(first.actions, second.actions)
+
+
+def test_a_state_that_jumps_costs_no_more_than_its_distance():
+    rows = torch.ones(1, dtype=torch.bool)
+    known = {name: torch.zeros(1) for name in ("reward", "success", "steps", "value")}
+    gradients = []
+    for jump in (0.5, 300.0):  # standard deviations
+        change = torch.zeros(1, 14, requires_grad=True)
+        truth = torch.zeros(1, 14)
+        truth[0, 3] = jump
+        outcome = Outcome(**known, state_change=change)
+        loss, figures = OutcomeTargets(**known, state_change=truth).loss(outcome, rows)
+        loss.backward()
+        gradients.append(-change.grad[0, 3].item())
+        if jump < 1:
+            assert figures["state"] == pytest.approx(jump**2)  # as squares
+    assert gradients == pytest.approx([1.0, 2.0])
