@@ -7,7 +7,8 @@
 Every planner runs the same seeds, as `vla-ros evaluate --planner` does. The oracle plans on MuJoCo
 without a deadline: what a perfect model would give. What is done is kept in the file, and an
 unfinished planner's episodes in a journal beside it: the same command goes on where it was stopped.
-With a deadline the figures depend on the machine: leave it alone meanwhile, with one worker.
+With a deadline or `--realtime` (the world moves on while policy and planner compute) the figures
+depend on the machine: leave it alone meanwhile, with one worker.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from sim.evaluation.compare import compare
 from sim.evaluation.journal import checkpoint_of
 from sim.evaluation.provenance import fingerprint, machine, versions
 from sim.evaluation.summary import groups
+from sim.evaluation.timing import Timing
 from vla_ros.errors import UserError
 from vla_ros.planners import MUJOCO, ORACLE, PLANNERS, PlannerChoice
 from world_models.checkpoint import DEFAULT_WORLD_MODEL, world_model_folder
@@ -59,6 +61,7 @@ def evaluation_of(condition: str, options: argparse.Namespace) -> Evaluation:
         workers=options.workers,
         variant=options.variant,
         planner=choice,
+        timing=Timing(realtime=options.realtime),
     )
 
 
@@ -145,6 +148,7 @@ def main() -> None:
     parser.add_argument("--autoregressive", action="store_true", help="token by token instead")
     parser.add_argument("--planner", action="append", choices=PLANNERS, help="not all of them")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--realtime", action="store_true", help="the world moves on meanwhile")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--json", type=Path, required=True, help="file for the results")
     options = parser.parse_args()
@@ -185,7 +189,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     names = (
         "policy", "world_model", "env", "episodes", "seed", "variant", "deadline_ms", "candidates",
         "iterations", "least_gain", "patience_s", "decode_steps", "autoregressive",
-        "device", "workers",
+        "device", "workers", "realtime",
     )  # fmt: skip
     model = options.world_model
     return {
