@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaModel
 
 from policies.openvla.checkpoint import load_model, save_checkpoint
 from policies.openvla.config import CheckpointError, ChunkConfig, DropConfig, OpenVLAConfig
@@ -58,6 +59,49 @@ def test_the_tokens_that_are_asked_for_stay(sequence):
         rotary = model.rotary_emb(states, positions)
         by_hand = model.norm(layer(states, attention_mask=mask, position_embeddings=rotary))
         torch.testing.assert_close(ours.last_hidden_state[row : row + 1], by_hand)
+
+
+@torch.inference_mode()
+def test_several_stages_drop_one_after_another():
+    """Each stage ranks what the one before left, by its own layer, with the places of the start."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=16, hidden_size=32, intermediate_size=48, num_hidden_layers=4,
+        num_attention_heads=4, num_key_value_heads=2, attn_implementation="eager",
+    )  # fmt: skip
+    model, image_tokens, asking = LlamaModel(config).eval(), 8, torch.tensor([13, 11])
+    embeddings = torch.randn(2, 14, 32, generator=torch.Generator().manual_seed(1))
+    allowed = torch.ones(14, 14, dtype=torch.bool).tril().expand(2, 14, 14)
+    ours = run_dropping(model, embeddings, allowed, image_tokens, asking, {1: 0.5, 3: 0.25})
+    assert [state.shape[1] for state in ours.hidden_states] == [14, 14, 10, 10, 7]
+    for row, asked in enumerate(asking.tolist()):
+        states, places = embeddings[row : row + 1], torch.arange(14)
+        for index, layer in enumerate(model.layers):
+            if index in (1, 3):
+                _, weights = _attend(model, layer, states, places)
+                image = (places >= 1) & (places <= image_tokens)
+                given = weights[0, :, places.tolist().index(asked)][:, image]
+                shares = (given / given.sum(-1, keepdim=True)).mean(0)
+                best = places[image][shares.topk(4 if index == 1 else 1).indices]
+                kept = ~image | torch.isin(places, best)
+                states, places = states[:, kept], places[kept]
+            attended, _ = _attend(model, layer, states, places)
+            states = states + attended
+            states = states + layer.mlp(layer.post_attention_layernorm(states))
+        by_hand = model.norm(states)
+        torch.testing.assert_close(ours.last_hidden_state[row : row + 1], by_hand)
+
+
+def _attend(model, layer, states, places):
+    """What the layer's attention gives, and its weights, for tokens that stand at `places`."""
+    count = len(places)
+    mask = torch.full((count, count), torch.finfo(torch.float32).min).triu(1)[None, None]
+    rotary = model.rotary_emb(states, places[None])
+    return layer.self_attn(
+        hidden_states=layer.input_layernorm(states),
+        position_embeddings=rotary,
+        attention_mask=mask,
+    )
 
 
 def test_trains_and_reloads(tmp_path, tiny_model, tiny_tokenizer, tiny_examples):
